@@ -1,0 +1,62 @@
+"""mfpde: the mean-field limit of deep residual networks.
+
+Solves the forward ODE, its adjoint and the Wasserstein gradient flow of
+rho(theta, t) with interacting particles. t in [0, 1] is depth, s >= 0 is
+training time. Nothing heavy is imported until a name is used (PEP 562), so that
+the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_MODULES = (
+    "blocks",
+    "data",
+    "errors",
+    "kernels",
+    "laws",
+    "plotting",
+    "readouts",
+    "recording",
+    "steppers",
+    "storage",
+)
+_NAMES = {
+    "ConfigurationError": "errors",
+    "ConvergenceError": "errors",
+    "DecayingQuadratic": "objectives",
+    "DepthGrid": "depth",
+    "Evaluation": "evaluation",
+    "MeanFieldProblem": "problem",
+    "NotFiniteError": "errors",
+    "ParticleEnsemble": "ensemble",
+    "Solution": "solver",
+    "StorageFormatError": "errors",
+    "evaluate": "evaluation",
+    "field": "evaluation",
+    "iterate": "solver",
+    "open_run": "storage",
+    "predict": "evaluation",
+    "recover": "storage",
+    "resume": "solver",
+    "solve": "solver",
+    "trajectories": "evaluation",
+}
+
+__all__ = ["__version__", *_MODULES, *_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

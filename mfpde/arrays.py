@@ -1,0 +1,65 @@
+"""Checks of arrays at the public border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def float_array(
+    name: str, value: ArrayLike, *, axes: Sequence[str] | None = None
+) -> NDArray[np.float64]:
+    """Return `value` as a new read-only, C-contiguous, finite float64 array.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in error messages.
+    value : array_like of real numbers
+    axes : sequence of str, optional
+        Names of the axes, used to say where the first bad entry stands.
+
+    Returns
+    -------
+    array : ndarray, shape of `value`
+
+    Raises
+    ------
+    TypeError
+        If `value` does not hold real numbers.
+    ValueError
+        If `value` is ragged, or an entry is not finite.
+    """
+    try:
+        given = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must be a rectangular array of numbers, got rows of "
+            "different lengths."
+        ) from error
+    if given.dtype.kind not in "fiu":
+        raise TypeError(
+            f"`{name}` must hold real numbers, got {type(value).__name__} of dtype "
+            f"{given.dtype}."
+        )
+    array = np.array(given, dtype=np.float64, order="C")
+    is_finite = np.isfinite(array)
+    if not is_finite.all():
+        index = tuple(int(i) for i in np.argwhere(~is_finite)[0])
+        raise ValueError(
+            f"`{name}` must be finite, got {array[index]}{_place(index, axes)}."
+        )
+    array.setflags(write=False)
+    return array
+
+
+def _place(index: tuple[int, ...], axes: Sequence[str] | None) -> str:
+    """Words for the place of an entry, "" for a number."""
+    if not index:
+        return ""
+    if axes is None or len(axes) != len(index):
+        return f" at index {index}"
+    named = zip(axes, index, strict=True)
+    return " at " + ", ".join(f"{axis} {i}" for axis, i in named)
