@@ -1,0 +1,318 @@
+"""Residual blocks f(z, theta): the formulas of theory.md, section 4, by name.
+
+A block knows its sizes, the names of its parameters, and its compiled sweep; it knows
+neither data nor grids. Any object with `d`, `k`, `param_names`, `describe()` and
+`sweep()` (a module made by `mfpde.kernels.build`) can take a block's place.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from mfpde.kernels import build, families
+
+ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "gelu",
+    "relu",
+    "leaky_relu",
+    "regularised_relu",
+    "squared_relu",
+    "sin",
+    "identity",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Perceptron:
+    """Two-layer perceptron f(z, theta) = scale v sigma(u.z + b).
+
+    theta = (u[d], v[d], b), k = 2 d + 1; without bias theta = (u[d], v[d]), k = 2 d.
+
+    Parameters
+    ----------
+    d : int
+        State size.
+    activation : str
+        One of `ACTIVATIONS`. "gelu" is the erf form; "regularised_relu" has half-width
+        1/2; "leaky_relu" has slope 0.01.
+    bias : bool
+        Whether theta ends with b.
+    scale : float
+        Constant factor (dimensionless).
+    """
+
+    d: int
+    activation: str = "tanh"
+    bias: bool = True
+    scale: float = 1.0
+
+    def __init__(
+        self,
+        d: int,
+        activation: str = "tanh",
+        *,
+        bias: bool = True,
+        scale: float = 1.0,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            close = difflib.get_close_matches(str(activation), ACTIVATIONS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"`activation` must be one of {', '.join(ACTIVATIONS)}, "
+                f"got {activation!r}.{hint}"
+            )
+        if not isinstance(scale, (int, float)) or not abs(scale) < float("inf"):
+            raise ValueError(f"`scale` must be a finite number, got {scale!r}.")
+        object.__setattr__(self, "d", _check_size("d", d))
+        object.__setattr__(self, "activation", activation)
+        object.__setattr__(self, "bias", bool(bias))
+        object.__setattr__(self, "scale", float(scale))
+
+    @property
+    def k(self) -> int:
+        """Parameters per particle."""
+        return 2 * self.d + self.bias
+
+    @property
+    def is_linear_in_z(self) -> bool:
+        """Whether f is linear in z; then the traces of T7 are constant in depth."""
+        return self.activation == "identity" and not self.bias
+
+    @property
+    def param_groups(self) -> dict[str, slice]:
+        """Where u, v and b stand in theta."""
+        groups = _dyadic_groups(self.d)
+        if self.bias:
+            groups["b"] = slice(2 * self.d, 2 * self.d + 1)
+        return groups
+
+    @property
+    def param_names(self) -> list[str]:
+        """Names of the k parameters."""
+        return _names(self.param_groups)
+
+    def sweep(self) -> ModuleType:
+        """The compiled sweep."""
+        text = families.perceptron(self.d, self.activation, self.bias, self.scale)
+        return build.generated_sweep(
+            f"perceptron_{self.activation}_d{self.d}", text, self.activation
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` rebuilds the block."""
+        return {
+            "kind": "perceptron",
+            "d": self.d,
+            "activation": self.activation,
+            "bias": self.bias,
+            "scale": self.scale,
+        }
+
+
+class _Sized:
+    """Check of d, shared by the blocks without other options."""
+
+    __slots__ = ()
+    is_linear_in_z = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "d", _check_size("d", self.d))
+
+    @property
+    def param_names(self) -> list[str]:
+        """Names of the k parameters."""
+        return _names(self.param_groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Bilinear(_Sized):
+    """f(z, theta) = v (u.z), theta = (u[d], v[d]), k = 2 d."""
+
+    d: int
+
+    @property
+    def k(self) -> int:
+        """Parameters per particle."""
+        return 2 * self.d
+
+    @property
+    def param_groups(self) -> dict[str, slice]:
+        """Where u and v stand in theta."""
+        return _dyadic_groups(self.d)
+
+    def sweep(self) -> ModuleType:
+        """The compiled sweep."""
+        text = families.bilinear(self.d)
+        return build.generated_sweep(f"bilinear_d{self.d}", text, "identity")
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` rebuilds the block."""
+        return {"kind": "bilinear", "d": self.d}
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(_Sized):
+    """f(z, theta) = Theta z, theta = Theta row by row, k = d^2."""
+
+    d: int
+
+    @property
+    def k(self) -> int:
+        """Parameters per particle."""
+        return self.d * self.d
+
+    @property
+    def param_groups(self) -> dict[str, slice]:
+        """All parameters, as one group."""
+        return {"Theta": slice(0, self.k)}
+
+    @property
+    def param_names(self) -> list[str]:
+        """Names of the k parameters."""
+        return [f"Theta[{i},{j}]" for i in range(self.d) for j in range(self.d)]
+
+    def sweep(self) -> ModuleType:
+        """The compiled sweep."""
+        return build.generated_sweep(
+            f"linear_d{self.d}", families.linear(self.d), None
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` rebuilds the block."""
+        return {"kind": "linear", "d": self.d}
+
+
+@dataclass(frozen=True, slots=True)
+class Bias(_Sized):
+    """f(z, theta) = theta, k = d."""
+
+    d: int
+
+    is_linear_in_z = False
+
+    @property
+    def k(self) -> int:
+        """Parameters per particle."""
+        return self.d
+
+    @property
+    def param_groups(self) -> dict[str, slice]:
+        """All parameters, as one group."""
+        return {"theta": slice(0, self.d)}
+
+    def sweep(self) -> ModuleType:
+        """The compiled sweep."""
+        return build.generated_sweep(f"bias_d{self.d}", families.bias(self.d), None)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `from_description` rebuilds the block."""
+        return {"kind": "bias", "d": self.d}
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """Any block, given as three functions that numba can compile.
+
+    Parameters
+    ----------
+    d, k : int
+        State size and parameters per particle.
+    f : callable
+        f(z, theta, out): write f(z, theta) to out; z (d,), theta (k,), out (d,).
+    vjp_z : callable
+        vjp_z(z, theta, p, out): write (d_z f)^T p to out; p (d,), out (d,).
+    vjp_theta : callable
+        vjp_theta(z, theta, p, out): write (d_theta f)^T p to out (k,).
+
+    Notes
+    -----
+    Plain loops over scalars compile best. A run with a custom block is resumed by
+    passing the problem again, since the file cannot hold the functions.
+    """
+
+    d: int
+    k: int
+    f: Callable[..., None]
+    vjp_z: Callable[..., None]
+    vjp_theta: Callable[..., None]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "d", _check_size("d", self.d))
+        object.__setattr__(self, "k", _check_size("k", self.k))
+        for name in ("f", "vjp_z", "vjp_theta"):
+            if not callable(getattr(self, name)):
+                raise TypeError(
+                    f"`{name}` must be a function that numba can compile, "
+                    f"got {getattr(self, name)!r}."
+                )
+
+    @property
+    def param_groups(self) -> dict[str, slice]:
+        """All parameters, as one group."""
+        return {"theta": slice(0, self.k)}
+
+    @property
+    def param_names(self) -> list[str]:
+        """Names of the k parameters."""
+        return _names(self.param_groups)
+
+    def sweep(self) -> ModuleType:
+        """The compiled sweep."""
+        text = families.custom(self.d, self.k)
+        functions = [getattr(g, "py_func", g) for g in (self.f, self.vjp_z)]
+        last = getattr(self.vjp_theta, "py_func", self.vjp_theta)
+        return build.custom_sweep(text, *functions, last)
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes only: the functions are not described."""
+        return {"kind": "custom", "d": self.d, "k": self.k}
+
+
+BLOCKS = {
+    "perceptron": Perceptron,
+    "bilinear": Bilinear,
+    "linear": Linear,
+    "bias": Bias,
+}
+
+
+def from_description(description: dict[str, Any]) -> Any:
+    """Rebuild a block from the output of its `describe`."""
+    options = dict(description)
+    kind = options.pop("kind", None)
+    if kind not in BLOCKS:
+        raise ValueError(
+            f"`kind` of a block must be one of {', '.join(BLOCKS)}, got {kind!r}. "
+            "A custom block cannot be rebuilt: pass the problem again."
+        )
+    return BLOCKS[kind](**options)
+
+
+def _dyadic_groups(d: int) -> dict[str, slice]:
+    return {"u": slice(0, d), "v": slice(d, 2 * d)}
+
+
+def _names(groups: dict[str, slice]) -> list[str]:
+    names = []
+    for name, part in groups.items():
+        size = part.stop - part.start
+        if size == 1:
+            names.append(name)
+        else:
+            names += [f"{name}[{i}]" for i in range(size)]
+    return names
+
+
+def _check_size(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    return int(value)

@@ -1,0 +1,237 @@
+"""Sweeps through depth for one family of blocks: Eqs. (22) and (23).
+
+This file is a template as well as a module. `mfpde.kernels.build` makes a copy of it in
+which the three stubs `field`, `pullback_state` and `pullback` are followed by the
+kernels of one block, and compiles that copy.
+
+Layout. Samples are cut into blocks of at most `BLOCK`. The state of one sample block is
+a flat array in which component c of sample i stands at c * BLOCK + i, so that the
+innermost loop of every kernel runs over samples with stride one. `n` lanes of a block
+are in use; lanes beyond its samples repeat one of them and carry a zero adjoint.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+BLOCK = 128
+SCRATCH = 1
+MAX_ITERATIONS = 100
+OPTIONS = {
+    "fastmath": {"contract", "arcp", "nsz", "reassoc"},
+    "error_model": "numpy",
+    "nogil": True,
+    "cache": True,
+}
+
+
+@njit
+def field(theta, weights, n, z, out, scratch):
+    """Add sum_m w_m f(z_i, theta_m) to out: F of Eq. (8) at one node, one block.
+
+    theta (M, k), weights (M,); z and out (d * BLOCK,); n lanes; scratch (SCRATCH,).
+    """
+    raise NotImplementedError
+
+
+@njit
+def pullback_state(theta, weights, n, z, q, out, scratch):
+    """Add sum_m w_m (d_z f(z_i, theta_m))^T q_i to out, the integral in Eq. (4)."""
+    raise NotImplementedError
+
+
+@njit
+def pullback(theta, weights, n, z, q, out, grad, scratch):
+    """Do `pullback_state`, and add sum_i (d_theta f(z_i, theta_m))^T q_i to grad (M, k).
+
+    This is the sum over samples in Eq. (7); it carries no particle weight.
+    """
+    raise NotImplementedError
+
+
+@njit(**OPTIONS)
+def forward(
+    theta, weights, a, b, dt, stage_node, tol, z0, lanes, first, last, zs, z_end
+):
+    """State at every stage, Eq. (22), of the sample blocks first <= block < last.
+
+    theta (J, M, k), weights (M,); a (n_stages, n_stages), b (n_stages,), dt (n_steps,),
+    stage_node (n_steps, n_stages); z0 (n_blocks, d * BLOCK), lanes (n_blocks,).
+    Out: zs (n_blocks, n_steps, n_stages, d * BLOCK), z_end (n_blocks, d * BLOCK).
+    Returns -1, or the depth step whose stages did not converge to tol.
+    """
+    slopes = np.zeros((b.shape[0], z0.shape[1]), dtype=z0.dtype)
+    new = np.empty_like(z0[0])
+    scratch = np.empty(SCRATCH, dtype=z0.dtype)
+    for block in range(first, last):
+        n = lanes[block]
+        z = z_end[block]
+        z[:] = z0[block]
+        for step in range(dt.shape[0]):
+            h = dt[step]
+            is_solved = forward_stages(
+                theta, weights, a, stage_node[step], h, tol, n, z,
+                zs[block, step], slopes, new, scratch,
+            )  # fmt: skip
+            if not is_solved:
+                return step
+            for i in range(b.shape[0]):
+                add_scaled(n, h * b[i], slopes[i], z)
+    return -1
+
+
+@njit(**OPTIONS)
+def forward_stages(
+    theta, weights, a, nodes, h, tol, n, z, stages, slopes, new, scratch
+):
+    """Solve Z_i = z + dt sum_j a_ij F_j(Z_j) for the stages of one step, Eq. (22).
+
+    One pass is exact for an explicit tableau; otherwise passes are repeated, each with
+    the newest slopes, until the stages stand still. Returns whether they do.
+    """
+    is_implicit = has_coupled_stages(a)
+    slopes[:] = 0.0
+    previous = 0.0
+    for iteration in range(MAX_ITERATIONS):
+        change = 0.0
+        for i in range(a.shape[0]):
+            new[:] = z
+            for j in range(a.shape[0]):
+                add_scaled(n, h * a[i, j], slopes[j], new)
+            if is_implicit:
+                change = max(change, relative_change(n, stages[i], new))
+            stages[i] = new
+            slopes[i] = 0.0
+            field(theta[nodes[i]], weights, n, stages[i], slopes[i], scratch)
+        if not is_implicit or is_settled(change, previous, iteration, tol):
+            return True
+        previous = change
+    return False
+
+
+@njit(**OPTIONS)
+def adjoint(
+    theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, first, last, ps, grad
+):
+    """Adjoint and theta gradient, Eq. (23), of the blocks first <= block < last.
+
+    Arguments as in `forward`; p_end (n_blocks, d * BLOCK) is p(1), times the weight of
+    each sample. Out: adds sum_i dt (d_theta f)^T Lambda to grad (J, M, k), stage by
+    stage; ps (n_blocks, P, d * BLOCK) receives p at the ends of the steps (explicit) or
+    at 0, the stages and 1 (implicit). Returns as `forward`.
+    """
+    is_implicit = has_coupled_stages(a)
+    n_stages = b.shape[0]
+    pulled = np.zeros((n_stages, p_end.shape[1]), dtype=p_end.dtype)
+    q = np.zeros((n_stages, p_end.shape[1]), dtype=p_end.dtype)
+    new = np.empty_like(p_end[0])
+    scratch = np.empty(SCRATCH, dtype=p_end.dtype)
+    for block in range(first, last):
+        n = lanes[block]
+        p = p_end[block].copy()
+        ps[block, ps.shape[1] - 1] = p
+        for step in range(dt.shape[0] - 1, -1, -1):
+            h = dt[step]
+            is_solved = adjoint_stages(
+                theta, weights, a, b, stage_node[step], h, tol, n, p,
+                zs[block, step], q, pulled, new, grad, scratch,
+            )  # fmt: skip
+            if not is_solved:
+                return step
+            for i in range(n_stages):
+                add_scaled(n, 1.0, pulled[i], p)
+            if is_implicit:
+                for i in range(n_stages):
+                    point = ps[block, 1 + step * n_stages + i]
+                    point[:] = 0.0
+                    add_scaled(n, 1.0 / (h * b[i]), q[i], point)
+            else:
+                ps[block, step] = p
+        ps[block, 0] = p
+    return -1
+
+
+@njit(**OPTIONS)
+def adjoint_stages(
+    theta, weights, a, b, nodes, h, tol, n, p, stages, q, pulled, new, grad, scratch
+):
+    """Solve Lambda_i = b_i p + sum_j a_ji g_j, g_j = dt (d_z F_j)^T Lambda_j, Eq. (23).
+
+    Works with q_i = dt Lambda_i, so that pulled_j = (d_z F_j)^T q_j = g_j and the
+    gradient needs no further factor. An implicit tableau is iterated with
+    `pullback_state` alone; its gradient is taken once, at the fixed point.
+    """
+    is_implicit = has_coupled_stages(a)
+    n_stages = b.shape[0]
+    pulled[:] = 0.0
+    previous = 0.0
+    is_solved = not is_implicit
+    for iteration in range(MAX_ITERATIONS):
+        change = 0.0
+        for i in range(n_stages - 1, -1, -1):
+            new[:] = 0.0
+            add_scaled(n, h * b[i], p, new)
+            for j in range(n_stages):
+                add_scaled(n, h * a[j, i], pulled[j], new)
+            if is_implicit:
+                change = max(change, relative_change(n, q[i], new))
+            q[i] = new
+            pulled[i] = 0.0
+            at_node = theta[nodes[i]]
+            if is_solved:
+                pullback(
+                    at_node, weights, n, stages[i], q[i], pulled[i], grad[nodes[i]],
+                    scratch,
+                )  # fmt: skip
+            else:
+                pullback_state(
+                    at_node, weights, n, stages[i], q[i], pulled[i], scratch
+                )
+        if is_solved:
+            return True
+        is_solved = is_settled(change, previous, iteration, tol)
+        previous = change
+    return False
+
+
+@njit(**OPTIONS)
+def is_settled(change, previous, iteration, tol):
+    """Whether a fixed point is reached to tol, or to the rounding of the sums.
+
+    A change that is not finite counts: the blow-up is found and named afterwards.
+    """
+    is_stagnant = change < 1e4 * tol and change > 0.5 * previous
+    return iteration > 0 and (not change > tol or is_stagnant or np.isinf(change))
+
+
+@njit(**OPTIONS)
+def has_coupled_stages(a):
+    """Whether any stage depends on itself or on a later one."""
+    for i in range(a.shape[0]):
+        for j in range(i, a.shape[1]):
+            if a[i, j] != 0.0:
+                return True
+    return False
+
+
+@njit(**OPTIONS)
+def add_scaled(n, scale, source, target):
+    """Add scale * source to target, over the n lanes in use of every component."""
+    if scale == 0.0:
+        return
+    for start in range(0, target.shape[0], BLOCK):
+        for i in range(start, start + n):
+            target[i] += scale * source[i]
+
+
+@njit(**OPTIONS)
+def relative_change(n, old, new):
+    """Largest |new - old| in the lanes in use, relative to the largest |new|."""
+    change = 0.0
+    size = 0.0
+    for start in range(0, new.shape[0], BLOCK):
+        for i in range(start, start + n):
+            change = max(change, abs(new[i] - old[i]))
+            size = max(size, abs(new[i]))
+    return change / size if size > 0.0 else change

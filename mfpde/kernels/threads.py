@@ -1,0 +1,35 @@
+"""Threads: one parallel level, over parts of the work that are fixed beforehand.
+
+The parts do not depend on the number of threads and no two write the same memory, so
+results have the same bits for any number of threads. Kernels release the GIL.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+
+def n_threads() -> int:
+    """Threads in use: $MFPDE_NUM_THREADS, else $NUMBA_NUM_THREADS, else the cores."""
+    for name in ("MFPDE_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    return len(os.sched_getaffinity(0))
+
+
+def run_parts(function: Callable[[int], int], n_parts: int) -> list[int]:
+    """Call function(part) for every part and return the results in order."""
+    workers = min(n_threads(), n_parts)
+    if workers == 1:
+        return [function(part) for part in range(n_parts)]
+    return list(_pool(workers, os.getpid()).map(function, range(n_parts)))
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(n_workers: int, process: int) -> ThreadPoolExecutor:
+    # Keyed by the process: the threads of a pool do not survive a fork.
+    return ThreadPoolExecutor(n_workers, thread_name_prefix="mfpde")
