@@ -1,0 +1,193 @@
+"""Weighted particles that carry rho(theta, t): Eq. (8) of the theory.
+
+t is depth. Arrays are checked here once and are read-only afterwards; the
+functions below the public interface trust them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mfpde.arrays import float_array
+
+SUM_TOLERANCE = 1e-12  # rounding of a sum of 1e8 terms stays below this
+AXES = ("node", "particle", "parameter")
+
+
+def unit_sum(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `values` unchanged if they sum to one, else raise ValueError."""
+    total = float(values.sum())
+    if abs(total - 1.0) > SUM_TOLERANCE:
+        raise ValueError(
+            f"`{name}` must sum to 1, got a sum of {total:.15g}; divide by it."
+        )
+    return values
+
+
+def particle_weights(
+    weights: ArrayLike | None, n_particles: int
+) -> NDArray[np.float64]:
+    """Check particle weights w_m: positive with sum one; None is 1/M.
+
+    Parameters
+    ----------
+    weights : array_like, shape (M,), or None
+    n_particles : int
+        M.
+
+    Returns
+    -------
+    weights : ndarray, shape (M,), read-only
+    """
+    if weights is None:
+        return float_array("weights", np.full(n_particles, 1.0 / n_particles))
+    array = float_array("weights", weights, axes=("particle",))
+    if array.shape != (n_particles,):
+        raise ValueError(
+            f"`weights` must have shape (n_particles,) = ({n_particles},), got "
+            f"{array.shape}."
+        )
+    if array.min() <= 0.0:
+        worst = int(array.argmin())
+        raise ValueError(
+            f"`weights` must be positive, got {array[worst]:g} at particle {worst}."
+        )
+    return unit_sum("weights", array)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ParticleEnsemble:
+    """Atoms of rho at the nodes of a depth grid, Eq. (8).
+
+    Parameters
+    ----------
+    theta : array_like, shape (J, M, k)
+        Parameters of particle m at depth node j. Stored as a read-only copy.
+    weights : array_like, shape (M,), optional
+        Positive masses w_m with sum 1, the same at every depth; default 1/M.
+
+    Raises
+    ------
+    TypeError
+        If an array does not hold real numbers.
+    ValueError
+        If a shape is wrong, an entry is not finite, or the weights are not
+        positive with sum 1 (to 1e-12).
+    """
+
+    theta: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        theta = float_array("theta", self.theta, axes=AXES)
+        if theta.ndim != 3 or 0 in theta.shape:
+            raise ValueError(
+                "`theta` must have shape (n_nodes, n_particles, n_params) with no "
+                f"empty axis, got {theta.shape}."
+            )
+        weights = particle_weights(self.weights, theta.shape[1])
+        object.__setattr__(self, "theta", theta)
+        object.__setattr__(self, "weights", weights)
+
+    @classmethod
+    def view(
+        cls, theta: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> ParticleEnsemble:
+        """Return an ensemble on arrays known to be valid, without check or copy.
+
+        For the inside of the solver, whose states must be able to hold a blow-up until
+        it is reported.
+        """
+        ensemble = object.__new__(cls)
+        theta = theta.view()
+        theta.setflags(write=False)
+        object.__setattr__(ensemble, "theta", theta)
+        object.__setattr__(ensemble, "weights", weights)
+        return ensemble
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor: arrays come back from a pickle writeable.
+        return type(self), (self.theta, self.weights)
+
+    def __repr__(self) -> str:
+        kind = "equal" if np.ptp(self.weights) == 0.0 else "unequal"
+        return (
+            f"ParticleEnsemble(n_nodes={self.n_nodes}, "
+            f"n_particles={self.n_particles}, n_params={self.n_params}, "
+            f"{kind} weights)"
+        )
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of depth nodes J."""
+        return self.theta.shape[0]
+
+    @property
+    def n_particles(self) -> int:
+        """Number of particles per node M."""
+        return self.theta.shape[1]
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters per particle k."""
+        return self.theta.shape[2]
+
+    def with_theta(self, theta: ArrayLike) -> ParticleEnsemble:
+        """Return an ensemble with the same weights and other parameters.
+
+        Parameters
+        ----------
+        theta : array_like, shape (J, M, k)
+            The shape must be that of the present `theta`.
+        """
+        if np.shape(theta) != self.theta.shape:
+            raise ValueError(
+                "`theta` must have shape (n_nodes, n_particles, n_params) = "
+                f"{self.theta.shape}, got {np.shape(theta)}."
+            )
+        return ParticleEnsemble(theta, self.weights)
+
+    def duplicated(self, n_copies: int) -> ParticleEnsemble:
+        """Return the same measure with every particle `n_copies` times."""
+        if n_copies < 1:
+            raise ValueError(f"`n_copies` must be at least 1, got {n_copies}.")
+        return ParticleEnsemble(
+            np.repeat(self.theta, n_copies, axis=1),
+            np.repeat(self.weights, n_copies) / n_copies,
+        )
+
+    def permuted(self, order: ArrayLike) -> ParticleEnsemble:
+        """Return the same measure with its particles renumbered at all nodes.
+
+        Parameters
+        ----------
+        order : array_like of int, shape (M,)
+            A permutation of 0, ..., M - 1.
+        """
+        order = np.asarray(order)
+        if not np.array_equal(np.sort(order, axis=None), np.arange(self.n_particles)):
+            raise ValueError(
+                "`order` must be a permutation of 0, ..., n_particles - 1 = "
+                f"{self.n_particles - 1}."
+            )
+        return ParticleEnsemble(self.theta[:, order], self.weights[order])
+
+    def second_moment(self, t_weights: ArrayLike) -> float:
+        """Second moment M2 = sum_j W_j sum_m w_m |theta_jm|^2, Eq. (12).
+
+        Parameters
+        ----------
+        t_weights : array_like, shape (J,)
+            Depth weights W_j, `grid.weights`.
+        """
+        squares = np.einsum("jmk,jmk,m->j", self.theta, self.theta, self.weights)
+        if np.shape(t_weights) != squares.shape:
+            raise ValueError(
+                f"`t_weights` must have shape (n_nodes,) = {squares.shape}, got "
+                f"{np.shape(t_weights)}."
+            )
+        return float(np.dot(t_weights, squares))

@@ -1,0 +1,25 @@
+"""Initial laws rho_ini(theta, t), sampling rules, couplings in depth t."""
+
+from mfpde.laws.base import Law
+from mfpde.laws.composite import Mixture, Path, Product, standard_path
+from mfpde.laws.descriptions import from_description
+from mfpde.laws.elementary import Dirac, Gaussian, PointCloud, Uniform
+from mfpde.laws.process import GaussianProcess
+from mfpde.laws.sampling import COUPLINGS, METHODS, sample
+
+__all__ = [
+    "COUPLINGS",
+    "METHODS",
+    "Dirac",
+    "Gaussian",
+    "GaussianProcess",
+    "Law",
+    "Mixture",
+    "Path",
+    "PointCloud",
+    "Product",
+    "Uniform",
+    "from_description",
+    "sample",
+    "standard_path",
+]

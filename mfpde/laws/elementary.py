@@ -1,0 +1,231 @@
+"""Laws given parameter by parameter, and point clouds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+from mfpde.arrays import float_array
+from mfpde.ensemble import ParticleEnsemble, particle_weights
+from mfpde.laws.base import Law
+from mfpde.laws.parameters import Parameter, bounds, mean_and_std, settle, values_at
+from mfpde.laws.sampling import checked_options, sample
+
+if TYPE_CHECKING:
+    from mfpde.depth import DepthGrid
+
+_DEPTH_ZERO = np.zeros(1)
+
+
+def select(
+    u: NDArray[np.float64], probabilities: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Index c with probability probabilities[c], from uniform numbers u (M,)."""
+    cumulative = np.cumsum(probabilities)
+    # u < 1, so the index is that of an entry with positive probability.
+    return np.searchsorted(cumulative / cumulative[-1], u, side="right")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Gaussian(Law):
+    """Independent normal parameters, N(mean(t), std(t)^2).
+
+    A path keeps its quantile at all depths: theta(t) = mean(t) + std(t) xi.
+
+    Parameters
+    ----------
+    mean, std : number, array_like of shape (k,), or callable
+        A callable takes the depth t and returns a number or shape (k,). `std`
+        must not be negative; zero freezes a parameter at its mean.
+    n_params : int, optional
+        k, needed where no shape tells it; default 1.
+    """
+
+    kind: ClassVar[str] = "gaussian"
+
+    mean: Parameter
+    std: Parameter
+    n_params: int | None = None
+
+    def __post_init__(self) -> None:
+        _settle(self, "mean", "std")
+        mean_and_std(self.mean, self.std, _DEPTH_ZERO, self.n_params)
+
+    @property
+    def n_random(self) -> int:
+        """Random numbers per particle: one for each parameter."""
+        return self.n_params
+
+    @property
+    def is_constant_in_t(self) -> bool:
+        """Whether neither mean nor std is a function of t."""
+        return not (callable(self.mean) or callable(self.std))
+
+    def paths(
+        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `Law.paths`."""
+        mean, std = mean_and_std(self.mean, self.std, t, self.n_params)
+        theta = mean[:, np.newaxis] + std[:, np.newaxis] * ndtri(u)
+        return np.broadcast_to(theta, (len(t), *u.shape))
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Uniform(Law):
+    """Independent parameters, uniform on [low(t), high(t)].
+
+    A path keeps its quantile at all depths.
+
+    Parameters
+    ----------
+    low, high : number, array_like of shape (k,), or callable of t
+        As for `Gaussian`, with low < high for every parameter.
+    n_params : int, optional
+        k, needed where no shape tells it; default 1.
+    """
+
+    kind: ClassVar[str] = "uniform"
+
+    low: Parameter
+    high: Parameter
+    n_params: int | None = None
+
+    def __post_init__(self) -> None:
+        _settle(self, "low", "high")
+        bounds(self.low, self.high, _DEPTH_ZERO, self.n_params)
+
+    @property
+    def n_random(self) -> int:
+        """Random numbers per particle: one for each parameter."""
+        return self.n_params
+
+    @property
+    def is_constant_in_t(self) -> bool:
+        """Whether neither bound is a function of t."""
+        return not (callable(self.low) or callable(self.high))
+
+    def paths(
+        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `Law.paths`."""
+        low, high = bounds(self.low, self.high, t, self.n_params)
+        theta = low[:, np.newaxis] + (high - low)[:, np.newaxis] * u
+        return np.broadcast_to(theta, (len(t), *u.shape))
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Dirac(Law):
+    """All mass at one theta, or on one path theta(t).
+
+    Parameters
+    ----------
+    theta : number, array_like of shape (k,), or callable of t
+    n_params : int, optional
+        k, needed where no shape tells it; default 1.
+    """
+
+    kind: ClassVar[str] = "dirac"
+
+    theta: Parameter
+    n_params: int | None = None
+
+    def __post_init__(self) -> None:
+        _settle(self, "theta")
+
+    @property
+    def n_random(self) -> int:
+        """Random numbers per particle: none."""
+        return 0
+
+    @property
+    def is_constant_in_t(self) -> bool:
+        """Whether theta is not a function of t."""
+        return not callable(self.theta)
+
+    def paths(
+        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `Law.paths`."""
+        theta = values_at("theta", self.theta, t, self.n_params)[:, np.newaxis]
+        return np.broadcast_to(theta, (len(t), len(u), self.n_params))
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PointCloud(Law):
+    """Finitely many points with weights, constant in t.
+
+    Parameters
+    ----------
+    theta : array_like, shape (n, k)
+    weights : array_like, shape (n,), optional
+        Positive with sum 1; default 1/n.
+    """
+
+    kind: ClassVar[str] = "point_cloud"
+
+    theta: ArrayLike
+    weights: ArrayLike | None = None
+
+    is_constant_in_t: ClassVar[bool] = True
+    n_random: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        theta = float_array("theta", self.theta, axes=("particle", "parameter"))
+        if theta.ndim != 2 or 0 in theta.shape:
+            raise ValueError(
+                "`theta` must have shape (n_particles, n_params) with no empty axis, "
+                f"got {theta.shape}."
+            )
+        object.__setattr__(self, "theta", theta)
+        weights = particle_weights(self.weights, len(theta))
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters per particle k."""
+        return self.theta.shape[1]
+
+    def paths(
+        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `Law.paths`: the number selects a point by its weight."""
+        theta = self.theta[select(u[:, 0], self.weights)]
+        return np.broadcast_to(theta, (len(t), *theta.shape))
+
+    def sample(
+        self,
+        grid: DepthGrid,
+        n_particles: int | None = None,
+        *,
+        method: str = "iid",
+        coupling: str = "path",
+        seed: int = 0,
+    ) -> ParticleEnsemble:
+        """Return the cloud itself, or draw from it: see `mfpde.laws.sample`.
+
+        With `n_particles` None or n, the size of the cloud, the particles are its
+        points with its weights at every node, whatever the method: no sampling
+        error. Any other number draws points by their weights.
+        """
+        n_points = len(self.theta)
+        if n_particles is None:
+            n_particles = n_points
+        checked_options(self, grid, n_particles, method, coupling, seed)
+        if n_particles == n_points:
+            shape = (len(grid.nodes), *self.theta.shape)
+            return ParticleEnsemble(np.broadcast_to(self.theta, shape), self.weights)
+        return sample(
+            self, grid, n_particles, method=method, coupling=coupling, seed=seed
+        )
+
+
+def _settle(law: Law, *names: str) -> None:
+    """Bring the named parameters of a new law to shape (k,) and set k."""
+    values = {name: getattr(law, name) for name in names}
+    n_params, settled = settle(law.n_params, **values)
+    for name, value in (settled | {"n_params": n_params}).items():
+        object.__setattr__(law, name, value)

@@ -1,0 +1,162 @@
+"""From a law to particles: sampling rules in theta, couplings in depth t.
+
+A law is a transport map: `n_random` independent numbers, uniform on (0, 1), make
+one particle, that is one path theta(t). A rule supplies the numbers and the
+weights, and a coupling says which depth nodes share them (theory, section 1.3).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.laws.parameters import choice, integer
+
+if TYPE_CHECKING:
+    from mfpde.depth import DepthGrid
+
+METHODS = ("iid", "sobol", "quadrature")
+COUPLINGS = ("path", "tied", "layer")
+LAYER_SCHEMES = ("euler", "midpoint")
+
+# Sets these draws apart from others that a user makes from the same seed.
+STREAM = 0x6C6177
+SOBOL_BITS = 52  # with the shift by half a cell every number is exact in float64
+# SciPy renamed the keyword in 1.15.
+_SOBOL_SEED = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "seed"
+
+
+def sample(
+    law: Any,
+    grid: DepthGrid,
+    n_particles: int,
+    *,
+    method: str = "iid",
+    coupling: str = "path",
+    seed: int = 0,
+) -> ParticleEnsemble:
+    """Draw particles from a law at the nodes of a depth grid.
+
+    Parameters
+    ----------
+    law : Law
+        Any object with `n_params`, `n_random` and `paths(u, t)`.
+    grid : DepthGrid
+    n_particles : int
+        Number of particles M at every node.
+    method : {"iid", "sobol", "quadrature"}
+        Independent draws, a scrambled Sobol set (any M works, powers of two are
+        balanced and best), or deterministic nodes (not available yet).
+    coupling : {"path", "tied", "layer"}
+        "path": a particle is one path theta(t) of the law through all nodes.
+        "tied": one draw, constant in t; needs a law with constant paths.
+        "layer": fresh draws at every node (for "sobol": another scrambling);
+        rough in t, so for Euler and midpoint grids only.
+    seed : int
+        Non-negative. The first particles of a larger ensemble with the same seed
+        are those of a smaller one, and under "layer" the draws of node j depend
+        on `seed` and j alone: common random numbers for studies in J and M.
+
+    Returns
+    -------
+    ensemble : ParticleEnsemble
+        theta of shape (J, M, k), equal weights.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or does not fit the law or the grid.
+    NotImplementedError
+        For `method` "quadrature".
+    """
+    n_particles, seed = checked_options(law, grid, n_particles, method, coupling, seed)
+    nodes = np.asarray(grid.nodes, dtype=np.float64)
+    if coupling == "layer":
+        theta = np.empty((len(nodes), n_particles, law.n_params))
+        for j in range(len(nodes)):
+            stream = np.random.SeedSequence(seed, spawn_key=(STREAM, j))
+            u, weights = sampling_rule(law, n_particles, method, stream)
+            theta[j] = _paths(law, u, nodes[j : j + 1])[0]
+        return ParticleEnsemble(theta, weights)
+    stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
+    u, weights = sampling_rule(law, n_particles, method, stream)
+    # "tied" asks for constant paths, checked above, and is then the same.
+    return ParticleEnsemble(_paths(law, u, nodes), weights)
+
+
+def sampling_rule(
+    law: Any, n_particles: int, method: str, stream: np.random.SeedSequence
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points in the open unit cube and their weights: the only home of rules.
+
+    Returns
+    -------
+    u : ndarray, shape (M, n_random)
+    weights : ndarray, shape (M,)
+    """
+    if method == "quadrature":
+        raise NotImplementedError(
+            'Sampling with `method` = "quadrature" is not available yet. Use "sobol".'
+        )
+    if method == "sobol":
+        u = _sobol(law.n_random, n_particles, stream)
+    else:
+        u = np.random.default_rng(stream).random((n_particles, law.n_random))
+        np.maximum(u, 2.0**-54, out=u)  # random() may return 0, quantile -inf
+    return u, np.full(n_particles, 1.0 / n_particles)
+
+
+def _sobol(
+    n_random: int, n_particles: int, stream: np.random.SeedSequence
+) -> NDArray[np.float64]:
+    if n_random == 0:
+        return np.empty((n_particles, 0))
+    if n_random > qmc.Sobol.MAXDIM:
+        raise ValueError(
+            f'`method` = "sobol" allows {qmc.Sobol.MAXDIM} random numbers per '
+            f'particle, this law needs {n_random}. Use "iid".'
+        )
+    options = {_SOBOL_SEED: np.random.default_rng(stream)}
+    engine = qmc.Sobol(n_random, scramble=True, bits=SOBOL_BITS, **options)
+    # The next power of two, cut: random(M) would warn for every other M.
+    u = engine.random_base2((n_particles - 1).bit_length())[:n_particles]
+    return u + 2.0 ** -(SOBOL_BITS + 1)
+
+
+def _paths(
+    law: Any, u: NDArray[np.float64], t: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    theta = law.paths(u, t)
+    expected = (len(t), len(u), law.n_params)
+    if np.shape(theta) != expected:
+        raise ValueError(
+            f"`paths` of {type(law).__name__} must return shape (n_nodes, "
+            f"n_particles, n_params) = {expected}, got {np.shape(theta)}."
+        )
+    return theta
+
+
+def checked_options(
+    law: Any, grid: DepthGrid, n_particles: Any, method: str, coupling: str, seed: Any
+) -> tuple[int, int]:
+    """Check the options of `sample`; return `n_particles` and `seed` as int."""
+    n_particles = integer("n_particles", n_particles, minimum=1)
+    seed = integer("seed", seed, minimum=0)
+    choice("method", method, METHODS)
+    choice("coupling", coupling, COUPLINGS)
+    if coupling == "layer" and grid.scheme not in LAYER_SCHEMES:
+        raise ValueError(
+            '`coupling` = "layer" is rough in t (depth) and needs an "euler" or '
+            f'"midpoint" grid, got "{grid.scheme}". Use coupling "path" here.'
+        )
+    if coupling == "tied" and not getattr(law, "is_constant_in_t", False):
+        raise ValueError(
+            '`coupling` = "tied" needs a law whose paths are constant in t (depth), '
+            f'but {type(law).__name__} depends on t. Use coupling "path".'
+        )
+    return n_particles, seed
