@@ -1,0 +1,425 @@
+"""State, adjoint, loss and velocity: one function of (problem, grid, ensemble, s).
+
+The only home of the division in Eq. (7), through `kernels.assembly`.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mfpde.arrays import float_array
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.kernels.assembly import assemble_node
+from mfpde.kernels.samples import SampleLayout, sample_layout
+from mfpde.kernels.threads import run_parts
+from mfpde.problem import MeanFieldProblem
+
+Array = NDArray[np.float64]
+
+# Fixed point of implicit stages: a few units of rounding of the largest state.
+STAGE_TOLERANCE = 1e-14
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """Everything known about one ensemble at one training time s.
+
+    Attributes
+    ----------
+    loss, objective : float
+        E of Eq. (3), and E_s = E + lambda(s) M2 of Eq. (12).
+    dissipation : float
+        D_s of Eq. (14), with the metric; trained maps included.
+    gradient_norm : float
+        Root of int int |grad dE_s/drho|^2 drho dt, without the metric; trained maps
+        included.
+    second_moment : float
+        M2 = int int |theta|^2 drho dt.
+    ledger_rate : float
+        Derivative of the objective that the exact flow would have,
+        -D_s + lambda'(s) M2, Eq. (14).
+    velocity : ndarray, shape (J, M, k)
+        dtheta/ds of Eqs. (7) and (13), with the metric.
+    map_velocities : dict of str to ndarray
+        dA/ds under "embedding", dC/ds under "readout", where these are trainable.
+    output : ndarray, shape (N, q)
+    z_end : ndarray, shape (N, d)
+        The state at t = 1.
+    t_states : ndarray, shape (P,)
+        Depths of `z` and `p`, see `DepthGrid.state_depths`.
+    """
+
+    problem: MeanFieldProblem
+    grid: DepthGrid
+    ensemble: ParticleEnsemble
+    s: float
+    loss: float
+    objective: float
+    dissipation: float
+    gradient_norm: float
+    second_moment: float
+    ledger_rate: float
+    velocity: Array
+    map_velocities: dict[str, Array]
+    output: Array
+    z_end: Array
+    _forward: _Forward
+    _p: Array
+
+    @property
+    def t_states(self) -> Array:
+        """Depths (P,) of `z` and `p`."""
+        return self.grid.state_depths()
+
+    @property
+    def z(self) -> Array:
+        """State z(t) of every sample, shape (P, N, d)."""
+        return self._forward.states()
+
+    @property
+    def p(self) -> Array:
+        """Adjoint p(t) of every sample, shape (P, N, d); no factor 1/N, Eq. (4).
+
+        The exact adjoint of the discrete scheme. Zero for samples of weight zero.
+        """
+        c = self.problem.sample_weights
+        inverse = np.divide(1.0, c, out=np.zeros_like(c), where=c > 0)
+        return self._forward.layout.unpack(self._p) * inverse[:, np.newaxis]
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(s={self.s:g}, loss={self.loss:.6g}, "
+            f"objective={self.objective:.6g}, dissipation={self.dissipation:.6g})"
+        )
+
+
+def evaluate(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    s: float = 0.0,
+) -> Evaluation:
+    """State, adjoint, loss and particle velocity, Eqs. (1)-(7), on a depth grid.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+    grid : DepthGrid
+    ensemble : ParticleEnsemble
+        theta of shape (J, M, k), J the nodes of `grid`.
+    s : float
+        Training time (dimensionless); matters only to a decaying regulariser.
+
+    Returns
+    -------
+    Evaluation
+        The velocity is minus the exact gradient of the discrete objective, divided by
+        the depth weight and the particle weight, Eq. (25).
+
+    Raises
+    ------
+    ValueError
+        If the ensemble fits neither the grid nor the block.
+    NotFiniteError
+        If the state or the velocity is not finite; names depth, sample and s.
+    ConvergenceError
+        If the stages of Gauss collocation do not converge.
+    """
+    check_shapes(problem, grid, ensemble)
+    forward = _run_forward(problem, grid, ensemble, problem.z0)
+    z_end = forward.end()
+    output = problem.read(z_end)
+    c = problem.sample_weights
+    loss = float(np.dot(c, problem.loss.values(output, problem.y)))
+    if not np.isfinite(z_end).all() or not np.isfinite(loss):
+        raise _not_finite(forward, grid, s)
+    # The covector of every sample is carried with its weight c_i: Eq. (4) is linear.
+    output_gradient = problem.loss.gradients(output, problem.y) * c[:, np.newaxis]
+    p_end = output_gradient
+    if problem.readout is not None:
+        p_end = problem.readout.transposed(output_gradient)
+    p, parts = _run_adjoint(problem, grid, ensemble, forward, p_end)
+    ridge = problem.regulariser.strength(s) if problem.regulariser else 0.0
+    velocity, dissipation, squared_gradient, second_moment = _assemble(
+        problem, grid, ensemble, parts, ridge
+    )
+    gradients = {}
+    if "embedding" in problem.trained_maps:
+        p_start = forward.layout.unpack(p[:, 0])
+        gradients["embedding"] = np.einsum("id,ix->dx", p_start, problem.x)
+    if "readout" in problem.trained_maps:
+        gradients["readout"] = np.einsum("iq,id->qd", output_gradient, z_end)
+    map_velocities = {}
+    for name, gradient in gradients.items():
+        rate = problem.trained_maps[name].rate
+        map_velocities[name] = -rate * gradient
+        dissipation += rate * float(np.sum(gradient**2))
+        squared_gradient += float(np.sum(gradient**2))
+    if not np.isfinite(dissipation):
+        raise _not_finite_velocity(velocity, grid, s)
+    ridge_rate = problem.regulariser.rate(s) if problem.regulariser else 0.0
+    return Evaluation(
+        problem=problem,
+        grid=grid,
+        ensemble=ensemble,
+        s=float(s),
+        loss=loss,
+        objective=loss + ridge * second_moment,
+        dissipation=dissipation,
+        gradient_norm=float(np.sqrt(squared_gradient)),
+        second_moment=second_moment,
+        ledger_rate=-dissipation + ridge_rate * second_moment,
+        velocity=velocity,
+        map_velocities=map_velocities,
+        output=output,
+        z_end=z_end,
+        _forward=forward,
+        _p=p,
+    )
+
+
+def predict(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    x: ArrayLike,
+) -> Array:
+    """Outputs g(z(1; x)), shape (n, q), for inputs x of shape (n, d_in)."""
+    return problem.read(_flow(problem, grid, ensemble, x).end())
+
+
+def trajectories(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    x: ArrayLike,
+) -> tuple[Array, Array]:
+    """State trajectories of Eq. (1): depths t (P,) and z (P, n, d), for x (n, d_in)."""
+    return grid.state_depths(), _flow(problem, grid, ensemble, x).states()
+
+
+def field(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    z: ArrayLike,
+) -> Array:
+    """The field F(z, t_j) of Eq. (8) at every node, (J, n, d), for states z (n, d)."""
+    check_shapes(problem, grid, ensemble)
+    states = _rows("z", z, problem.d)
+    layout = sample_layout(len(states), ensemble.theta[0].nbytes)
+    packed = layout.pack(states)
+    kernels = problem.block.sweep()
+    scratch = np.empty(kernels.SCRATCH)
+    values = np.zeros((len(layout.lanes), grid.n_nodes, packed.shape[1]))
+    for block, n in enumerate(layout.lanes):
+        for j in range(grid.n_nodes):
+            kernels.field(
+                ensemble.theta[j],
+                ensemble.weights,
+                n,
+                packed[block],
+                values[block, j],
+                scratch,
+            )
+    return layout.unpack(values)
+
+
+def check_shapes(
+    problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble
+) -> None:
+    """Raise ValueError unless theta has shape (grid.n_nodes, M, problem.k)."""
+    for name, value, kind in (
+        ("problem", problem, MeanFieldProblem),
+        ("grid", grid, DepthGrid),
+        ("ensemble", ensemble, ParticleEnsemble),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"`{name}` must be a {kind.__name__}, got {type(value).__name__}."
+            )
+    n_nodes, n_particles, n_params = ensemble.theta.shape
+    required = (grid.n_nodes, n_particles, problem.k)
+    if (n_nodes, n_particles, n_params) != required:
+        raise ValueError(
+            "`theta` must have shape (n_nodes, n_particles, n_params) = "
+            f"{required} for {grid!r} and {problem.block!r}, got "
+            f"{ensemble.theta.shape}."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Forward:
+    """Blocked states of one sweep: z0, every stage, and the end."""
+
+    layout: SampleLayout
+    is_implicit: bool
+    z0: Array
+    zs: Array
+    z_end: Array
+
+    def end(self) -> Array:
+        return self.layout.unpack(self.z_end)
+
+    def states(self) -> Array:
+        n_blocks, n_steps, n_stages, width = self.zs.shape
+        if self.is_implicit:
+            inner = self.zs.reshape(n_blocks, n_steps * n_stages, width)
+            points = [self.z0[:, np.newaxis], inner]
+        else:
+            points = [self.zs[:, :, 0]]
+        points.append(self.z_end[:, np.newaxis])
+        return self.layout.unpack(np.concatenate(points, axis=1))
+
+
+def _flow(problem, grid, ensemble, x) -> _Forward:
+    check_shapes(problem, grid, ensemble)
+    x = _rows("x", x, problem.x.shape[1])
+    forward = _run_forward(problem, grid, ensemble, problem.embed(x))
+    if not np.isfinite(forward.z_end).all():
+        raise _not_finite(forward, grid, None)
+    return forward
+
+
+def _rows(name: str, values: ArrayLike, n_columns: int) -> Array:
+    rows = float_array(name, values)
+    if rows.ndim == 1 and n_columns == 1:
+        rows = rows[:, np.newaxis]
+    if rows.ndim != 2 or rows.shape[1] != n_columns or len(rows) == 0:
+        raise ValueError(f"`{name}` must have shape (n, {n_columns}), got {rows.shape}.")
+    return rows
+
+
+_layout = functools.lru_cache(maxsize=64)(sample_layout)
+
+
+def _run_forward(problem, grid, ensemble, z0) -> _Forward:
+    """Solve Eq. (22) for all samples, in parallel over parts of them."""
+    layout = _layout(len(z0), ensemble.theta.nbytes)
+    packed = layout.pack(z0)
+    zs = np.empty((len(packed), grid.n_steps, grid.n_stages, packed.shape[1]))
+    z_end = np.empty_like(packed)
+    kernels = problem.block.sweep()
+
+    def run(part: int) -> int:
+        return kernels.forward(
+            ensemble.theta,
+            ensemble.weights,
+            grid.a,
+            grid.b,
+            grid.step_size,
+            grid.stage_node,
+            STAGE_TOLERANCE,
+            packed,
+            layout.lanes,
+            layout.part_start[part],
+            layout.part_start[part + 1],
+            zs,
+            z_end,
+        )
+
+    _check_stages(run_parts(run, layout.n_parts), grid)
+    return _Forward(layout, grid.is_implicit, packed, zs, z_end)
+
+
+def _run_adjoint(problem, grid, ensemble, forward, p_end) -> tuple[Array, Array]:
+    """Solve Eq. (23); returns blocked p and the theta gradient of every part."""
+    layout = forward.layout
+    packed = layout.pack(p_end, fill_own_only=True)
+    n_points = len(grid.state_depths())
+    p = np.empty((len(packed), n_points, packed.shape[1]))
+    parts = np.zeros((layout.n_parts, *ensemble.theta.shape))
+    kernels = problem.block.sweep()
+
+    def run(part: int) -> int:
+        return kernels.adjoint(
+            ensemble.theta,
+            ensemble.weights,
+            grid.a,
+            grid.b,
+            grid.step_size,
+            grid.stage_node,
+            STAGE_TOLERANCE,
+            forward.zs,
+            packed,
+            layout.lanes,
+            layout.part_start[part],
+            layout.part_start[part + 1],
+            p,
+            parts[part],
+        )
+
+    _check_stages(run_parts(run, layout.n_parts), grid)
+    return p, parts
+
+
+def _assemble(problem, grid, ensemble, parts, ridge):
+    """Velocity (J, M, k), D, |gradient|^2 and M2, Eqs. (7), (13), (14)."""
+    velocity = np.empty_like(ensemble.theta)
+
+    def run(node: int) -> tuple[float, float, float]:
+        return assemble_node(
+            parts,
+            node,
+            grid.weights[node],
+            ensemble.weights,
+            ensemble.theta,
+            ridge,
+            problem.metric,
+            velocity,
+        )
+
+    integrands = np.array(run_parts(run, grid.n_nodes))
+    integrals = (grid.weights[:, np.newaxis] * integrands).sum(axis=0)
+    return velocity, *(float(value) for value in integrals)
+
+
+def _check_stages(results: list[int], grid: DepthGrid) -> None:
+    failed = [step for step in results if step >= 0]
+    if failed:
+        raise ConvergenceError(
+            f"The stages of depth element {min(failed)} of {grid.n_steps} did not "
+            "converge; |d_z F| is too large for the fixed-point iteration. Use more "
+            "elements, DepthGrid.gauss(n_nodes, n_elements), or an explicit scheme."
+        )
+
+
+def _not_finite(forward: _Forward, grid: DepthGrid, s: float | None) -> NotFiniteError:
+    """Name the first depth step and the sample whose state is not finite (T18)."""
+    time = "" if s is None else f", at training time s = {s:g}"
+    states = forward.states()
+    is_bad = ~np.isfinite(states).all(axis=2)
+    if not is_bad.any():
+        return NotFiniteError(
+            f"The loss is not finite{time}. Reduce the scale of the readout or targets."
+        )
+    point = int(is_bad.any(axis=1).argmax())
+    sample = int(is_bad[point].argmax())
+    layer = "node" if grid.is_implicit else "layer"
+    count = grid.n_nodes if grid.is_implicit else grid.n_steps
+    return NotFiniteError(
+        f"The state is not finite after {layer} {point} of {count} "
+        f"(t = {grid.state_depths()[point]:.4g}, depth) for sample {sample}{time}. "
+        "Reduce the scale of theta, or use more depth nodes."
+    )
+
+
+def _not_finite_velocity(
+    velocity: Array, grid: DepthGrid, s: float
+) -> NotFiniteError:
+    is_bad = ~np.isfinite(velocity)
+    where = "somewhere"
+    if is_bad.any():
+        node, particle, _ = (int(i) for i in np.argwhere(is_bad)[0])
+        where = f"at node {node} (t = {grid.nodes[node]:.4g}), particle {particle}"
+    return NotFiniteError(
+        f"The velocity is not finite {where}, at training time s = {s:g}. "
+        "Reduce the scale of theta."
+    )

@@ -1,0 +1,169 @@
+"""Pointwise losses and the regulariser, with their gradients (Eqs. 3, 4 and 12).
+
+A loss is any object with `name`, `values(output, y)` and `gradients(output, y)`; a
+regulariser any object with `strength(s)`, `rate(s)` and `describe()`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Squared:
+    """|out - y|^2 / 2 for each sample."""
+
+    name: str = "squared"
+
+    def values(self, output: Array, y: Array) -> Array:
+        """Loss of every sample, shape (N,); output and y (N, q)."""
+        return 0.5 * np.einsum("iq,iq->i", output - y, output - y)
+
+    def gradients(self, output: Array, y: Array) -> Array:
+        """Gradient in the output, shape (N, q)."""
+        return output - y
+
+    def check(self, y: Array) -> None:
+        """Accept any finite target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """sum_q log(1 + exp(-y_q out_q)), targets -1 or 1."""
+
+    name: str = "logistic"
+
+    def values(self, output: Array, y: Array) -> Array:
+        """Loss of every sample, shape (N,); output and y (N, q)."""
+        return np.logaddexp(0.0, -y * output).sum(axis=1)
+
+    def gradients(self, output: Array, y: Array) -> Array:
+        """Gradient in the output, shape (N, q): -y / (1 + exp(y out))."""
+        return -y * np.exp(-np.logaddexp(0.0, y * output))
+
+    def check(self, y: Array) -> None:
+        """Raise ValueError unless every target is -1 or 1."""
+        _check_targets(y, np.isin(y, (-1.0, 1.0)), "-1 or 1", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropy:
+    """-sum_q y_q log softmax(out)_q, targets one-hot."""
+
+    name: str = "cross_entropy"
+
+    def values(self, output: Array, y: Array) -> Array:
+        """Loss of every sample, shape (N,); output and y (N, q)."""
+        shifted = output - output.max(axis=1, keepdims=True)
+        return np.log(np.exp(shifted).sum(axis=1)) - np.einsum("iq,iq->i", shifted, y)
+
+    def gradients(self, output: Array, y: Array) -> Array:
+        """Gradient in the output, shape (N, q): softmax(out) - y."""
+        exponentials = np.exp(output - output.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True) - y
+
+    def check(self, y: Array) -> None:
+        """Raise ValueError unless every row of targets is one-hot."""
+        is_valid = np.isin(y, (0.0, 1.0)) & (y.sum(axis=1, keepdims=True) == 1.0)
+        _check_targets(y, is_valid, "one-hot rows", self.name)
+        if y.shape[1] < 2:
+            raise ValueError(
+                "`y` must have at least two columns for the loss 'cross_entropy', "
+                "got one; use 'logistic' with targets -1 and 1 for two classes."
+            )
+
+
+LOSSES = {
+    "squared": Squared(),
+    "logistic": Logistic(),
+    "cross_entropy": CrossEntropy(),
+}
+
+
+def loss_from_name(loss: Any) -> Any:
+    """The loss object of a name; an object with the methods of a loss is kept."""
+    if isinstance(loss, str):
+        if loss in LOSSES:
+            return LOSSES[loss]
+        close = difflib.get_close_matches(loss, LOSSES, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"`loss` must be one of {', '.join(LOSSES)}, got {loss!r}.{hint}"
+        )
+    if hasattr(loss, "values") and hasattr(loss, "gradients"):
+        return loss
+    raise TypeError(
+        "`loss` must be a name or an object with `values` and `gradients`, "
+        f"got {type(loss).__name__}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DecayingQuadratic:
+    """lambda(s) int int |theta|^2 drho dt, lambda(s) = lambda0 exp(-gamma s), Eq. (12).
+
+    Parameters
+    ----------
+    lambda0 : float
+        Strength at s = 0, not negative (dimensionless).
+    gamma : float
+        Decay rate in training time s, not negative; 0 is a constant ridge.
+    """
+
+    lambda0: float
+    gamma: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("lambda0", "gamma"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0.0 <= value < np.inf:
+                raise ValueError(
+                    f"`{name}` must be a finite number, at least 0, got {value!r}."
+                )
+            object.__setattr__(self, name, float(value))
+
+    def strength(self, s: float) -> float:
+        """lambda(s)."""
+        return self.lambda0 * float(np.exp(-self.gamma * s))
+
+    def rate(self, s: float) -> float:
+        """The derivative lambda'(s), for the ledger of Eq. (14)."""
+        return -self.gamma * self.strength(s)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which the regulariser is rebuilt."""
+        return {
+            "kind": "decaying_quadratic",
+            "lambda0": self.lambda0,
+            "gamma": self.gamma,
+        }
+
+
+def regulariser_from_description(description: dict[str, Any] | None) -> Any:
+    """Rebuild a regulariser, or None, from the output of its `describe`."""
+    if description is None:
+        return None
+    options = dict(description)
+    kind = options.pop("kind", None)
+    if kind != "decaying_quadratic":
+        raise ValueError(
+            "`kind` of a regulariser must be 'decaying_quadratic', "
+            f"got {kind!r}. Pass the problem again."
+        )
+    return DecayingQuadratic(**options)
+
+
+def _check_targets(y: Array, is_valid: Array, required: str, loss: str) -> None:
+    if not is_valid.all():
+        row, column = np.argwhere(~is_valid)[0]
+        raise ValueError(
+            f"`y` must hold {required} for the loss {loss!r}, got {y[row, column]:g} "
+            f"in row {row}, column {column}."
+        )

@@ -1,0 +1,276 @@
+"""What is solved: data, block, readout, loss, regulariser. No discretisation here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mfpde import blocks, objectives
+from mfpde.arrays import float_array
+from mfpde.readouts import Linear
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class MeanFieldProblem:
+    """Training problem of Eqs. (1)-(6).
+
+    Parameters
+    ----------
+    x : array_like, shape (N, d_in)
+        Inputs; shape (N,) is taken as (N, 1).
+    y : array_like, shape (N, q)
+        Targets; shape (N,) is taken as (N, 1). -1 or 1 for "logistic", one-hot rows
+        for "cross_entropy".
+    block : object
+        The map f, see `mfpde.blocks`.
+    embedding : array_like, shape (d, d_in), or readouts.Linear, optional
+        z(0) = A x; None is the identity.
+    readout : array_like, shape (q, d), or readouts.Linear, optional
+        out = C z(1); None is the identity.
+    loss : {"squared", "logistic", "cross_entropy"} or object
+        See `mfpde.objectives`.
+    regulariser : DecayingQuadratic, optional
+        Added to the loss to give the objective E_s, Eq. (12).
+    metric : array_like, shape (k,), optional
+        Multipliers eta_c >= 0 of the velocity, Eq. (10); 0 freezes a parameter.
+    sample_weights : array_like, shape (N,), optional
+        c_i >= 0 with sum 1; the default is 1 / N.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes that do not fit, values that are not finite, and targets outside the
+        domain of the loss.
+    """
+
+    x: Array
+    y: Array
+    block: Any
+    embedding: Linear | None
+    readout: Linear | None
+    loss: Any
+    regulariser: Any
+    metric: Array
+    sample_weights: Array
+    z0: Array
+
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        block: Any,
+        *,
+        embedding: Any = None,
+        readout: Any = None,
+        loss: Any = "squared",
+        regulariser: Any = None,
+        metric: ArrayLike | None = None,
+        sample_weights: ArrayLike | None = None,
+    ) -> None:
+        _check_block(block)
+        x = _table("x", x)
+        y = _table("y", y)
+        if len(x) != len(y):
+            raise ValueError(
+                f"`x` and `y` must have the same number of rows, got {len(x)} "
+                f"and {len(y)}."
+            )
+        loss = objectives.loss_from_name(loss)
+        if hasattr(loss, "check"):
+            loss.check(y)
+        values = {
+            "x": x,
+            "y": y,
+            "block": block,
+            "embedding": _linear_map("embedding", embedding, block.d, x.shape[1], "x"),
+            "readout": _linear_map("readout", readout, y.shape[1], block.d, "the state"),
+            "loss": loss,
+            "regulariser": _check_regulariser(regulariser),
+            "metric": _metric(metric, block),
+            "sample_weights": _sample_weights(sample_weights, len(x)),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "z0", self.embed(x))
+
+    @property
+    def d(self) -> int:
+        """State size."""
+        return self.block.d
+
+    @property
+    def k(self) -> int:
+        """Parameters per particle."""
+        return self.block.k
+
+    @property
+    def n_samples(self) -> int:
+        """Number N of samples."""
+        return len(self.x)
+
+    @property
+    def q(self) -> int:
+        """Output size."""
+        return self.y.shape[1]
+
+    @property
+    def trained_maps(self) -> dict[str, Linear]:
+        """The maps that move with s: "embedding" and "readout" where trainable."""
+        maps = {"embedding": self.embedding, "readout": self.readout}
+        return {name: m for name, m in maps.items() if m is not None and m.trainable}
+
+    def embed(self, x: Array) -> Array:
+        """z(0) = A x for inputs x (n, d_in); returns (n, d)."""
+        return x if self.embedding is None else self.embedding(x)
+
+    def read(self, z: Array) -> Array:
+        """Output g(z) for states z (n, d); returns (n, q)."""
+        return z if self.readout is None else self.readout(z)
+
+    def with_parameters(self, **matrices: Array) -> MeanFieldProblem:
+        """The same problem with other matrices of its embedding or readout."""
+        maps = {n: getattr(self, n).with_matrix(m) for n, m in matrices.items()}
+        copy = object.__new__(MeanFieldProblem)
+        for each in dataclasses.fields(self):
+            value = maps.get(each.name, getattr(self, each.name))
+            object.__setattr__(copy, each.name, value)
+        if "embedding" in maps:
+            object.__setattr__(copy, "z0", copy.embed(copy.x))
+        return copy
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values; with `arrays` enough for `from_description`."""
+        return {
+            "block": self.block.describe(),
+            "loss": getattr(self.loss, "name", type(self.loss).__name__),
+            "regulariser": self.regulariser and self.regulariser.describe(),
+            "embedding": self.embedding and self.embedding.describe(),
+            "readout": self.readout and self.readout.describe(),
+        }
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays of the problem, by name."""
+        arrays = {
+            "x": self.x,
+            "y": self.y,
+            "metric": self.metric,
+            "sample_weights": self.sample_weights,
+        }
+        for name in ("embedding", "readout"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name).matrix
+        return arrays
+
+    @classmethod
+    def from_description(
+        cls, description: dict[str, Any], arrays: dict[str, Array]
+    ) -> MeanFieldProblem:
+        """Rebuild a problem from the output of `describe` and `arrays`."""
+        maps = {
+            name: Linear(
+                arrays[name],
+                trainable=description[name]["trainable"],
+                rate=description[name]["rate"],
+            )
+            for name in ("embedding", "readout")
+            if description[name] is not None
+        }
+        return cls(
+            arrays["x"],
+            arrays["y"],
+            blocks.from_description(description["block"]),
+            loss=description["loss"],
+            regulariser=objectives.regulariser_from_description(
+                description["regulariser"]
+            ),
+            metric=arrays["metric"],
+            sample_weights=arrays["sample_weights"],
+            **maps,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"MeanFieldProblem(n_samples={self.n_samples}, d={self.d}, q={self.q}, "
+            f"block={self.block!r}, loss={getattr(self.loss, 'name', self.loss)!r})"
+        )
+
+
+def _table(name: str, values: ArrayLike) -> Array:
+    array = float_array(name, values)
+    if array.ndim == 1:
+        array = array[:, np.newaxis]
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"`{name}` must have shape (n_samples, columns), got {array.shape}."
+        )
+    return array
+
+
+def _check_block(block: Any) -> None:
+    missing = [n for n in ("d", "k", "param_names", "sweep") if not hasattr(block, n)]
+    if missing or isinstance(block, type):
+        raise TypeError(
+            "`block` must be a block such as mfpde.blocks.Perceptron(d), "
+            f"got {block!r}."
+        )
+
+
+def _check_regulariser(regulariser: Any) -> Any:
+    if regulariser is None or hasattr(regulariser, "strength"):
+        return regulariser
+    raise TypeError(
+        "`regulariser` must be mfpde.DecayingQuadratic(lambda0, gamma) or None, "
+        f"got {regulariser!r}."
+    )
+
+
+def _linear_map(
+    name: str, value: Any, n_rows: int, n_columns: int, source: str
+) -> Linear | None:
+    if value is None:
+        if n_rows != n_columns:
+            raise ValueError(
+                f"`{name}` is needed: without it {source} of size {n_columns} must "
+                f"have size {n_rows}."
+            )
+        return None
+    linear = value if isinstance(value, Linear) else Linear(value)
+    if linear.matrix.shape != (n_rows, n_columns):
+        raise ValueError(
+            f"`{name}` must have shape {(n_rows, n_columns)}, "
+            f"got {linear.matrix.shape}."
+        )
+    return linear
+
+
+def _metric(metric: ArrayLike | None, block: Any) -> Array:
+    array = float_array("metric", np.ones(block.k) if metric is None else metric)
+    if array.shape != (block.k,) or (array < 0).any():
+        raise ValueError(
+            f"`metric` must hold k = {block.k} numbers, none negative, "
+            f"got {array.tolist()}."
+        )
+    return array
+
+
+def _sample_weights(weights: ArrayLike | None, n_samples: int) -> Array:
+    if weights is None:
+        weights = np.full(n_samples, 1.0 / n_samples)
+    array = float_array("sample_weights", weights)
+    if array.shape != (n_samples,) or (array < 0).any():
+        raise ValueError(
+            f"`sample_weights` must hold N = {n_samples} numbers, none negative, "
+            f"got shape {array.shape}, minimum {array.min(initial=0.0):g}."
+        )
+    # Rounding of N additions stays far below this.
+    if abs(array.sum() - 1.0) > 1e-9:
+        raise ValueError(
+            f"`sample_weights` must have sum 1, got {array.sum():g}; divide by the sum."
+        )
+    return array

@@ -1,0 +1,63 @@
+"""Linear maps before and after the flow: embedding z(0) = A x, readout g(z) = C z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear map, fixed or trained by plain gradient flow beside that of rho.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (q, d) for a readout, (d, d_in) for an embedding
+        The map; dimensionless.
+    trainable : bool
+        Whether it moves with dC/ds = -rate dE/dC (below Eq. 11).
+    rate : float
+        Multiplier eta of that velocity.
+    """
+
+    matrix: NDArray[np.float64]
+    trainable: bool = False
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        try:
+            matrix = np.array(self.matrix, dtype=np.float64, order="C")
+        except (TypeError, ValueError):
+            raise TypeError("`matrix` must be a 2-D array of numbers.") from None
+        if matrix.ndim != 2 or 0 in matrix.shape:
+            raise ValueError(
+                f"`matrix` must be a 2-D array, got shape {matrix.shape}."
+            )
+        if not np.isfinite(matrix).all():
+            raise ValueError("`matrix` must be finite, got NaN or infinity.")
+        if not 0.0 < self.rate < np.inf:
+            raise ValueError(f"`rate` must be positive, got {self.rate!r}.")
+        matrix.setflags(write=False)
+        object.__setattr__(self, "matrix", matrix)
+        object.__setattr__(self, "trainable", bool(self.trainable))
+        object.__setattr__(self, "rate", float(self.rate))
+
+    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the map to every row of values (n, columns)."""
+        # einsum without BLAS: the same bits whatever the number of BLAS threads.
+        return np.einsum("ic,rc->ir", values, self.matrix)
+
+    def transposed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the transposed map to every row of values (n, rows)."""
+        return np.einsum("ir,rc->ic", values, self.matrix)
+
+    def with_matrix(self, matrix: NDArray[np.float64]) -> Linear:
+        """The same map with other entries."""
+        return Linear(matrix, self.trainable, self.rate)
+
+    def describe(self) -> dict[str, Any]:
+        """Options; the matrix is stored as an array."""
+        return {"kind": "linear", "trainable": self.trainable, "rate": self.rate}
