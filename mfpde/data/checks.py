@@ -1,0 +1,79 @@
+"""Checks of arguments that the modules of `mfpde.data` share."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def integer(name: str, value: Any, minimum: int) -> int:
+    """Return `value` as an int; raise unless it is one and at least `minimum`."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"`{name}` must be an integer, got {value!r}.") from None
+    if number < minimum:
+        raise ValueError(f"`{name}` must be at least {minimum}, got {number}.")
+    return number
+
+
+def non_negative(name: str, value: float) -> float:
+    """Return `value`; raise unless it is finite and not negative."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"`{name}` must be finite and not negative, got {value!r}.")
+    return float(value)
+
+
+def positive(name: str, value: float) -> float:
+    """Return `value`; raise unless it is finite and positive."""
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"`{name}` must be finite and positive, got {value!r}.")
+    return float(value)
+
+
+def real_array(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Copy `values` to float64, C order; raise unless all are real and finite."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"`{name}` must hold real numbers, got an array of dtype {array.dtype}."
+        )
+    array = np.array(array, dtype=np.float64, order="C")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"`{name}` must be finite, got {array[index]} at index {index}, the first "
+            f"of {len(bad)}. Remove such samples or fill them in."
+        )
+    return array
+
+
+def sample_matrix(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Check that `values` are finite samples of shape (N, d) with N, d >= 1."""
+    array = real_array(name, values)
+    if array.ndim != 2:
+        raise ValueError(
+            f"`{name}` must have shape (n_samples, n_features), got {array.shape}. "
+            "Reshape it, for one feature with x[:, None]."
+        )
+    if array.size == 0:
+        raise ValueError(f"`{name}` must not be empty, got shape {array.shape}.")
+    return array
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the nearest of the `known` names, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return "Known: " + ", ".join(repr(item) for item in known) + "."

@@ -1,0 +1,290 @@
+"""Synthetic samples: two-dimensional classes, a curve, a teacher network, noise.
+
+Every generator returns raw samples: `x` of shape (N, d) and either integer labels of
+shape (N,) or targets of shape (N, q). The random streams of inputs, noise and teacher
+are apart, so `noise` never moves the inputs, and the first samples stay the same when
+more are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.data.checks import integer, non_negative, positive, suggestion
+
+Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
+Pairs = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+CURVES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "sine": lambda x: np.sin(2.5 * x),
+    "absolute": np.abs,
+    "bump": lambda x: np.exp(-4.0 * x**2),
+    "cubic": lambda x: x**3 - x,
+    "step": np.sign,
+}
+
+
+def _streams(seed: int, count: int) -> list[np.random.Generator]:
+    return np.random.default_rng(integer("seed", seed, 0)).spawn(count)
+
+
+def _with_noise(
+    points: NDArray[np.float64], noise: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    return points + non_negative("noise", noise) * rng.standard_normal(points.shape)
+
+
+def _balanced_labels(n_samples: int, n_classes: int) -> NDArray[np.int64]:
+    """Return 0, 1, ..., n_classes - 1, 0, 1, ...: class sizes differ by one at most."""
+    n_classes = integer("n_classes", n_classes, 2)
+    return np.arange(integer("n_samples", n_samples, n_classes)) % n_classes
+
+
+def _polar(
+    radius: NDArray[np.float64], angle: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+def spirals(
+    n_samples: int,
+    *,
+    noise: float = 0.02,
+    seed: int = 0,
+    turns: float = 1.5,
+    n_classes: int = 2,
+) -> Samples:
+    """Intertwined spirals in the unit disc, one arm for each class.
+
+    Arm c is r (cos a, sin a) with a = 2 pi (turns r + c / n_classes); r runs from 0.1
+    to 1 with density proportional to r, nearly uniform in arc length.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number N of samples; the classes alternate.
+    noise : float
+        Standard deviation of the normal noise added to both coordinates.
+    seed : int
+        Seed of the random numbers.
+    turns : float
+        Turns of an arm about the origin per unit of radius.
+    n_classes : int
+        Number of arms.
+
+    Returns
+    -------
+    x : ndarray, shape (N, 2)
+    labels : ndarray of int, shape (N,)
+    """
+    labels = _balanced_labels(n_samples, n_classes)
+    radius_rng, noise_rng = _streams(seed, 2)
+    r_min = 0.1
+    radius = np.sqrt(r_min**2 + (1 - r_min**2) * radius_rng.random(len(labels)))
+    angle = 2 * np.pi * (positive("turns", turns) * radius + labels / n_classes)
+    return _with_noise(_polar(radius, angle), noise, noise_rng), labels
+
+
+def rings(
+    n_samples: int, *, noise: float = 0.05, seed: int = 0, n_classes: int = 2
+) -> Samples:
+    """Concentric rings, class c on the circle of radius (c + 1) / n_classes.
+
+    Rings cannot be separated by a flow of the plane: an ODE needs a third dimension
+    (`pad_to=3` in `prepare`) or moves them far apart.
+
+    Parameters
+    ----------
+    n_samples, noise, seed
+        As in `spirals`.
+    n_classes : int
+        Number of rings.
+
+    Returns
+    -------
+    x : ndarray, shape (N, 2)
+    labels : ndarray of int, shape (N,)
+    """
+    labels = _balanced_labels(n_samples, n_classes)
+    angle_rng, noise_rng = _streams(seed, 2)
+    angle = 2 * np.pi * angle_rng.random(len(labels))
+    return _with_noise(
+        _polar((labels + 1) / n_classes, angle), noise, noise_rng
+    ), labels
+
+
+def moons(n_samples: int, *, noise: float = 0.1, seed: int = 0) -> Samples:
+    """Two interleaved half circles of radius 1, centred as a pair.
+
+    Class 0 is the upper half of the circle about (-1/2, -1/4), class 1 the lower half
+    of the circle about (1/2, 1/4).
+
+    Parameters
+    ----------
+    n_samples, noise, seed
+        As in `spirals`.
+
+    Returns
+    -------
+    x : ndarray, shape (N, 2)
+    labels : ndarray of int, shape (N,)
+    """
+    labels = _balanced_labels(n_samples, 2)
+    angle_rng, noise_rng = _streams(seed, 2)
+    side = 2 * labels - 1
+    angle = np.pi * (angle_rng.random(len(labels)) + labels)
+    centre = np.stack([0.5 * side, 0.25 * side], axis=1)
+    circle = _polar(np.ones(len(labels)), angle)
+    return _with_noise(centre + circle, noise, noise_rng), labels
+
+
+def curve(
+    n_samples: int,
+    *,
+    noise: float = 0.0,
+    seed: int = 0,
+    function: str | Callable[[NDArray[np.float64]], NDArray[np.float64]] = "sine",
+    interval: tuple[float, float] = (-2.0, 2.0),
+    equispaced: bool = True,
+) -> Pairs:
+    """Points (x, function(x)) of a curve on an interval.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number N of samples.
+    noise : float
+        Standard deviation of the normal noise added to the targets.
+    seed : int
+        Seed of the noise, and of the inputs unless they are equispaced.
+    function : str or callable
+        "sine" sin(2.5 x), "absolute" abs(x), "bump" exp(-4 x^2), "cubic" x^3 - x,
+        "step" sign(x), or a vectorised function.
+    interval : (float, float)
+        The inputs lie in it; equispaced ones include both ends.
+    equispaced : bool
+        Whether the inputs are equispaced; else they are uniformly random.
+
+    Returns
+    -------
+    x, y : ndarray, shape (N, 1)
+
+    Raises
+    ------
+    ValueError
+        If `function` is unknown, `interval` is empty or `n_samples` < 2.
+    """
+    n_samples = integer("n_samples", n_samples, 2)
+    if len(interval) != 2 or not -np.inf < interval[0] < interval[1] < np.inf:
+        raise ValueError(
+            f"`interval` must be two finite numbers, low < high, got {interval}."
+        )
+    low, high = interval
+    if not callable(function):
+        if function not in CURVES:
+            raise ValueError(
+                f"`function` must name a curve, got {function!r}. "
+                + suggestion(str(function), CURVES)
+            )
+        function = CURVES[function]
+    x_rng, noise_rng = _streams(seed, 2)
+    if equispaced:
+        x = np.linspace(low, high, n_samples)
+    else:
+        x = low + (high - low) * x_rng.random(n_samples)
+    x = x[:, None]
+    return x, _with_noise(function(x), noise, noise_rng)
+
+
+def teacher(
+    n_samples: int,
+    *,
+    noise: float = 0.0,
+    seed: int = 0,
+    n_features: int = 2,
+    n_outputs: int | None = None,
+    n_layers: int = 16,
+    width: int = 8,
+    scale: float = 3.0,
+) -> Pairs:
+    """Targets from a random ResNet of tanh perceptrons, inputs from N(0, I).
+
+    The network is the Euler scheme (2) for f = v tanh(u.z + b) with `width` particles
+    of equal weight at each layer. Each particle follows the smooth path
+    theta(t) = alpha + beta cos(pi t), with alpha and beta from N(0, 1), times `scale`
+    for v. So the targets are reachable for a path-coupled ensemble of the same block.
+    One layer gives x plus a random perceptron field.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number N of samples.
+    noise : float
+        Standard deviation of the normal noise added to the targets.
+    seed : int
+        Seed of teacher, inputs and noise; the teacher does not depend on `n_samples`.
+    n_features : int
+        Dimension d of the inputs and of the state of the teacher.
+    n_outputs : int, optional
+        The targets are the first `n_outputs` coordinates of z(1). Default: all.
+    n_layers, width : int
+        Layers of the teacher, and particles in each.
+    scale : float
+        Size of the output weights v.
+
+    Returns
+    -------
+    x : ndarray, shape (N, d)
+    y : ndarray, shape (N, n_outputs)
+    """
+    shape = integer("n_samples", n_samples, 1), integer("n_features", n_features, 1)
+    n_outputs = integer("n_outputs", shape[1] if n_outputs is None else n_outputs, 1)
+    if n_outputs > shape[1]:
+        raise ValueError(
+            f"`n_outputs` must be at most `n_features` = {shape[1]}, got {n_outputs}."
+        )
+    n_layers, width = integer("n_layers", n_layers, 1), integer("width", width, 1)
+    teacher_rng, x_rng, noise_rng = _streams(seed, 3)
+    alpha, beta = teacher_rng.standard_normal((2, width, 2 * shape[1] + 1))
+    z = x = x_rng.standard_normal(shape)
+    for layer in range(n_layers):
+        theta = alpha + beta * np.cos(np.pi * layer / n_layers)
+        u, v, b = theta[:, : shape[1]], theta[:, shape[1] : -1], theta[:, -1]
+        field = np.tanh(z @ u.T + b) @ (non_negative("scale", scale) * v) / width
+        z = z + field / n_layers
+    return x, _with_noise(z[:, :n_outputs], noise, noise_rng)
+
+
+def gaussian(
+    n_samples: int, *, seed: int = 0, n_features: int = 2, n_outputs: int = 1
+) -> Pairs:
+    """Independent inputs and targets, both from N(0, I): nothing generalises.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number N of samples.
+    seed : int
+        Seed of the random numbers.
+    n_features, n_outputs : int
+        Dimensions d and q.
+
+    Returns
+    -------
+    x : ndarray, shape (N, d)
+    y : ndarray, shape (N, q)
+
+    References
+    ----------
+    Marion, Wu, Sander, Biau, Implicit regularization of deep residual networks towards
+    neural ODEs (2023), arXiv:2309.01213, the experiments on synthetic data.
+    """
+    n_samples = integer("n_samples", n_samples, 1)
+    x_rng, y_rng = _streams(seed, 2)
+    return (
+        x_rng.standard_normal((n_samples, integer("n_features", n_features, 1))),
+        y_rng.standard_normal((n_samples, integer("n_outputs", n_outputs, 1))),
+    )

@@ -1,0 +1,299 @@
+"""The ``[data]`` table of a configuration: what it may hold, and how it is read."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mfpde.data.checks import suggestion
+from mfpde.data.files import digits, from_csv, from_npz
+from mfpde.data.generators import (
+    CURVES,
+    curve,
+    gaussian,
+    moons,
+    rings,
+    spirals,
+    teacher,
+)
+from mfpde.data.preparation import Dataset, prepare
+from mfpde.errors import ConfigurationError
+
+REQUIRED = inspect.Parameter.empty
+
+
+class Option(NamedTuple):
+    """A key of the table: its default, what it means, its kind and its choices.
+
+    The default None means that the key is absent; `REQUIRED` that it must be given.
+    """
+
+    default: Any
+    description: str
+    kind: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def is_required(self) -> bool:
+        """Whether the key must be given."""
+        return self.default is REQUIRED
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_list(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(is_item, value))
+
+
+def _is_string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "boolean": lambda value: isinstance(value, bool),
+    "integer": _is_integer,
+    "number": _is_number,
+    "string": _is_string,
+    "list of integers": _is_list(_is_integer),
+    "list of numbers": _is_list(_is_number),
+    "list of strings": _is_list(_is_string),
+    "string or list of strings": lambda value: (
+        _is_string(value) or _is_list(_is_string)(value)
+    ),
+}
+
+_GENERATED = {
+    "n_samples": ("number of samples", "integer"),
+    "noise": ("standard deviation of the normal noise", "number"),
+    "seed": ("seed of samples and split", "integer"),
+}
+_N_CLASSES = {"n_classes": ("number of classes", "integer")}
+_PATH = ("path of the file, relative to the configuration", "string")
+
+_SOURCE_KEYS: dict[str, tuple[Callable, dict[str, tuple]]] = {
+    "digits": (
+        digits,
+        {
+            "path": _PATH,
+            "classes": ("digits to keep; default all ten", "list of integers"),
+            "n_samples": ("how many images to keep; default all", "integer"),
+        },
+    ),
+    "spirals": (
+        spirals,
+        _GENERATED
+        | _N_CLASSES
+        | {"turns": ("turns of an arm about the origin", "number")},
+    ),
+    "rings": (rings, _GENERATED | _N_CLASSES),
+    "moons": (moons, _GENERATED),
+    "curve": (
+        curve,
+        _GENERATED
+        | {
+            "function": ("the curve", "string", tuple(CURVES)),
+            "interval": ("the inputs lie in [low, high]", "list of numbers"),
+            "equispaced": ("equispaced inputs, else random ones", "boolean"),
+        },
+    ),
+    "teacher": (
+        teacher,
+        _GENERATED
+        | {
+            "n_features": ("dimension of inputs and teacher", "integer"),
+            "n_outputs": ("dimension of targets; default n_features", "integer"),
+            "n_layers": ("layers of the teacher", "integer"),
+            "width": ("particles in each layer of the teacher", "integer"),
+            "teacher_scale": ("size of the teacher's output weights", "number"),
+        },
+    ),
+    "gaussian": (
+        gaussian,
+        {
+            "n_samples": _GENERATED["n_samples"],
+            "seed": _GENERATED["seed"],
+            "n_features": ("dimension of inputs", "integer"),
+            "n_outputs": ("dimension of targets", "integer"),
+        },
+    ),
+    "csv": (
+        from_csv,
+        {
+            "path": _PATH,
+            "target_columns": ("column(s) of the target", "string or list of strings"),
+            "feature_columns": ("columns of the input", "list of strings"),
+            "delimiter": ("the character between cells", "string"),
+            "header": ("whether the first line names the columns", "boolean"),
+        },
+    ),
+    "npz": (
+        from_npz,
+        {
+            "path": _PATH,
+            "x": ("name of the array of inputs", "string"),
+            "y": ("name of the array of targets", "string"),
+            "x_test": ("name of the array of test inputs", "string"),
+            "y_test": ("name of the array of test targets", "string"),
+        },
+    ),
+}
+
+_PREPARATION_KEYS: dict[str, tuple] = {
+    "target": ("encoding of the targets",),
+    "test_fraction": ("share of the samples that is set apart", "number"),
+    "stratify": ("give each class its share of the test samples", "boolean"),
+    "seed": ("seed of the split", "integer"),
+    "standardise": ("bring features to mean 0 and deviation 1", "boolean"),
+    "pca": ("number of principal components; default no PCA", "integer"),
+    "whiten": ("bring components to deviation 1", "boolean"),
+    "scale": ("factor of the prepared inputs", "number"),
+    "pad_to": ("append zeros up to this dimension", "integer"),
+}
+
+# The first is the default.
+_TARGETS_OF_SOURCE = {
+    "csv": ("one_hot", "signs", "value"),
+    "npz": ("one_hot", "signs", "value"),
+    "curve": ("value",),
+    "teacher": ("value",),
+    "gaussian": ("value",),
+}
+_N_SAMPLES = 400
+
+# Names that a source and `prepare` would otherwise share: key -> keyword.
+_RENAMED = {"teacher_scale": "scale"}
+
+
+def _options(source: str) -> dict[str, Option]:
+    """Join the descriptions of the keys with the defaults of the functions."""
+    function, keys = _SOURCE_KEYS[source]
+    targets = _TARGETS_OF_SOURCE.get(source, ("one_hot", "signs"))
+    options = {}
+    for reader, described in ((function, keys), (prepare, _PREPARATION_KEYS)):
+        parameters = inspect.signature(reader).parameters
+        for key, texts in described.items():
+            if key == "target":
+                options[key] = Option(targets[0], *texts, "string", targets)
+            elif key not in options:
+                default = parameters[_RENAMED.get(key, key)].default
+                if key == "n_samples" and default is REQUIRED:
+                    default = _N_SAMPLES
+                options[key] = Option(default, *texts)
+    return options
+
+
+SOURCES: dict[str, dict[str, Option]] = {
+    source: _options(source) for source in _SOURCE_KEYS
+}
+
+
+def check_description(description: Mapping[str, Any]) -> list[str]:
+    """Find all that is wrong with the keys, kinds and choices of a ``[data]`` table.
+
+    Parameters
+    ----------
+    description : mapping
+        The table, with its key "source".
+
+    Returns
+    -------
+    problems : list of str
+        A sentence for each; empty if there are none.
+    """
+    source = description.get("source")
+    if source is None:
+        return ["`source` is missing. Known: " + ", ".join(SOURCES) + "."]
+    if not isinstance(source, str) or source not in SOURCES:
+        return [
+            f"`source` must name a source of data, got {source!r}. "
+            + suggestion(str(source), SOURCES)
+        ]
+    options, problems = SOURCES[source], []
+    for key, value in description.items():
+        if key == "source" or value is None:
+            continue
+        if key not in options:
+            problems.append(
+                f"`{key}` is not a key of the source {source!r}. "
+                + suggestion(key, options)
+            )
+            continue
+        _, _, kind, choices = options[key]
+        if not KINDS[kind](value):
+            article = "an" if kind[0] in "aeiou" else "a"
+            problems.append(f"`{key}` must be {article} {kind}, got {value!r}.")
+        elif choices and value not in choices:
+            problems.append(
+                f"`{key}` must be {' or '.join(map(repr, choices))} for the source "
+                f"{source!r}, got {value!r}."
+            )
+    for key, option in options.items():
+        if option.is_required and description.get(key) is None:
+            problems.append(f"`{key}` is required for the source {source!r}.")
+    return problems
+
+
+def load(description: Mapping[str, Any], folder: str | Path = ".") -> Dataset:
+    """Read or generate samples and prepare them, from a ``[data]`` table.
+
+    Parameters
+    ----------
+    description : mapping
+        Key "source" and the keys of `SOURCES[source]`; absent ones have their default.
+    folder : path
+        Folder of the configuration; a relative `path` starts there.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ConfigurationError
+        If keys, kinds or choices are wrong; it has all problems.
+    FileNotFoundError, TypeError, ValueError
+        As from the source and `prepare`.
+
+    Examples
+    --------
+    >>> load({"source": "moons", "n_samples": 80, "test_fraction": 0.25}).summary()
+    '60 training samples and 20 test samples, 2 features, 2 classes'
+    """
+    problems = check_description(description)
+    if problems:
+        raise ConfigurationError(problems)
+    source = description["source"]
+    given = {key: value for key, value in description.items() if value is not None}
+    settings = {key: option.default for key, option in SOURCES[source].items()} | given
+    if settings.get("path") is not None:
+        settings["path"] = Path(folder) / Path(settings["path"]).expanduser()
+    function, keys = _SOURCE_KEYS[source]
+    arguments = {_RENAMED.get(key, key): settings[key] for key in keys}
+    preparation = {key: settings[key] for key in _PREPARATION_KEYS}
+    if source in ("csv", "npz"):
+        table = function(**arguments, labels=settings["target"] != "value")
+        x, y = table.x, table.y
+        preparation["feature_names"] = table.feature_names
+        preparation["class_names"] = table.class_names
+        if table.n_test:
+            preparation["test_index"] = np.arange(len(x) - table.n_test, len(x))
+    else:
+        x, y = function(**arguments)
+    if source == "digits":
+        kept = settings["classes"] or range(10)
+        preparation["class_names"] = tuple(str(digit) for digit in kept)
+        preparation["feature_names"] = tuple(
+            f"pixel_{i // 8}_{i % 8}" for i in range(64)
+        )
+    return prepare(x, y, **preparation)
