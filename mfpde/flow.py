@@ -1,0 +1,273 @@
+"""The flow in training time s: the loop, one accepted step at a time.
+
+The state of the steppers is one flat vector: theta, the trained maps, and last the
+ledger of Eq. (28), which is integrated beside them by the same method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
+from mfpde.evaluation import Evaluation, check_shapes, evaluate
+from mfpde.problem import MeanFieldProblem
+from mfpde.steppers import ErrorControl, Point, StepFailure, make_stepper
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The flow after an accepted step.
+
+    Attributes
+    ----------
+    s : float
+        Training time.
+    step, n_evaluations, n_rejected : int
+        Counts since s = 0.
+    step_size : float
+        Size of the last step, 0 at the start.
+    evaluation : Evaluation
+        At this state; its `problem` holds the present trained maps.
+    ledger : float
+        Objective at the start plus the integral of -D_s + lambda' M2, Eq. (28).
+    y : ndarray
+        The flat vector of the steppers.
+    memory : dict of str to float
+        What the stepper carries from step to step.
+    """
+
+    s: float
+    step: int
+    step_size: float
+    n_evaluations: int
+    n_rejected: int
+    evaluation: Evaluation
+    ledger: float
+    y: Array
+    memory: dict[str, float]
+
+    @property
+    def energy_residual(self) -> float:
+        """Residual of the ledger, Eq. (28): objective minus `ledger`."""
+        return self.evaluation.objective - self.ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Where a flow continues: the fields of a `State` that a checkpoint keeps."""
+
+    s: float
+    step: int
+    step_size: float
+    n_evaluations: int
+    n_rejected: int
+    y: Array
+    memory: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Places of theta (J, M, k), the trained maps, and the ledger in a flat vector."""
+
+    problem: MeanFieldProblem
+    grid: DepthGrid
+    theta_shape: tuple[int, int, int]
+    weights: Array
+
+    @property
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """Ranges of theta, of each trained map, and of the ledger."""
+        sizes = [int(np.prod(self.theta_shape))]
+        sizes += [m.matrix.size for m in self.problem.trained_maps.values()]
+        stops = np.cumsum([*sizes, 1]).tolist()
+        return tuple(zip([0, *stops[:-1]], stops, strict=True))
+
+    def pack(self, theta: Array, maps: dict[str, Array], ledger: float) -> Array:
+        """One flat vector."""
+        matrices = [maps[name].ravel() for name in self.problem.trained_maps]
+        return np.concatenate([theta.ravel(), *matrices, [ledger]])
+
+    def unpack(self, y: Array) -> tuple[Array, dict[str, Array], float]:
+        """Views of theta, the trained maps, and the value of the ledger."""
+        pieces = [y[first:last] for first, last in self.parts]
+        maps = {
+            name: piece.reshape(trained.matrix.shape)
+            for (name, trained), piece in zip(
+                self.problem.trained_maps.items(), pieces[1:-1], strict=True
+            )
+        }
+        return pieces[0].reshape(self.theta_shape), maps, float(y[-1])
+
+    def point(self, s: float, y: Array) -> Point:
+        """The rate of the flat vector, Eqs. (7), (13) and (14)."""
+        theta, maps, _ = self.unpack(y)
+        for name, matrix in maps.items():
+            if not np.isfinite(matrix).all():
+                raise NotFiniteError(
+                    f"The {name} is not finite at training time s = {s:g}."
+                )
+        problem = self.problem.with_parameters(**maps) if maps else self.problem
+        ensemble = ParticleEnsemble.view(theta, self.weights)
+        evaluation = evaluate(problem, self.grid, ensemble, s)
+        rate = self.pack(
+            evaluation.velocity, evaluation.map_velocities, evaluation.ledger_rate
+        )
+        return Point(s, y, rate, evaluation)
+
+    def place(self, index: int) -> str:
+        """Words for one entry of the flat vector."""
+        first, last = self.parts[0]
+        if first <= index < last:
+            node, particle, parameter = np.unravel_index(index, self.theta_shape)
+            name = self.problem.block.param_names[parameter]
+            t = self.grid.nodes[node]
+            return f"node {node} (t = {t:.4g}), particle {particle}, parameter {name}"
+        names = [*self.problem.trained_maps, "ledger"]
+        for name, (first, last) in zip(names, self.parts[1:], strict=True):
+            if first <= index < last:
+                return f"entry {index - first} of the {name}"
+        raise IndexError(index)
+
+
+def iterate(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    *,
+    s_end: float,
+    stepper: Any = "dopri5",
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    ds: float | None = None,
+    hits: Iterable[float] = (),
+    restart: Restart | None = None,
+) -> Iterator[State]:
+    """Advance the flow of Eq. (6), yielding the start and every accepted step.
+
+    Parameters
+    ----------
+    problem, grid, ensemble
+        As for `evaluate`; the ensemble is rho at s = 0.
+    s_end : float
+        End in training time s.
+    stepper, rtol, atol, ds
+        As for `solve`.
+    hits : iterable of float
+        Training times on which a step shall end exactly; s_end is one of them.
+    restart : Restart, optional
+        Continue from here instead of from the ensemble.
+
+    Yields
+    ------
+    State
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that do not fit.
+    NotFiniteError
+        If the state blows up (with an adaptive stepper: at the very start only).
+    ConvergenceError
+        If a step cannot meet the tolerance; says at which particle and layer.
+    """
+    check_shapes(problem, grid, ensemble)
+    control = ErrorControl(rtol, atol)
+    layout = Layout(problem, grid, ensemble.theta.shape, ensemble.weights)
+    control = ErrorControl(rtol, atol, layout.parts, objective_does_not_rise)
+    method = make_stepper(stepper, ds=ds, control=control)
+    state = _start(layout, ensemble, restart)
+    check_end(s_end, state.s)
+    targets = sorted({s for s in hits if state.s < s < s_end} | {s_end})
+    return _steps(layout, method, state, targets)
+
+
+def objective_does_not_rise(old: Point, new: Point) -> bool:
+    """Whether E_s has not grown beyond rounding: it cannot, Eq. (14)."""
+    before, after = old.info, new.info
+    if before.ledger_rate > 0:
+        return True
+    c, problem = before.problem.sample_weights, before.problem
+    covector = problem.loss.gradients(before.output, problem.y)
+    size = np.abs(covector) * (np.abs(before.output) + np.abs(problem.y))
+    # Sums over particles, layers and samples: some tens of units of rounding.
+    rounding = 100 * np.finfo(float).eps * (before.objective + c @ size.sum(axis=1))
+    return after.objective <= before.objective + rounding
+
+
+def check_end(s_end: float, s: float) -> None:
+    """Raise unless s_end is a finite number after s."""
+    if isinstance(s_end, bool) or not isinstance(s_end, (int, float, np.number)):
+        raise TypeError(f"`s_end` must be a number, got {s_end!r}.")
+    if not np.isfinite(s_end) or s_end < s:
+        raise ValueError(
+            f"`s_end` must be finite and at least the present s = {s:g}, "
+            f"got {s_end!r}."
+        )
+
+
+def _start(
+    layout: Layout, ensemble: ParticleEnsemble, restart: Restart | None
+) -> State:
+    if restart is not None:
+        point = layout.point(restart.s, restart.y)
+        return State(
+            s=restart.s,
+            step=restart.step,
+            step_size=restart.step_size,
+            n_evaluations=restart.n_evaluations,
+            n_rejected=restart.n_rejected,
+            evaluation=point.info,
+            ledger=float(restart.y[-1]),
+            y=restart.y,
+            memory=restart.memory,
+        )
+    maps = {name: m.matrix for name, m in layout.problem.trained_maps.items()}
+    point = layout.point(0.0, layout.pack(ensemble.theta, maps, 0.0))
+    point.y[-1] = point.info.objective
+    return State(0.0, 0, 0.0, 1, 0, point.info, point.info.objective, point.y, {})
+
+
+def _steps(
+    layout: Layout, method: Any, state: State, targets: list[float]
+) -> Iterator[State]:
+    yield state
+    for target in targets:
+        while state.s < target:
+            state = _advance(layout, method, state, target)
+            yield state
+
+
+def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
+    rate = layout.pack(
+        state.evaluation.velocity,
+        state.evaluation.map_velocities,
+        state.evaluation.ledger_rate,
+    )
+    point = Point(state.s, state.y, rate, state.evaluation)
+    try:
+        step = method.step(layout.point, point, target, state.memory)
+    except StepFailure as failure:
+        if failure.index is None:
+            raise
+        place = layout.place(failure.index)
+        raise StepFailure(f"{failure} Worst: {place}.", failure.index) from failure
+    return State(
+        s=step.point.s,
+        step=state.step + 1,
+        step_size=step.size,
+        n_evaluations=state.n_evaluations + step.n_evaluations,
+        n_rejected=state.n_rejected + step.n_rejected,
+        evaluation=step.point.info,
+        ledger=float(step.point.y[-1]),
+        y=step.point.y,
+        memory=step.memory,
+    )

@@ -1,0 +1,313 @@
+"""What is observed during a run, and when.
+
+A schedule is any object with `times(s_end)`, training times that the steps hit exactly,
+and `is_due(step)`. An observer is any function of an `Evaluation` that returns a number
+or an array of fixed shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mfpde.arrays import float_array
+from mfpde.evaluation import Evaluation
+from mfpde.evaluation import field as mean_field
+from mfpde.steppers import check_positive
+
+Array = NDArray[np.float64]
+Observer = Callable[[Evaluation], Any]
+
+
+class Schedule(Protocol):
+    """When something is recorded."""
+
+    def times(self, s_end: float) -> Array:
+        """Training times in [0, s_end] to be hit exactly and recorded."""
+
+    def is_due(self, step: int) -> bool:
+        """Whether to record after this step, whatever s."""
+
+
+@dataclass(frozen=True, eq=False)
+class At:
+    """Record at given training times s (n,); those after s_end are left out."""
+
+    s: ArrayLike
+
+    def __post_init__(self) -> None:
+        times = np.unique(float_array("record", self.s))
+        if times.size and times[0] < 0:
+            raise ValueError(
+                f"`record` must hold training times of at least 0, got {times[0]:g}."
+            )
+        object.__setattr__(self, "s", times)
+
+    def times(self, s_end: float) -> Array:
+        """The given times up to s_end."""
+        return self.s[self.s <= s_end]
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `schedule_from_description` rebuilds it."""
+        return {"kind": "at", "s": self.s.tolist()}
+
+    def is_due(self, step: int) -> bool:
+        """Never: only the times count."""
+        return False
+
+
+@dataclass(frozen=True)
+class Every:
+    """Record at s = 0, ds, 2 ds, ..."""
+
+    ds: float
+
+    def __post_init__(self) -> None:
+        check_positive("ds", self.ds)
+
+    def times(self, s_end: float) -> Array:
+        """Multiples of ds up to s_end."""
+        return self.ds * np.arange(int(s_end / self.ds * (1 + 1e-12)) + 1)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, as for `At`."""
+        return {"kind": "every", "ds": self.ds}
+
+    def is_due(self, step: int) -> bool:
+        """Never: only the times count."""
+        return False
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """Record at s = 0 and at start 10^(i / per_decade), i = 0, 1, ..."""
+
+    start: float = 1e-2
+    per_decade: int = 10
+
+    def __post_init__(self) -> None:
+        check_positive("start", self.start)
+        check_positive("per_decade", self.per_decade)
+
+    def times(self, s_end: float) -> Array:
+        """The times up to s_end."""
+        decades = np.log10(s_end / self.start) if s_end >= self.start else -1.0
+        steps = np.arange(int(decades * self.per_decade * (1 + 1e-12)) + 1)
+        values = self.start * 10.0 ** (steps / self.per_decade)
+        return np.concatenate([[0.0], values[values <= s_end]])
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, as for `At`."""
+        return {
+            "kind": "logarithmic",
+            "start": self.start,
+            "per_decade": self.per_decade,
+        }
+
+    def is_due(self, step: int) -> bool:
+        """Never: only the times count."""
+        return False
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Record after every n-th step, without changing any step."""
+
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        check_positive("n", self.n)
+
+    def times(self, s_end: float) -> Array:
+        """None."""
+        return np.empty(0)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, as for `At`."""
+        return {"kind": "steps", "n": self.n}
+
+    def is_due(self, step: int) -> bool:
+        """Whether step is a multiple of n."""
+        return step % self.n == 0
+
+
+SCHEDULES = {"at": At, "every": Every, "logarithmic": Logarithmic, "steps": Steps}
+
+
+def schedule_from_description(description: dict[str, Any] | None) -> Any:
+    """Rebuild a schedule, or None, from the output of its `describe`."""
+    if description is None:
+        return None
+    options = dict(description)
+    kind = options.pop("kind", None)
+    if kind not in SCHEDULES:
+        raise ValueError(
+            f"`kind` of a schedule must be one of {', '.join(SCHEDULES)}, got {kind!r}."
+        )
+    return SCHEDULES[kind](**options)
+
+
+def make_schedule(name: str, value: Any) -> Any:
+    """A schedule from a sequence of s, from None (start and end), or as it is."""
+    if value is None:
+        return At(np.zeros(1))
+    if hasattr(value, "times") and hasattr(value, "is_due"):
+        return value
+    try:
+        return At(np.atleast_1d(np.asarray(value, dtype=np.float64)))
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"`{name}` must be a sequence of training times, at least 0, or a schedule "
+            f"such as mfpde.recording.Every(ds), got {value!r}."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The schedule of one cadence over a horizon, with its exact times."""
+
+    schedule: Any
+    s_end: float
+    exact: frozenset[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        times = np.asarray(self.schedule.times(self.s_end), dtype=np.float64)
+        object.__setattr__(self, "exact", frozenset(times.tolist()))
+
+    def is_due(self, s: float, step: int) -> bool:
+        """Whether a record belongs here; the start always does."""
+        return step == 0 or s in self.exact or bool(self.schedule.is_due(step))
+
+
+SCALARS = (
+    "step",
+    "loss",
+    "objective",
+    "dissipation",
+    "energy_residual",
+    "second_moment",
+    "gradient_norm",
+    "max_abs_z",
+    "max_abs_p",
+    "depth_roughness",
+    "hamiltonian_spread",
+    "step_size",
+    "n_evaluations",
+    "wall_time",
+)
+
+
+def scalar_names(problem: Any) -> tuple[str, ...]:
+    """Names of the scalars recorded for a problem, in the order of the file."""
+    linear = getattr(problem.block, "is_linear_in_z", False)
+    return (*SCALARS, "invariant_spread") if linear else SCALARS
+
+
+def observe(evaluation: Evaluation) -> dict[str, float]:
+    """The scalars of `SCALARS` that an evaluation alone determines."""
+    z, p = evaluation.z, evaluation.p
+    row = {
+        "loss": evaluation.loss,
+        "objective": evaluation.objective,
+        "dissipation": evaluation.dissipation,
+        "second_moment": evaluation.second_moment,
+        "gradient_norm": evaluation.gradient_norm,
+        "max_abs_z": float(np.abs(z).max()),
+        "max_abs_p": float(np.abs(p).max()),
+        "depth_roughness": depth_roughness(evaluation),
+        "hamiltonian_spread": hamiltonian_spread(evaluation),
+    }
+    if getattr(evaluation.problem.block, "is_linear_in_z", False):
+        row["invariant_spread"] = invariant_spread(evaluation)
+    return row
+
+
+def depth_roughness(evaluation: Evaluation) -> float:
+    """Largest |theta_{j+1,m} - theta_{j,m}| / (t_{j+1} - t_j); 0 for one node."""
+    theta, nodes = evaluation.ensemble.theta, evaluation.grid.nodes
+    largest = 0.0
+    for j in range(len(nodes) - 1):
+        difference = theta[j + 1] - theta[j]
+        squared = np.einsum("mk,mk->m", difference, difference).max()
+        largest = max(largest, float(np.sqrt(squared)) / (nodes[j + 1] - nodes[j]))
+    return largest
+
+
+def invariant_spread(evaluation: Evaluation) -> float:
+    """Spread in t of tr Q(t)^j, Q = mean p z^T, j = 1 ... d (T7), f linear in z.
+
+    The largest over j of (max - min) / (sum of |p| |z| weights)^j, dimensionless;
+    rounding only, for every exact discrete adjoint.
+    """
+    c = evaluation.problem.sample_weights
+    z, p = evaluation.z, evaluation.p
+    q = np.einsum("i,pic,pie->pce", c, p, z)
+    scale = np.einsum(
+        "i,pi,pi->p", c, np.linalg.norm(p, axis=2), np.linalg.norm(z, axis=2)
+    ).max()
+    if scale == 0.0:
+        return 0.0
+    power, spread = np.eye(z.shape[2]), 0.0
+    for _ in range(z.shape[2]):
+        power = np.einsum("...ce,pef->pcf", power, q / scale)
+        spread = max(spread, float(np.ptp(np.trace(power, axis1=1, axis2=2))))
+    return spread
+
+
+def hamiltonian_spread(evaluation: Evaluation) -> float:
+    """Largest spread in t of H_i = p_i . F(z_i), relative to its size (T17).
+
+    Constant in the continuum while rho is the same at all depths; NaN otherwise.
+    """
+    theta = evaluation.ensemble.theta
+    if not (theta == theta[0]).all():
+        return float("nan")
+    z, p = evaluation.z, evaluation.p
+    n_points, n_samples, d = z.shape
+    values = mean_field(
+        evaluation.problem,
+        evaluation.grid,
+        evaluation.ensemble,
+        z.reshape(n_points * n_samples, d),
+    )[0].reshape(z.shape)
+    hamiltonian = np.einsum("pic,pic->pi", p, values)
+    size = np.abs(hamiltonian).max()
+    return float(np.ptp(hamiltonian, axis=0).max() / size) if size > 0 else 0.0
+
+
+def check_observers(observers: Mapping[str, Observer] | None) -> dict[str, Observer]:
+    """A dict of callables whose names are free; TypeError or ValueError otherwise."""
+    observers = dict(observers or {})
+    for name, observer in observers.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(
+                f"`observers` must have identifiers as names, got {name!r}."
+            )
+        if name in (*SCALARS, "invariant_spread", "s"):
+            raise ValueError(
+                f"`observers` must not reuse the name {name!r} of a recorded scalar."
+            )
+        if not callable(observer):
+            raise TypeError(
+                f"`observers[{name!r}]` must be a function of an Evaluation, "
+                f"got {observer!r}."
+            )
+    return observers
+
+
+def apply_observers(
+    observers: Mapping[str, Observer], evaluation: Evaluation
+) -> tuple[dict[str, float], dict[str, Array]]:
+    """Values of all observers: numbers, and arrays, apart."""
+    numbers, arrays = {}, {}
+    for name, observer in observers.items():
+        value = np.asarray(observer(evaluation), dtype=np.float64)
+        if value.ndim == 0:
+            numbers[name] = float(value)
+        else:
+            arrays[name] = value
+    return numbers, arrays
