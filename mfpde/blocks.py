@@ -100,9 +100,11 @@ class Perceptron:
 
     def sweep(self) -> ModuleType:
         """The compiled sweep."""
-        text = families.perceptron(self.d, self.activation, self.bias, self.scale)
         return build.generated_sweep(
-            f"perceptron_{self.activation}_d{self.d}", text, self.activation
+            f"perceptron_{self.activation}_d{self.d}",
+            families.perceptron,
+            (self.d, self.activation, self.bias, self.scale),
+            self.activation,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -149,8 +151,9 @@ class Bilinear(_Sized):
 
     def sweep(self) -> ModuleType:
         """The compiled sweep."""
-        text = families.bilinear(self.d)
-        return build.generated_sweep(f"bilinear_d{self.d}", text, "identity")
+        return build.generated_sweep(
+            f"bilinear_d{self.d}", families.bilinear, (self.d,), "identity"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `from_description` rebuilds the block."""
@@ -180,9 +183,8 @@ class Linear(_Sized):
 
     def sweep(self) -> ModuleType:
         """The compiled sweep."""
-        return build.generated_sweep(
-            f"linear_d{self.d}", families.linear(self.d), None
-        )
+        name = f"linear_d{self.d}"
+        return build.generated_sweep(name, families.linear, (self.d,))
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `from_description` rebuilds the block."""
@@ -209,7 +211,7 @@ class Bias(_Sized):
 
     def sweep(self) -> ModuleType:
         """The compiled sweep."""
-        return build.generated_sweep(f"bias_d{self.d}", families.bias(self.d), None)
+        return build.generated_sweep(f"bias_d{self.d}", families.bias, (self.d,))
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `from_description` rebuilds the block."""
@@ -265,10 +267,9 @@ class Custom:
 
     def sweep(self) -> ModuleType:
         """The compiled sweep."""
-        text = families.custom(self.d, self.k)
-        functions = [getattr(g, "py_func", g) for g in (self.f, self.vjp_z)]
-        last = getattr(self.vjp_theta, "py_func", self.vjp_theta)
-        return build.custom_sweep(text, *functions, last)
+        functions = (self.f, self.vjp_z, self.vjp_theta)
+        plain = [getattr(function, "py_func", function) for function in functions]
+        return build.custom_sweep(self.d, self.k, *plain)
 
     def describe(self) -> dict[str, Any]:
         """Sizes only: the functions are not described."""

@@ -216,7 +216,7 @@ def gauss_collocation(n: int) -> tuple[Array, Array, Array]:
     """
     x, w = np.polynomial.legendre.leggauss(n)
     # l_j(x) = w_j sum_k (k + 1/2) P_k(x_j) P_k(x), and
-    # int_{-1}^{x} P_k = (P_{k+1}(x) - P_{k-1}(x)) / (2k + 1), with P_{-1} = -1 at k = 0.
+    # int_{-1}^{x} P_k = (P_{k+1}(x) - P_{k-1}(x)) / (2k + 1), and x + 1 for k = 0.
     legendre = np.polynomial.legendre.legvander(x, n)
     integrals = np.empty((n, n))
     integrals[:, 0] = x + 1.0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -293,7 +292,9 @@ def _rows(name: str, values: ArrayLike, n_columns: int) -> Array:
     if rows.ndim == 1 and n_columns == 1:
         rows = rows[:, np.newaxis]
     if rows.ndim != 2 or rows.shape[1] != n_columns or len(rows) == 0:
-        raise ValueError(f"`{name}` must have shape (n, {n_columns}), got {rows.shape}.")
+        raise ValueError(
+            f"`{name}` must have shape (n, {n_columns}), got {rows.shape}."
+        )
     return rows
 
 
@@ -325,7 +326,7 @@ def _run_forward(problem, grid, ensemble, z0) -> _Forward:
             z_end,
         )
 
-    _check_stages(run_parts(run, layout.n_parts), grid)
+    _check_stages(run_parts(run, layout.n_parts, _n_operations(zs, ensemble)), grid)
     return _Forward(layout, grid.is_implicit, packed, zs, z_end)
 
 
@@ -356,7 +357,8 @@ def _run_adjoint(problem, grid, ensemble, forward, p_end) -> tuple[Array, Array]
             parts[part],
         )
 
-    _check_stages(run_parts(run, layout.n_parts), grid)
+    n_operations = _n_operations(forward.zs, ensemble)
+    _check_stages(run_parts(run, layout.n_parts, n_operations), grid)
     return p, parts
 
 
@@ -376,9 +378,13 @@ def _assemble(problem, grid, ensemble, parts, ridge):
             velocity,
         )
 
-    integrands = np.array(run_parts(run, grid.n_nodes))
+    integrands = np.array(run_parts(run, grid.n_nodes, parts.size))
     integrals = (grid.weights[:, np.newaxis] * integrands).sum(axis=0)
     return velocity, *(float(value) for value in integrals)
+
+
+def _n_operations(zs: Array, ensemble: ParticleEnsemble) -> int:
+    return zs.size * ensemble.n_particles
 
 
 def _check_stages(results: list[int], grid: DepthGrid) -> None:
@@ -411,9 +417,7 @@ def _not_finite(forward: _Forward, grid: DepthGrid, s: float | None) -> NotFinit
     )
 
 
-def _not_finite_velocity(
-    velocity: Array, grid: DepthGrid, s: float
-) -> NotFiniteError:
+def _not_finite_velocity(velocity: Array, grid: DepthGrid, s: float) -> NotFiniteError:
     is_bad = ~np.isfinite(velocity)
     where = "somewhere"
     if is_bad.any():

@@ -209,8 +209,7 @@ def check_end(s_end: float, s: float) -> None:
         raise TypeError(f"`s_end` must be a number, got {s_end!r}.")
     if not np.isfinite(s_end) or s_end < s:
         raise ValueError(
-            f"`s_end` must be finite and at least the present s = {s:g}, "
-            f"got {s_end!r}."
+            f"`s_end` must be finite and at least the present s = {s:g}, got {s_end!r}."
         )
 
 

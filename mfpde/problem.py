@@ -84,12 +84,13 @@ class MeanFieldProblem:
         loss = objectives.loss_from_name(loss)
         if hasattr(loss, "check"):
             loss.check(y)
+        q, d = y.shape[1], block.d
         values = {
             "x": x,
             "y": y,
             "block": block,
-            "embedding": _linear_map("embedding", embedding, block.d, x.shape[1], "x"),
-            "readout": _linear_map("readout", readout, y.shape[1], block.d, "the state"),
+            "embedding": _linear_map("embedding", embedding, d, x.shape[1], "x"),
+            "readout": _linear_map("readout", readout, q, d, "the state"),
             "loss": loss,
             "regulariser": _check_regulariser(regulariser),
             "metric": _metric(metric, block),

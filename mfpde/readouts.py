@@ -33,9 +33,7 @@ class Linear:
         except (TypeError, ValueError):
             raise TypeError("`matrix` must be a 2-D array of numbers.") from None
         if matrix.ndim != 2 or 0 in matrix.shape:
-            raise ValueError(
-                f"`matrix` must be a 2-D array, got shape {matrix.shape}."
-            )
+            raise ValueError(f"`matrix` must be a 2-D array, got shape {matrix.shape}.")
         if not np.isfinite(matrix).all():
             raise ValueError("`matrix` must be finite, got NaN or infinity.")
         if not 0.0 < self.rate < np.inf:

@@ -1,0 +1,1 @@
+"""Numba kernels: activations, sweeps through depth, vector operations."""

@@ -1,7 +1,7 @@
 """Compiled sweeps: one generated module for each block, kept on disk.
 
-The text of a generated module is `sweep` followed by the three kernels of one block, and
-its folder is named by a hash of that text, of the activations and of the numba version.
+The text of a generated module is `sweep` followed by the three kernels of one block;
+its folder is named by a hash of that text, of the activations and of numba's version.
 So numba's own disk cache works as for any module, a second process loads machine code
 instead of compiling, and an edited kernel can never meet a stale cache.
 """
@@ -17,8 +17,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numba
+
+from mfpde.kernels import families
 
 _HERE = Path(__file__).parent
 
@@ -41,19 +44,24 @@ def cache_folder() -> Path:
 
 
 @functools.lru_cache(maxsize=256)
-def generated_sweep(name: str, kernels: str, activation: str | None) -> ModuleType:
+def generated_sweep(
+    name: str,
+    family: Callable[..., str],
+    arguments: tuple[Any, ...],
+    activation: str | None = None,
+) -> ModuleType:
     """The sweep module of a built-in block, from the disk cache where possible.
 
     Parameters
     ----------
     name : str
         Readable part of the module's name.
-    kernels : str
-        Text of `field`, `pullback_state` and `pullback` (see `families`).
-    activation : str or None
+    family : callable
+        family(*arguments) gives the text of the three kernels (see `families`).
+    activation : str, optional
         Name of the function of `vectormath` that the text uses, with its `_pair`.
     """
-    text = _module_text(kernels, activation)
+    text = _module_text(family(*arguments), activation)
     mathematics = (_HERE / "vectormath.py").read_text(encoding="utf-8")
     key = "\n".join([text, mathematics, numba.__version__, sys.version])
     digest = hashlib.sha256(key.encode()).hexdigest()[:20]
@@ -69,16 +77,18 @@ def generated_sweep(name: str, kernels: str, activation: str | None) -> ModuleTy
 
 @functools.lru_cache(maxsize=256)
 def custom_sweep(
-    kernels: str,
+    d: int,
+    k: int,
     f: Callable[..., None],
     vjp_z: Callable[..., None],
     vjp_theta: Callable[..., None],
 ) -> ModuleType:
     """The sweep module of a custom block: compiled in this process, not kept.
 
-    The text calls the three functions as custom_f, custom_vjp_z, custom_vjp_theta.
+    The kernels call the functions as custom_f, custom_vjp_z and custom_vjp_theta.
     """
-    text = _module_text(kernels, None).replace('"cache": True', '"cache": False')
+    text = _module_text(families.custom(d, k), None)
+    text = text.replace('"cache": True', '"cache": False')
     module = ModuleType("mfpde_custom_sweep")
     module.custom_f = numba.njit(f)
     module.custom_vjp_z = numba.njit(vjp_z)

@@ -83,7 +83,7 @@ class _Dyadic:
         )
 
     def pullback(self, g: int) -> Lines:
-        """`pullback_state`, with e and s kept in scratch, then the sums over samples."""
+        """`pullback_state` with e and s kept in scratch, then the sums over samples."""
         keep = [f"scratch[{2 * r} * BLOCK + i] = e{r}" for r in range(g)]
         keep += [f"scratch[{2 * r + 1} * BLOCK + i] = s{r}" for r in range(g)]
         lines = self.pullback_state(g, keep)
@@ -174,7 +174,9 @@ class _Tiled(_Dyadic):
         letter, lane = ("u", "z") if u else ("v", "q")
 
         def tile(first: str, width: int) -> Lines:
-            inner = [f"x{c} = {lane}[({first} + {c}) * BLOCK + i]" for c in range(width)]
+            inner = [
+                f"x{c} = {lane}[({first} + {c}) * BLOCK + i]" for c in range(width)
+            ]
             for r in range(g):
                 dot = _dot(f"{letter}{r}_", "x", width)
                 inner.append(f"scratch[{row + r} * BLOCK + i] += {dot}")

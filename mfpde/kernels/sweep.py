@@ -43,7 +43,7 @@ def pullback_state(theta, weights, n, z, q, out, scratch):
 
 @njit
 def pullback(theta, weights, n, z, q, out, grad, scratch):
-    """Do `pullback_state`, and add sum_i (d_theta f(z_i, theta_m))^T q_i to grad (M, k).
+    """As `pullback_state`; add sum_i (d_theta f(z_i, theta_m))^T q_i to grad (M, k).
 
     This is the sum over samples in Eq. (7); it carries no particle weight.
     """
@@ -185,9 +185,7 @@ def adjoint_stages(
                     scratch,
                 )  # fmt: skip
             else:
-                pullback_state(
-                    at_node, weights, n, stages[i], q[i], pulled[i], scratch
-                )
+                pullback_state(at_node, weights, n, stages[i], q[i], pulled[i], scratch)
         if is_solved:
             return True
         is_solved = is_settled(change, previous, iteration, tol)

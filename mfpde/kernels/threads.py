@@ -10,6 +10,10 @@ import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+# About 50 microseconds of work on one core.
+SERIAL_BELOW = 200_000
 
 
 def n_threads() -> int:
@@ -21,10 +25,15 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_parts(function: Callable[[int], int], n_parts: int) -> list[int]:
-    """Call function(part) for every part and return the results in order."""
+def run_parts(
+    function: Callable[[int], Any], n_parts: int, n_operations: int
+) -> list[Any]:
+    """Call function(part) for every part and return the results in order.
+
+    n_operations, of all parts together, tells whether waking threads is worth it.
+    """
     workers = min(n_threads(), n_parts)
-    if workers == 1:
+    if workers == 1 or n_operations < SERIAL_BELOW:
         return [function(part) for part in range(n_parts)]
     return list(_pool(workers, os.getpid()).map(function, range(n_parts)))
 

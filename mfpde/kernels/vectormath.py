@@ -3,8 +3,8 @@
 Each activation NAME has one function `NAME(a) -> sigma(a)` and one
 `NAME_pair(a) -> (sigma(a), sigma'(a))` (theory, section 4). The functions are inlined
 into the sweeps. Contraction to FMA is the only fast-math flag of `INLINE`:
-re-association would destroy the range reductions. A division must not raise (error model
-"numpy"), or the branch to the exception stops the vectoriser.
+re-association would destroy the range reductions. A division must not raise (error
+model "numpy"), or the branch to the exception stops the vectoriser.
 """
 
 from __future__ import annotations
