@@ -8,7 +8,7 @@ or an array of fixed shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,9 @@ from mfpde.steppers import check_positive
 
 Array = NDArray[np.float64]
 Observer = Callable[[Evaluation], Any]
+
+# Relative distance below which two training times are the same one.
+SAME_TIME = 1e-12
 
 
 class Schedule(Protocol):
@@ -168,19 +171,39 @@ def make_schedule(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Clock:
-    """The schedule of one cadence over a horizon, with its exact times."""
+    """One cadence over a horizon: its schedule and the exact times of its records."""
 
     schedule: Any
-    s_end: float
-    exact: frozenset[float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        times = np.asarray(self.schedule.times(self.s_end), dtype=np.float64)
-        object.__setattr__(self, "exact", frozenset(times.tolist()))
+    exact: frozenset[float]
 
     def is_due(self, s: float, step: int) -> bool:
         """Whether a record belongs here; the start always does."""
         return step == 0 or s in self.exact or bool(self.schedule.is_due(step))
+
+
+def make_clocks(schedules: Mapping[str, Any], s_end: float) -> dict[str, Clock | None]:
+    """Clocks of several schedules, None staying None, over 0 <= s <= s_end.
+
+    Times that differ by rounding alone, between schedules or from s_end, become one:
+    no step could tell them apart.
+    """
+    wanted = {
+        name: np.asarray(schedule.times(s_end), dtype=np.float64)
+        for name, schedule in schedules.items()
+        if schedule is not None
+    }
+    every = np.sort(np.concatenate([[s_end], *wanted.values()]))
+    one_of: dict[float, float] = {}
+    last = s_end
+    for time in every[::-1].tolist():
+        last = last if last - time <= SAME_TIME * last else time
+        one_of[time] = last
+    return {
+        name: None
+        if schedule is None
+        else Clock(schedule, frozenset(one_of[t] for t in wanted[name].tolist()))
+        for name, schedule in schedules.items()
+    }
 
 
 SCALARS = (

@@ -1,22 +1,26 @@
 """Source text of the three kernels of each family of blocks (theory, section 4).
 
 Every function here returns the text of `field`, `pullback_state` and `pullback` as
-`sweep` documents them, for one d. Particles are taken in groups whose parameters sit in
-registers, and the innermost loop runs over samples with constant strides: that is what
-LLVM vectorises.
+`sweep` documents them, for one d. Each loop over samples is a small matrix product: the
+parameters of `GROUP` particles times a tile of components sit in registers, the loop
+itself has constant strides, and LLVM vectorises it.
 
-Up to `UNROLLED_D` components the dot products are written out. Above, they are built up
-in scratch rows, `TILE` components at a time, which keeps the code small. The sums over
-samples in the gradient are always taken in tiles: all accumulators of a particle at
-once would not fit the registers.
+Up to `UNROLLED_D` components one loop holds the products and the activation. Above, the
+dot products are built up in rows of scratch, a tile of components at a time. The tiles
+are the largest whose parameters, sums and operands fit the 32 vector registers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-UNROLLED_D = 16
-TILE = 8
+UNROLLED_D = 3
+GROUP = 4
+DOT_TILE = 6
+SPREAD_TILE = 4
+SUM_TILE = 4
+# Rows of scratch: e, s and a of every particle of a group, and e times its weight.
+SCRATCH_ROWS = 5 * GROUP
 Lines = list[str]
 
 KERNEL = """
@@ -65,64 +69,62 @@ def bias(d: int) -> str:
 
 
 class _Dyadic:
-    """Kernels of f = scale v sigma(u.z + b); subclasses write the dot products."""
+    """Kernels of f = scale v sigma(u.z + b).
 
-    group_field = 4
-    group_pullback = 4
+    Rows of scratch for a group of g particles: r holds e_r, g + r holds s_r, and the
+    others belong to the dot products.
+    """
 
     def __init__(self, d: int, activation: str, bias: bool, scale: float) -> None:
         self.d, self.activation, self.bias, self.scale = d, activation, bias, scale
 
     def text(self) -> str:
-        rows = f"SCRATCH = {3 * max(self.group_field, self.group_pullback)} * BLOCK\n"
         return (
-            rows
-            + _kernel("field", self.field, self.group_field)
-            + _kernel("pullback_state", self.pullback_state, self.group_pullback)
-            + _kernel("pullback", self.pullback, self.group_pullback)
+            f"SCRATCH = {SCRATCH_ROWS} * STRIDE\n"
+            + _kernel("field", self.field)
+            + _kernel("pullback_state", self.pullback_state)
+            + _kernel("pullback", self.pullback)
         )
 
     def pullback(self, g: int) -> Lines:
-        """`pullback_state` with e and s kept in scratch, then the sums over samples."""
-        keep = [f"scratch[{2 * r} * BLOCK + i] = e{r}" for r in range(g)]
-        keep += [f"scratch[{2 * r + 1} * BLOCK + i] = s{r}" for r in range(g)]
-        lines = self.pullback_state(g, keep)
-        tile = 3 if g > 2 else 4
-        lines += _tiles(self.d, tile, lambda first, width: self.sums(g, first, width))
+        """`pullback_state`, then the sums over samples from the rows e and s."""
+        lines = self.pullback_state(g)
+        lines += _tiles(
+            self.d, SUM_TILE, lambda first, width: self.sums(g, first, width, "z", 0)
+        )
+        lines += _tiles(
+            self.d, SUM_TILE, lambda first, width: self.sums(g, first, width, "q", g)
+        )
         if self.bias:
-            lines += [f"gb{r} = 0.0" for r in range(g)]
-            lines += _loop([f"gb{r} += scratch[{2 * r} * BLOCK + i]" for r in range(g)])
-            lines += [f"grad[m + {r}, {2 * self.d}] += gb{r}" for r in range(g)]
+            lines += [f"sum{r} = 0.0" for r in range(g)]
+            lines += _loop(f"sum{r} += {_scratch(r)}" for r in range(g))
+            lines += [f"grad[m + {r}, {2 * self.d}] += sum{r}" for r in range(g)]
         return lines
 
-    def sums(self, g: int, first: str, width: int) -> Lines:
-        """grad_u += sum_i e_i z_i and grad_v += scale sum_i s_i q_i, for one tile."""
-        start, inner, end = [], [], []
-        for c in range(width):
-            inner.append(f"z{c} = z[({first} + {c}) * BLOCK + i]")
-            inner.append(f"q{c} = q[({first} + {c}) * BLOCK + i]")
+    def sums(self, g: int, first: str, width: int, lane: str, row: int) -> Lines:
+        """grad_u += sum_i e_i z_i (row 0), or grad_v += scale sum_i s_i q_i (row g)."""
+        offset = 0 if lane == "z" else self.d
+        factor = "" if lane == "z" else f"{self.scale!r} * "
+        start, end = [], []
+        inner = [f"x{c} = {_lane(lane, first, c)}" for c in range(width)]
         for r in range(g):
-            inner.append(f"e{r} = scratch[{2 * r} * BLOCK + i]")
-            inner.append(f"s{r} = scratch[{2 * r + 1} * BLOCK + i]")
+            inner.append(f"y{r} = {_scratch(row + r)}")
             for c in range(width):
-                start += [f"gu{r}_{c} = 0.0", f"gv{r}_{c} = 0.0"]
-                inner += [f"gu{r}_{c} += e{r} * z{c}", f"gv{r}_{c} += s{r} * q{c}"]
-                v = f"{self.d} + {first} + {c}"
-                end.append(f"grad[m + {r}, {first} + {c}] += gu{r}_{c}")
-                end.append(f"grad[m + {r}, {v}] += {self.scale!r} * gv{r}_{c}")
+                start.append(f"sum{r}_{c} = 0.0")
+                inner.append(f"sum{r}_{c} += y{r} * x{c}")
+                index = f"{offset} + {first} + {c}"
+                end.append(f"grad[m + {r}, {index}] += {factor}sum{r}_{c}")
         return start + _loop(inner) + end
 
-    def load(self, g: int, first: str, width: int, u: bool, v: bool) -> Lines:
-        """Parameters of g particles, components first ... first + width - 1."""
-        lines = []
-        for r in range(g):
-            for c in range(width):
-                if u:
-                    lines.append(f"u{r}_{c} = theta[m + {r}, {first} + {c}]")
-                if v:
-                    index = f"{self.d} + {first} + {c}"
-                    lines.append(f"v{r}_{c} = {self.scale!r} * theta[m + {r}, {index}]")
-        return lines
+    def load(self, g: int, first: str, width: int, letter: str) -> Lines:
+        """Parameters u or scale v of g particles, for one tile of components."""
+        offset = 0 if letter == "u" else self.d
+        factor = "" if letter == "u" else f"{self.scale!r} * "
+        return [
+            f"{letter}{r}_{c} = {factor}theta[m + {r}, {offset} + {first} + {c}]"
+            for r in range(g)
+            for c in range(width)
+        ]
 
     def load_scalars(self, g: int) -> Lines:
         lines = [f"w{r} = weights[m + {r}]" for r in range(g)]
@@ -135,93 +137,89 @@ class _Dyadic:
 class _Unrolled(_Dyadic):
     """Small d: one loop over samples holds everything but the sums."""
 
-    def __init__(self, d: int, activation: str, bias: bool, scale: float) -> None:
-        super().__init__(d, activation, bias, scale)
-        if d > 4:
-            self.group_pullback = 2
+    def loads(self, g: int) -> Lines:
+        return (
+            self.load_scalars(g)
+            + self.load(g, "0", self.d, "u")
+            + self.load(g, "0", self.d, "v")
+        )
+
+    def spread(self, g: int, letter: str, value: str) -> Lines:
+        return [
+            f"{_lane('out', '0', c)} += "
+            + " + ".join(f"{letter}{r}_{c} * {value}{r}" for r in range(g))
+            for c in range(self.d)
+        ]
 
     def field(self, g: int) -> Lines:
-        inner = [f"z{c} = z[{c} * BLOCK + i]" for c in range(self.d)]
+        inner = [f"z{c} = {_lane('z', '0', c)}" for c in range(self.d)]
         for r in range(g):
             a = f"b{r} + {_dot(f'u{r}_', 'z', self.d)}"
             inner.append(f"s{r} = w{r} * {self.activation}({a})")
-        for c in range(self.d):
-            total = " + ".join(f"v{r}_{c} * s{r}" for r in range(g))
-            inner.append(f"out[{c} * BLOCK + i] += {total}")
-        load = self.load_scalars(g) + self.load(g, "0", self.d, u=True, v=True)
-        return load + _loop(inner)
+        return self.loads(g) + _loop(inner + self.spread(g, "v", "s"))
 
-    def pullback_state(self, g: int, keep: Lines = ()) -> Lines:
-        inner = [f"z{c} = z[{c} * BLOCK + i]" for c in range(self.d)]
-        inner += [f"q{c} = q[{c} * BLOCK + i]" for c in range(self.d)]
+    def pullback_state(self, g: int) -> Lines:
+        inner = [f"z{c} = {_lane('z', '0', c)}" for c in range(self.d)]
+        inner += [f"q{c} = {_lane('q', '0', c)}" for c in range(self.d)]
         for r in range(g):
             a = f"b{r} + {_dot(f'u{r}_', 'z', self.d)}"
             inner.append(f"s{r}, e{r} = {self.activation}_pair({a})")
             inner.append(f"e{r} = ({_dot(f'v{r}_', 'q', self.d)}) * e{r}")
             inner.append(f"f{r} = w{r} * e{r}")
-        for c in range(self.d):
-            total = " + ".join(f"u{r}_{c} * f{r}" for r in range(g))
-            inner.append(f"out[{c} * BLOCK + i] += {total}")
-        load = self.load_scalars(g) + self.load(g, "0", self.d, u=True, v=True)
-        return load + _loop([*inner, *keep])
+            inner.append(f"{_scratch(r)} = e{r}")
+            inner.append(f"{_scratch(g + r)} = s{r}")
+        return self.loads(g) + _loop(inner + self.spread(g, "u", "f"))
 
 
 class _Tiled(_Dyadic):
-    """Large d: dot products grow in scratch, TILE components at a time."""
+    """Larger d: dot products grow in scratch, a tile of components at a time."""
 
-    def dots(self, g: int, row: int, u: bool) -> Lines:
+    def dots(self, g: int, letter: str, lane: str, row: int) -> Lines:
         """Add u.z (or scale v.q) of the group to scratch rows row, row + 1, ..."""
-        letter, lane = ("u", "z") if u else ("v", "q")
 
         def tile(first: str, width: int) -> Lines:
-            inner = [
-                f"x{c} = {lane}[({first} + {c}) * BLOCK + i]" for c in range(width)
-            ]
+            inner = [f"x{c} = {_lane(lane, first, c)}" for c in range(width)]
             for r in range(g):
                 dot = _dot(f"{letter}{r}_", "x", width)
-                inner.append(f"scratch[{row + r} * BLOCK + i] += {dot}")
-            return self.load(g, first, width, u=u, v=not u) + _loop(inner)
+                inner.append(f"{_scratch(row + r)} += {dot}")
+            return self.load(g, first, width, letter) + _loop(inner)
 
-        return _tiles(self.d, TILE, tile)
+        return _tiles(self.d, DOT_TILE, tile)
 
-    def spread(self, g: int, row: int, u: bool) -> Lines:
+    def spread(self, g: int, letter: str, row: int) -> Lines:
         """Add sum_r (scratch row row + r) (u_r or scale v_r) to out."""
-        letter = "u" if u else "v"
 
         def tile(first: str, width: int) -> Lines:
-            inner = [f"f{r} = scratch[{row + r} * BLOCK + i]" for r in range(g)]
+            inner = [f"f{r} = {_scratch(row + r)}" for r in range(g)]
             for c in range(width):
                 total = " + ".join(f"{letter}{r}_{c} * f{r}" for r in range(g))
-                inner.append(f"out[({first} + {c}) * BLOCK + i] += {total}")
-            return self.load(g, first, width, u=u, v=not u) + _loop(inner)
+                inner.append(f"{_lane('out', first, c)} += {total}")
+            return self.load(g, first, width, letter) + _loop(inner)
 
-        return _tiles(self.d, TILE, tile)
+        return _tiles(self.d, SPREAD_TILE, tile)
 
     def field(self, g: int) -> Lines:
         lines = self.load_scalars(g)
-        lines += _loop([f"scratch[{r} * BLOCK + i] = b{r}" for r in range(g)])
-        lines += self.dots(g, 0, u=True)
+        lines += _loop(f"{_scratch(r)} = b{r}" for r in range(g))
+        lines += self.dots(g, "u", "z", 0)
         lines += _loop(
-            f"scratch[{r} * BLOCK + i] = "
-            f"w{r} * {self.activation}(scratch[{r} * BLOCK + i])"
-            for r in range(g)
+            f"{_scratch(r)} = w{r} * {self.activation}({_scratch(r)})" for r in range(g)
         )
-        return lines + self.spread(g, 0, u=False)
+        return lines + self.spread(g, "v", 0)
 
-    def pullback_state(self, g: int, keep: Lines = ()) -> Lines:
+    def pullback_state(self, g: int) -> Lines:
         lines = self.load_scalars(g)
+        lines += _loop(f"{_scratch(2 * g + r)} = b{r}" for r in range(g))
+        lines += _loop(f"{_scratch(3 * g + r)} = 0.0" for r in range(g))
+        lines += self.dots(g, "u", "z", 2 * g) + self.dots(g, "v", "q", 3 * g)
         inner = []
         for r in range(g):
-            lines += _loop([f"scratch[{r} * BLOCK + i] = b{r}"])
-            lines += _loop([f"scratch[{g + r} * BLOCK + i] = 0.0"])
-            inner.append(
-                f"s{r}, e{r} = {self.activation}_pair(scratch[{r} * BLOCK + i])"
-            )
-            inner.append(f"e{r} = scratch[{g + r} * BLOCK + i] * e{r}")
-        lines += self.dots(g, 0, u=True) + self.dots(g, g, u=False)
-        inner += keep
-        inner += [f"scratch[{2 * g + r} * BLOCK + i] = w{r} * e{r}" for r in range(g)]
-        return lines + _loop(inner) + self.spread(g, 2 * g, u=True)
+            inner.append(f"s{r}, e{r} = {self.activation}_pair({_scratch(2 * g + r)})")
+            inner.append(f"e{r} = {_scratch(3 * g + r)} * e{r}")
+            inner.append(f"{_scratch(r)} = e{r}")
+            inner.append(f"{_scratch(g + r)} = s{r}")
+            inner.append(f"{_scratch(4 * g + r)} = w{r} * e{r}")
+        return lines + _loop(inner) + self.spread(g, "u", 4 * g)
 
 
 LINEAR = """
@@ -260,7 +258,7 @@ def pullback(theta, weights, n, z, q, out, grad, scratch):
         for e in range({d}):
             total = 0.0
             for i in range(n):
-                total += q[c * BLOCK + i] * z[e * BLOCK + i]
+                total += q[c * STRIDE + i] * z[e * STRIDE + i]
             for m in range(theta.shape[0]):
                 grad[m, c * {d} + e] += total
 
@@ -268,7 +266,7 @@ def pullback(theta, weights, n, z, q, out, grad, scratch):
 @njit(**OPTIONS)
 def add_scaled_row(n, scale, source, row, target, target_row):
     for i in range(n):
-        target[target_row * BLOCK + i] += scale * source[row * BLOCK + i]
+        target[target_row * STRIDE + i] += scale * source[row * STRIDE + i]
 """
 
 BIAS = """
@@ -280,7 +278,7 @@ def field(theta, weights, n, z, out, scratch):
         for m in range(theta.shape[0]):
             total += weights[m] * theta[m, c]
         for i in range(n):
-            out[c * BLOCK + i] += total
+            out[c * STRIDE + i] += total
 
 
 @njit(**OPTIONS)
@@ -293,7 +291,7 @@ def pullback(theta, weights, n, z, q, out, grad, scratch):
     for c in range({d}):
         total = 0.0
         for i in range(n):
-            total += q[c * BLOCK + i]
+            total += q[c * STRIDE + i]
         for m in range(theta.shape[0]):
             grad[m, c] += total
 """
@@ -303,7 +301,7 @@ CUSTOM = """
 @njit(**OPTIONS)
 def load_lane(source, i, out):
     for c in range({d}):
-        out[c] = source[c * BLOCK + i]
+        out[c] = source[c * STRIDE + i]
 
 
 @njit(**OPTIONS)
@@ -314,7 +312,7 @@ def field(theta, weights, n, z, out, scratch):
         for m in range(theta.shape[0]):
             custom_f(z_i, theta[m], value)
             for c in range({d}):
-                out[c * BLOCK + i] += weights[m] * value[c]
+                out[c * STRIDE + i] += weights[m] * value[c]
 
 
 @njit(**OPTIONS)
@@ -326,7 +324,7 @@ def pullback_state(theta, weights, n, z, q, out, scratch):
         for m in range(theta.shape[0]):
             custom_vjp_z(z_i, theta[m], q_i, value)
             for c in range({d}):
-                out[c * BLOCK + i] += weights[m] * value[c]
+                out[c * STRIDE + i] += weights[m] * value[c]
 
 
 @njit(**OPTIONS)
@@ -348,12 +346,12 @@ def custom(d: int, k: int) -> str:
     return CUSTOM.replace("{d}", str(d)).replace("{k}", str(k))
 
 
-def _kernel(name: str, body: Callable[[int], Lines], group: int) -> str:
+def _kernel(name: str, body: Callable[[int], Lines]) -> str:
     return KERNEL.format(
         name=name,
         arguments=ARGUMENTS[name],
-        group=group,
-        grouped=_indent(body(group)),
+        group=GROUP,
+        grouped=_indent(body(GROUP)),
         single=_indent(body(1)),
     )
 
@@ -376,7 +374,15 @@ def _dot(left: str, right: str, d: int) -> str:
     return " + ".join(f"{left}{c} * {right}{c}" for c in range(d))
 
 
-def _loop(lines) -> Lines:
+def _lane(array: str, first: str, component: int) -> str:
+    return f"{array}[({first} + {component}) * STRIDE + i]"
+
+
+def _scratch(row: int) -> str:
+    return f"scratch[{row} * STRIDE + i]"
+
+
+def _loop(lines: Iterable[str]) -> Lines:
     return ["for i in range(n):", *("    " + line for line in lines)]
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.kernels.sweep import STRIDE
+
+# Largest number of lanes in use.
 BLOCK = 128
 # Doubles in the widest vector register: a loop over fewer or uneven lanes is scalar.
 VECTOR = 8
@@ -25,9 +28,9 @@ class SampleLayout:
     ----------
     lanes : ndarray of int, shape (n_blocks,)
         Lanes in use in every block, a multiple of `VECTOR`.
-    index : ndarray of int, shape (n_blocks, BLOCK)
+    index : ndarray of int, shape (n_blocks, STRIDE)
         The sample in every lane; lanes without one of their own repeat the last.
-    is_own : ndarray of bool, shape (n_blocks, BLOCK)
+    is_own : ndarray of bool, shape (n_blocks, STRIDE)
         Whether a lane has a sample of its own.
     part_start : ndarray of int, shape (n_parts + 1,)
         First block of each part.
@@ -44,15 +47,15 @@ class SampleLayout:
         return len(self.part_start) - 1
 
     def pack(self, values: NDArray, fill_own_only: bool = False) -> NDArray:
-        """Array (N, d) as blocks (n_blocks, d * BLOCK); optionally zero elsewhere."""
+        """Array (N, d) as blocks (n_blocks, d * STRIDE); optionally zero elsewhere."""
         blocks = values[self.index]
         if fill_own_only:
             blocks[~self.is_own] = 0.0
         return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(len(blocks), -1)
 
     def unpack(self, blocks: NDArray) -> NDArray:
-        """Blocks (n_blocks, ..., d * BLOCK) as an array (..., N, d)."""
-        shape = (*blocks.shape[:-1], -1, BLOCK)
+        """Blocks (n_blocks, ..., d * STRIDE) as an array (..., N, d)."""
+        shape = (*blocks.shape[:-1], -1, STRIDE)
         lanes_second = np.moveaxis(blocks.reshape(shape), -1, 1)
         own = lanes_second[self.is_own]
         return np.ascontiguousarray(np.moveaxis(own, 0, -2))
@@ -70,7 +73,7 @@ def sample_layout(n_samples: int, gradient_bytes: int) -> SampleLayout:
         part_start.append(len(sizes))
     lanes = VECTOR * np.array(sizes, dtype=np.int64)
     first = np.cumsum(lanes) - lanes
-    lane = np.arange(BLOCK)
+    lane = np.arange(STRIDE)
     sample = first[:, np.newaxis] + lane
     is_own = (lane < lanes[:, np.newaxis]) & (sample < n_samples)
     return SampleLayout(

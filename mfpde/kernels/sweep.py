@@ -4,8 +4,8 @@ This file is a template as well as a module. `mfpde.kernels.build` makes a copy 
 which the three stubs `field`, `pullback_state` and `pullback` are followed by the
 kernels of one block, and compiles that copy.
 
-Layout. Samples are cut into blocks of at most `BLOCK`. The state of one sample block is
-a flat array in which component c of sample i stands at c * BLOCK + i, so that the
+Layout. Samples are cut into blocks of at most 128. The state of one sample block is a
+flat array in which component c of sample i stands at c * STRIDE + i, so that the
 innermost loop of every kernel runs over samples with stride one. `n` lanes of a block
 are in use; lanes beyond its samples repeat one of them and carry a zero adjoint.
 """
@@ -15,7 +15,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-BLOCK = 128
+# Not 128: rows a power of two apart compete for the same cache sets, and the kernels
+# for 16 and more components then take up to twice as long.
+STRIDE = 136
 SCRATCH = 1
 MAX_ITERATIONS = 100
 OPTIONS = {
@@ -30,7 +32,7 @@ OPTIONS = {
 def field(theta, weights, n, z, out, scratch):
     """Add sum_m w_m f(z_i, theta_m) to out: F of Eq. (8) at one node, one block.
 
-    theta (M, k), weights (M,); z and out (d * BLOCK,); n lanes; scratch (SCRATCH,).
+    theta (M, k), weights (M,); z and out (d * STRIDE,); n lanes; scratch (SCRATCH,).
     """
     raise NotImplementedError
 
@@ -57,8 +59,8 @@ def forward(
     """State at every stage, Eq. (22), of the sample blocks first <= block < last.
 
     theta (J, M, k), weights (M,); a (n_stages, n_stages), b (n_stages,), dt (n_steps,),
-    stage_node (n_steps, n_stages); z0 (n_blocks, d * BLOCK), lanes (n_blocks,).
-    Out: zs (n_blocks, n_steps, n_stages, d * BLOCK), z_end (n_blocks, d * BLOCK).
+    stage_node (n_steps, n_stages); z0 (n_blocks, d * STRIDE), lanes (n_blocks,).
+    Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE).
     Returns -1, or the depth step whose stages did not converge to tol.
     """
     slopes = np.zeros((b.shape[0], z0.shape[1]), dtype=z0.dtype)
@@ -116,10 +118,10 @@ def adjoint(
 ):
     """Adjoint and theta gradient, Eq. (23), of the blocks first <= block < last.
 
-    Arguments as in `forward`; p_end (n_blocks, d * BLOCK) is p(1), times the weight of
-    each sample. Out: adds sum_i dt (d_theta f)^T Lambda to grad (J, M, k), stage by
-    stage; ps (n_blocks, P, d * BLOCK) receives p at the ends of the steps (explicit) or
-    at 0, the stages and 1 (implicit). Returns as `forward`.
+    Arguments as in `forward`; p_end (n_blocks, d * STRIDE) is p(1), times the weight
+    of each sample. Out: adds sum_i dt (d_theta f)^T Lambda to grad (J, M, k), stage by
+    stage; ps (n_blocks, P, d * STRIDE) receives p at the ends of the steps (explicit)
+    or at 0, the stages and 1 (implicit). Returns as `forward`.
     """
     is_implicit = has_coupled_stages(a)
     n_stages = b.shape[0]
@@ -218,7 +220,7 @@ def add_scaled(n, scale, source, target):
     """Add scale * source to target, over the n lanes in use of every component."""
     if scale == 0.0:
         return
-    for start in range(0, target.shape[0], BLOCK):
+    for start in range(0, target.shape[0], STRIDE):
         for i in range(start, start + n):
             target[i] += scale * source[i]
 
@@ -228,7 +230,7 @@ def relative_change(n, old, new):
     """Largest |new - old| in the lanes in use, relative to the largest |new|."""
     change = 0.0
     size = 0.0
-    for start in range(0, new.shape[0], BLOCK):
+    for start in range(0, new.shape[0], STRIDE):
         for i in range(start, start + n):
             change = max(change, abs(new[i] - old[i]))
             size = max(size, abs(new[i]))
