@@ -1,0 +1,292 @@
+"""The journal of a run: what is recorded, in memory and, if asked for, in a file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numba
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from mfpde import __version__
+from mfpde.flow import Restart, State
+from mfpde.kernels.threads import n_threads
+from mfpde.recording import Clock, Observer, apply_observers, observe, scalar_names
+from mfpde.storage import RunHeader, RunWriter
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a file says about its run beside the numbers.
+
+    Attributes
+    ----------
+    title, command : str
+    seed : int, optional
+    config_toml : str
+        The configuration the run was made from, if any.
+    extra_data : dict
+        Name to (array, names of its dimensions), stored in /data.
+    """
+
+    title: str = ""
+    command: str = ""
+    seed: int | None = None
+    config_toml: str = ""
+    extra_data: Mapping[str, tuple[Any, tuple[str, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cadence:
+    """When scalars, theta and states are recorded, and checkpoints written."""
+
+    scalars: Clock
+    snapshots: Clock
+    states: Clock | None
+    checkpoint_every_s: float
+
+    @property
+    def hits(self) -> set[float]:
+        """Training times on which steps end."""
+        clocks = [self.scalars, self.snapshots, self.states]
+        return set().union(*(clock.exact for clock in clocks if clock is not None))
+
+
+@dataclass
+class Records:
+    """Rows recorded so far, in memory."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    observations: list[dict[str, Array]] = field(default_factory=list)
+    snapshots: list[tuple[float, Array]] = field(default_factory=list)
+
+    def columns(self) -> dict[str, Array]:
+        """Scalars by name, each (R,)."""
+        names = self.rows[0] if self.rows else ()
+        return {name: np.array([row[name] for row in self.rows]) for name in names}
+
+    def observed(self) -> dict[str, Array]:
+        """Observed arrays by name, each (R, ...)."""
+        names = self.observations[0] if self.observations else ()
+        return {n: np.array([row[n] for row in self.observations]) for n in names}
+
+
+class Journal:
+    """Observes the states of a flow when they are due; owns the open file, if any."""
+
+    def __init__(
+        self,
+        cadence: Cadence,
+        observers: Mapping[str, Observer],
+        *,
+        records: Records | None = None,
+        earlier_s: float = 0.0,
+    ) -> None:
+        self.records = records or Records()
+        self.writer: RunWriter | None = None
+        self._cadence = cadence
+        self._observers = observers
+        self._began = time.monotonic()
+        self._earlier_s = earlier_s
+        self._last_checkpoint = time.monotonic()
+
+    @property
+    def wall_time_s(self) -> float:
+        """Seconds since the start, those before a restart included."""
+        return self._earlier_s + self.session_s
+
+    @property
+    def session_s(self) -> float:
+        """Seconds since the start or the restart."""
+        return time.monotonic() - self._began
+
+    def open(
+        self,
+        state: State,
+        path: Path,
+        *,
+        description: Mapping[str, Any],
+        metadata: Metadata,
+        overwrite: bool,
+        theta_dtype: str,
+        swmr: bool,
+    ) -> None:
+        """Start the file of this run, from its first state."""
+        header = _header(
+            state, *self._row(state), description, metadata, theta_dtype,
+            self._cadence.states is not None,
+        )  # fmt: skip
+        self.writer = RunWriter.create(
+            path,
+            header,
+            checkpoint=self._checkpoint(state, is_recorded=False),
+            overwrite=overwrite,
+            swmr=swmr,
+        )
+
+    def visit(self, state: State) -> None:
+        """Record what is due at this state; a checkpoint now and then."""
+        cadence = self._cadence
+        if cadence.scalars.is_due(state.s, state.step):
+            self._record(state)
+        if cadence.snapshots.is_due(state.s, state.step):
+            self._snapshot(state)
+        if cadence.states is not None and cadence.states.is_due(state.s, state.step):
+            self._states(state)
+        waited = time.monotonic() - self._last_checkpoint
+        if self.writer is not None and waited > cadence.checkpoint_every_s:
+            self.checkpoint(state)
+
+    def checkpoint(self, state: State) -> None:
+        """Write the checkpoint of this state."""
+        self.writer.write_checkpoint(*self._checkpoint(state, is_recorded=True))
+        self._last_checkpoint = time.monotonic()
+
+    def end(self, state: State, status: str, message: str) -> None:
+        """Write the last state, due or not, and how the run ended.
+
+        The checkpoint comes first: a continued run drops the records that only the end
+        called for, and so equals a run that never stopped.
+        """
+        if self.writer is not None:
+            self.checkpoint(state)
+        if not self.records.rows or self.records.rows[-1]["step"] != state.step:
+            self._record(state)
+        if not self.records.snapshots or self.records.snapshots[-1][0] != state.s:
+            self._snapshot(state)
+        if self.writer is not None:
+            self.writer.finish(status, message)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.writer is not None:
+            self.writer.close()
+
+    def _row(self, state: State) -> tuple[dict[str, float], dict[str, Array]]:
+        row = {
+            "s": state.s,
+            "step": float(state.step),
+            "energy_residual": state.energy_residual,
+            "step_size": state.step_size,
+            "n_evaluations": float(state.n_evaluations),
+            "wall_time": self.wall_time_s,
+            **observe(state.evaluation),
+        }
+        names = ("s", *scalar_names(state.evaluation.problem))
+        numbers, arrays = apply_observers(self._observers, state.evaluation)
+        return {name: row[name] for name in names} | numbers, arrays
+
+    def _record(self, state: State) -> None:
+        row, arrays = self._row(state)
+        self.records.rows.append(row)
+        self.records.observations.append(arrays)
+        if self.writer is not None:
+            self.writer.append_scalars(row, arrays)
+
+    def _snapshot(self, state: State) -> None:
+        theta = state.evaluation.ensemble.theta
+        # A file holds the snapshots; memory then keeps only the time of the last.
+        kept = theta.copy() if self.writer is None else theta[:0]
+        self.records.snapshots.append((state.s, kept))
+        if self.writer is not None:
+            maps = state.evaluation.problem.trained_maps
+            matrices = {name: trained.matrix for name, trained in maps.items()}
+            self.writer.append_snapshot(state.s, theta, matrices)
+
+    def _states(self, state: State) -> None:
+        if self.writer is not None:
+            evaluation = state.evaluation
+            self.writer.append_states(state.s, evaluation.z, evaluation.p)
+
+    def _checkpoint(
+        self, state: State, *, is_recorded: bool
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        attributes = {
+            "is_recorded": int(is_recorded),
+            "s": state.s,
+            "step": state.step,
+            "step_size": state.step_size,
+            "n_evaluations": state.n_evaluations,
+            "n_rejected": state.n_rejected,
+            "memory": json.dumps(state.memory),
+            "wall_time_s": self.wall_time_s,
+        }
+        return {"y": state.y}, attributes
+
+
+def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> Restart:
+    """The restart that a checkpoint holds."""
+    return Restart(
+        s=float(attributes["s"]),
+        step=int(attributes["step"]),
+        step_size=float(attributes["step_size"]),
+        n_evaluations=int(attributes["n_evaluations"]),
+        n_rejected=int(attributes["n_rejected"]),
+        y=np.array(arrays["y"], dtype=np.float64),
+        memory=json.loads(attributes["memory"]),
+    )
+
+
+def software() -> dict[str, Any]:
+    """Versions and threads, for the file."""
+    return {
+        "mfpde": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "numba": numba.__version__,
+        "h5py": h5py.__version__,
+        "threads": n_threads(),
+        "threading_layer": "python threads, kernels without the GIL",
+    }
+
+
+def _header(
+    state, row, observed, description, metadata, theta_dtype, has_states
+) -> RunHeader:
+    evaluation = state.evaluation
+    problem, grid = evaluation.problem, evaluation.grid
+    dims = {
+        "embedding": ("state_component", "input_component"),
+        "readout": ("output_component", "state_component"),
+    }
+    extra = {"metric": (problem.metric, ("param",))}
+    for name in ("embedding", "readout"):
+        if getattr(problem, name) is not None:
+            extra[f"{name}_start"] = (getattr(problem, name).matrix, dims[name])
+    trained = problem.trained_maps
+    states = None
+    if has_states:
+        states = (grid.state_depths(), problem.n_samples, problem.d)
+    return RunHeader(
+        title=metadata.title or "mfpde run",
+        source=f"mfpde {__version__}",
+        command=metadata.command,
+        seed=metadata.seed,
+        config_toml=metadata.config_toml,
+        description=json.dumps(description),
+        software=json.dumps(software()),
+        x=problem.x,
+        y=problem.y,
+        sample_weight=problem.sample_weights,
+        extra_data=extra | dict(metadata.extra_data),
+        t=grid.nodes,
+        t_weight=grid.weights,
+        particle_weight=evaluation.ensemble.weights,
+        param_names=problem.block.param_names,
+        theta_dtype=theta_dtype,
+        scalar_names=tuple(name for name in row if name != "s"),
+        observation_shapes={name: array.shape for name, array in observed.items()},
+        trainable={n: (m.matrix.shape, dims[n]) for n, m in trained.items()},
+        states=states,
+    )
