@@ -1,8 +1,8 @@
 """Residual blocks f(z, theta): the formulas of theory.md, section 4, by name.
 
-A block knows its sizes, the names of its parameters, and its compiled sweep; it knows
+A block knows its sizes, the names of its parameters, and its compiled kernels; it knows
 neither data nor grids. Any object with `d`, `k`, `param_names`, `describe()` and
-`sweep()` (a module made by `mfpde.kernels.build`) can take a block's place.
+`kernels()` (from `mfpde.kernels.build`) can take a block's place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from mfpde.kernels import build, families
@@ -98,9 +97,9 @@ class Perceptron:
         """Names of the k parameters."""
         return _names(self.param_groups)
 
-    def sweep(self) -> ModuleType:
-        """The compiled sweep."""
-        return build.generated_sweep(
+    def kernels(self) -> build.Kernels:
+        """The compiled kernels."""
+        return build.generated_kernels(
             f"perceptron_{self.activation}_d{self.d}",
             families.perceptron,
             (self.d, self.activation, self.bias, self.scale),
@@ -149,9 +148,9 @@ class Bilinear(_Sized):
         """Where u and v stand in theta."""
         return _dyadic_groups(self.d)
 
-    def sweep(self) -> ModuleType:
-        """The compiled sweep."""
-        return build.generated_sweep(
+    def kernels(self) -> build.Kernels:
+        """The compiled kernels."""
+        return build.generated_kernels(
             f"bilinear_d{self.d}", families.bilinear, (self.d,), "identity"
         )
 
@@ -181,10 +180,10 @@ class Linear(_Sized):
         """Names of the k parameters."""
         return [f"Theta[{i},{j}]" for i in range(self.d) for j in range(self.d)]
 
-    def sweep(self) -> ModuleType:
-        """The compiled sweep."""
+    def kernels(self) -> build.Kernels:
+        """The compiled kernels."""
         name = f"linear_d{self.d}"
-        return build.generated_sweep(name, families.linear, (self.d,))
+        return build.generated_kernels(name, families.linear, (self.d,))
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `from_description` rebuilds the block."""
@@ -209,9 +208,9 @@ class Bias(_Sized):
         """All parameters, as one group."""
         return {"theta": slice(0, self.d)}
 
-    def sweep(self) -> ModuleType:
-        """The compiled sweep."""
-        return build.generated_sweep(f"bias_d{self.d}", families.bias, (self.d,))
+    def kernels(self) -> build.Kernels:
+        """The compiled kernels."""
+        return build.generated_kernels(f"bias_d{self.d}", families.bias, (self.d,))
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `from_description` rebuilds the block."""
@@ -265,11 +264,11 @@ class Custom:
         """Names of the k parameters."""
         return _names(self.param_groups)
 
-    def sweep(self) -> ModuleType:
-        """The compiled sweep."""
+    def kernels(self) -> build.Kernels:
+        """The compiled kernels."""
         functions = (self.f, self.vjp_z, self.vjp_theta)
         plain = [getattr(function, "py_func", function) for function in functions]
-        return build.custom_sweep(self.d, self.k, *plain)
+        return build.custom_kernels(self.d, self.k, *plain)
 
     def describe(self) -> dict[str, Any]:
         """Sizes only: the functions are not described."""

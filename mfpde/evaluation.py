@@ -15,6 +15,7 @@ from mfpde.arrays import float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.kernels import sweep
 from mfpde.kernels.assembly import assemble_node
 from mfpde.kernels.samples import SampleLayout, sample_layout
 from mfpde.kernels.threads import run_parts
@@ -215,12 +216,13 @@ def field(
     states = _rows("z", z, problem.d)
     layout = sample_layout(len(states), ensemble.theta[0].nbytes)
     packed = layout.pack(states)
-    kernels = problem.block.sweep()
-    scratch = np.empty(kernels.SCRATCH)
+    kernels = problem.block.kernels().addresses
+    scratch = np.empty(kernels[3])
     values = np.zeros((len(layout.lanes), grid.n_nodes, packed.shape[1]))
     for block, n in enumerate(layout.lanes):
         for j in range(grid.n_nodes):
-            kernels.field(
+            sweep.field(
+                kernels,
                 ensemble.theta[j],
                 ensemble.weights,
                 n,
@@ -307,10 +309,11 @@ def _run_forward(problem, grid, ensemble, z0) -> _Forward:
     packed = layout.pack(z0)
     zs = np.empty((len(packed), grid.n_steps, grid.n_stages, packed.shape[1]))
     z_end = np.empty_like(packed)
-    kernels = problem.block.sweep()
+    kernels = problem.block.kernels().addresses
 
     def run(part: int) -> int:
-        return kernels.forward(
+        return sweep.forward(
+            kernels,
             ensemble.theta,
             ensemble.weights,
             grid.a,
@@ -337,10 +340,11 @@ def _run_adjoint(problem, grid, ensemble, forward, p_end) -> tuple[Array, Array]
     n_points = len(grid.state_depths())
     p = np.empty((len(packed), n_points, packed.shape[1]))
     parts = np.zeros((layout.n_parts, *ensemble.theta.shape))
-    kernels = problem.block.sweep()
+    kernels = problem.block.kernels().addresses
 
     def run(part: int) -> int:
-        return kernels.adjoint(
+        return sweep.adjoint(
+            kernels,
             ensemble.theta,
             ensemble.weights,
             grid.a,

@@ -214,7 +214,7 @@ def _table(name: str, values: ArrayLike) -> Array:
 
 
 def _check_block(block: Any) -> None:
-    missing = [n for n in ("d", "k", "param_names", "sweep") if not hasattr(block, n)]
+    missing = [n for n in ("d", "k", "param_names", "kernels") if not hasattr(block, n)]
     if missing or isinstance(block, type):
         raise TypeError(
             "`block` must be a block such as mfpde.blocks.Perceptron(d), "

@@ -1,9 +1,10 @@
-"""Compiled sweeps: one generated module for each block, kept on disk.
+"""Compiled kernels: one generated module for each block, kept on disk.
 
-The text of a generated module is `sweep` followed by the three kernels of one block;
-its folder is named by a hash of that text, of the activations and of numba's version.
-So numba's own disk cache works as for any module, a second process loads machine code
-instead of compiling, and an edited kernel can never meet a stale cache.
+The folder of a generated module is named by a hash of its text, of the activations and
+of numba's version. So numba's own disk cache works as for any module, a second process
+loads machine code instead of compiling, and an edited kernel can never meet a stale
+cache. The sweeps of `sweep` are compiled once for all blocks: they call the kernels by
+address.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,8 +24,31 @@ from typing import Any
 import numba
 
 from mfpde.kernels import families
+from mfpde.kernels.sweep import STRIDE
 
 _HERE = Path(__file__).parent
+
+HEADER = """
+import numpy as np
+from numba import carray, cfunc, njit, types
+
+STRIDE = {stride}
+REAL = types.CPointer(types.float64)
+SIZE = types.int64
+FIELD = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL)
+PULLBACK_STATE = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, REAL)
+PULLBACK = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, REAL, REAL)
+OPTIONS = {{
+    "fastmath": {{"contract", "arcp", "nsz", "reassoc"}},
+    "error_model": "numpy",
+    "cache": {cache},
+}}
+INLINE = {{
+    "fastmath": OPTIONS["fastmath"],
+    "error_model": "numpy",
+    "forceinline": True,
+}}
+"""
 
 
 def cache_folder() -> Path:
@@ -43,14 +68,31 @@ def cache_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"mfpde-{os.getuid()}"
 
 
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """The compiled kernels of a block.
+
+    Attributes
+    ----------
+    addresses : tuple of int
+        Addresses of field, pullback_state and pullback, and the numbers of scratch
+        they need: what the functions of `sweep` take.
+    module : module
+        Holds the functions, so that the machine code stays.
+    """
+
+    addresses: tuple[int, int, int, int]
+    module: ModuleType
+
+
 @functools.lru_cache(maxsize=256)
-def generated_sweep(
+def generated_kernels(
     name: str,
     family: Callable[..., str],
     arguments: tuple[Any, ...],
     activation: str | None = None,
-) -> ModuleType:
-    """The sweep module of a built-in block, from the disk cache where possible.
+) -> Kernels:
+    """The kernels of a built-in block, from the disk cache where possible.
 
     Parameters
     ----------
@@ -61,7 +103,11 @@ def generated_sweep(
     activation : str, optional
         Name of the function of `vectormath` that the text uses, with its `_pair`.
     """
-    text = _module_text(family(*arguments), activation)
+    text = HEADER.format(stride=STRIDE, cache=True)
+    if activation is not None:
+        names = f"{activation}, {activation}_pair"
+        text += f"from mfpde.kernels.vectormath import {names}\n"
+    text += family(*arguments)
     mathematics = (_HERE / "vectormath.py").read_text(encoding="utf-8")
     key = "\n".join([text, mathematics, numba.__version__, sys.version])
     digest = hashlib.sha256(key.encode()).hexdigest()[:20]
@@ -72,37 +118,34 @@ def generated_sweep(
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module
+    return _kernels_of(module)
 
 
 @functools.lru_cache(maxsize=256)
-def custom_sweep(
+def custom_kernels(
     d: int,
     k: int,
     f: Callable[..., None],
     vjp_z: Callable[..., None],
     vjp_theta: Callable[..., None],
-) -> ModuleType:
-    """The sweep module of a custom block: compiled in this process, not kept.
+) -> Kernels:
+    """The kernels of a custom block: compiled in this process, not kept.
 
-    The kernels call the functions as custom_f, custom_vjp_z and custom_vjp_theta.
+    Their text calls the functions as custom_f, custom_vjp_z and custom_vjp_theta.
     """
-    text = _module_text(families.custom(d, k), None)
-    text = text.replace('"cache": True', '"cache": False')
-    module = ModuleType("mfpde_custom_sweep")
+    text = HEADER.format(stride=STRIDE, cache=False) + families.custom(d, k)
+    module = ModuleType("mfpde_custom_kernels")
     module.custom_f = numba.njit(f)
     module.custom_vjp_z = numba.njit(vjp_z)
     module.custom_vjp_theta = numba.njit(vjp_theta)
-    exec(compile(text, "<mfpde custom sweep>", "exec"), module.__dict__)
-    return module
+    exec(compile(text, "<mfpde custom kernels>", "exec"), module.__dict__)
+    return _kernels_of(module)
 
 
-def _module_text(kernels: str, activation: str | None) -> str:
-    template = (_HERE / "sweep.py").read_text(encoding="utf-8")
-    if activation is None:
-        return template + kernels
-    names = f"{activation}, {activation}_pair"
-    return f"{template}\nfrom mfpde.kernels.vectormath import {names}\n{kernels}"
+def _kernels_of(module: ModuleType) -> Kernels:
+    functions = (module.field, module.pullback_state, module.pullback)
+    addresses = tuple(function.address for function in functions)
+    return Kernels((*addresses, module.SCRATCH), module)
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -1,9 +1,9 @@
 """Source text of the three kernels of each family of blocks (theory, section 4).
 
 Every function here returns the text of `field`, `pullback_state` and `pullback` as
-`sweep` documents them, for one d. Each loop over samples is a small matrix product: the
-parameters of `GROUP` particles times a tile of components sit in registers, the loop
-itself has constant strides, and LLVM vectorises it.
+`sweep` documents them, for one d; arrays are plain pointers. Each loop over samples is
+a small matrix product: the parameters of `GROUP` particles times a tile of components
+sit in registers, the loop itself has constant strides, and LLVM vectorises it.
 
 Up to `UNROLLED_D` components one loop holds the products and the activation. Above, the
 dot products are built up in rows of scratch, a tile of components at a time. The tiles
@@ -25,9 +25,8 @@ Lines = list[str]
 
 KERNEL = """
 
-@njit(**OPTIONS)
+@cfunc({signature}, **OPTIONS)
 def {name}({arguments}):
-    n_particles = theta.shape[0]
     m = 0
     while m + {group} <= n_particles:
 {grouped}
@@ -37,9 +36,9 @@ def {name}({arguments}):
         m += 1
 """
 ARGUMENTS = {
-    "field": "theta, weights, n, z, out, scratch",
-    "pullback_state": "theta, weights, n, z, q, out, scratch",
-    "pullback": "theta, weights, n, z, q, out, grad, scratch",
+    "field": "theta, weights, n_particles, n, z, out, scratch",
+    "pullback_state": "theta, weights, n_particles, n, z, q, out, scratch",
+    "pullback": "theta, weights, n_particles, n, z, q, out, grad, scratch",
 }
 
 
@@ -98,7 +97,8 @@ class _Dyadic:
         if self.bias:
             lines += [f"sum{r} = 0.0" for r in range(g)]
             lines += _loop(f"sum{r} += {_scratch(r)}" for r in range(g))
-            lines += [f"grad[m + {r}, {2 * self.d}] += sum{r}" for r in range(g)]
+            index = 2 * self.d
+            lines += [f"{self.entry('grad', r, index)} += sum{r}" for r in range(g)]
         return lines
 
     def sums(self, g: int, first: str, width: int, lane: str, row: int) -> Lines:
@@ -113,7 +113,7 @@ class _Dyadic:
                 start.append(f"sum{r}_{c} = 0.0")
                 inner.append(f"sum{r}_{c} += y{r} * x{c}")
                 index = f"{offset} + {first} + {c}"
-                end.append(f"grad[m + {r}, {index}] += {factor}sum{r}_{c}")
+                end.append(f"{self.entry('grad', r, index)} += {factor}sum{r}_{c}")
         return start + _loop(inner) + end
 
     def load(self, g: int, first: str, width: int, letter: str) -> Lines:
@@ -121,15 +121,20 @@ class _Dyadic:
         offset = 0 if letter == "u" else self.d
         factor = "" if letter == "u" else f"{self.scale!r} * "
         return [
-            f"{letter}{r}_{c} = {factor}theta[m + {r}, {offset} + {first} + {c}]"
+            f"{letter}{r}_{c} = {factor}"
+            + self.entry("theta", r, f"{offset} + {first} + {c}")
             for r in range(g)
             for c in range(width)
         ]
 
+    def entry(self, array: str, particle: int, index: int | str) -> str:
+        k = 2 * self.d + self.bias
+        return f"{array}[(m + {particle}) * {k} + {index}]"
+
     def load_scalars(self, g: int) -> Lines:
         lines = [f"w{r} = weights[m + {r}]" for r in range(g)]
         for r in range(g):
-            value = f"theta[m + {r}, {2 * self.d}]" if self.bias else "0.0"
+            value = self.entry("theta", r, 2 * self.d) if self.bias else "0.0"
             lines.append(f"b{r} = {value}")
         return lines
 
@@ -223,121 +228,136 @@ class _Tiled(_Dyadic):
 
 
 LINEAR = """
-
 SCRATCH = {d} * {d}
 
 
-@njit(**OPTIONS)
-def mean_matrix(theta, weights, out):
-    out[:] = 0.0
-    for m in range(theta.shape[0]):
+@njit(**INLINE)
+def mean_matrix(theta, weights, n_particles, out):
+    for c in range({d} * {d}):
+        out[c] = 0.0
+    for m in range(n_particles):
         for c in range({d} * {d}):
-            out[c] += weights[m] * theta[m, c]
+            out[c] += weights[m] * theta[m * {d} * {d} + c]
 
 
-@njit(**OPTIONS)
-def field(theta, weights, n, z, out, scratch):
-    mean_matrix(theta, weights, scratch)
+@njit(**INLINE)
+def add_row(n, scale, source, row, target, target_row):
+    for i in range(n):
+        target[target_row * STRIDE + i] += scale * source[row * STRIDE + i]
+
+
+@cfunc(FIELD, **OPTIONS)
+def field(theta, weights, n_particles, n, z, out, scratch):
+    mean_matrix(theta, weights, n_particles, scratch)
     for c in range({d}):
         for e in range({d}):
-            add_scaled_row(n, scratch[c * {d} + e], z, e, out, c)
+            add_row(n, scratch[c * {d} + e], z, e, out, c)
 
 
-@njit(**OPTIONS)
-def pullback_state(theta, weights, n, z, q, out, scratch):
-    mean_matrix(theta, weights, scratch)
+@cfunc(PULLBACK_STATE, **OPTIONS)
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
+    mean_matrix(theta, weights, n_particles, scratch)
     for c in range({d}):
         for e in range({d}):
-            add_scaled_row(n, scratch[c * {d} + e], q, c, out, e)
+            add_row(n, scratch[c * {d} + e], q, c, out, e)
 
 
-@njit(**OPTIONS)
-def pullback(theta, weights, n, z, q, out, grad, scratch):
-    pullback_state(theta, weights, n, z, q, out, scratch)
+@cfunc(PULLBACK, **OPTIONS)
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
+    mean_matrix(theta, weights, n_particles, scratch)
+    for c in range({d}):
+        for e in range({d}):
+            add_row(n, scratch[c * {d} + e], q, c, out, e)
     for c in range({d}):
         for e in range({d}):
             total = 0.0
             for i in range(n):
                 total += q[c * STRIDE + i] * z[e * STRIDE + i]
-            for m in range(theta.shape[0]):
-                grad[m, c * {d} + e] += total
-
-
-@njit(**OPTIONS)
-def add_scaled_row(n, scale, source, row, target, target_row):
-    for i in range(n):
-        target[target_row * STRIDE + i] += scale * source[row * STRIDE + i]
+            scratch[c * {d} + e] = total
+    for m in range(n_particles):
+        for c in range({d} * {d}):
+            grad[m * {d} * {d} + c] += scratch[c]
 """
 
 BIAS = """
+SCRATCH = {d}
 
-@njit(**OPTIONS)
-def field(theta, weights, n, z, out, scratch):
+
+@cfunc(FIELD, **OPTIONS)
+def field(theta, weights, n_particles, n, z, out, scratch):
     for c in range({d}):
         total = 0.0
-        for m in range(theta.shape[0]):
-            total += weights[m] * theta[m, c]
+        for m in range(n_particles):
+            total += weights[m] * theta[m * {d} + c]
         for i in range(n):
             out[c * STRIDE + i] += total
 
 
-@njit(**OPTIONS)
-def pullback_state(theta, weights, n, z, q, out, scratch):
+@cfunc(PULLBACK_STATE, **OPTIONS)
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
     pass
 
 
-@njit(**OPTIONS)
-def pullback(theta, weights, n, z, q, out, grad, scratch):
+@cfunc(PULLBACK, **OPTIONS)
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
     for c in range({d}):
         total = 0.0
         for i in range(n):
             total += q[c * STRIDE + i]
-        for m in range(theta.shape[0]):
-            grad[m, c] += total
+        for m in range(n_particles):
+            grad[m * {d} + c] += total
 """
 
 CUSTOM = """
+SCRATCH = 1
 
-@njit(**OPTIONS)
+
+@njit(**INLINE)
 def load_lane(source, i, out):
     for c in range({d}):
         out[c] = source[c * STRIDE + i]
 
 
-@njit(**OPTIONS)
-def field(theta, weights, n, z, out, scratch):
+@cfunc(FIELD, **OPTIONS)
+def field(theta, weights, n_particles, n, z, out, scratch):
+    particles = carray(theta, (n_particles, {k}))
     z_i, value = np.empty({d}), np.empty({d})
     for i in range(n):
         load_lane(z, i, z_i)
-        for m in range(theta.shape[0]):
-            custom_f(z_i, theta[m], value)
+        for m in range(n_particles):
+            custom_f(z_i, particles[m], value)
             for c in range({d}):
                 out[c * STRIDE + i] += weights[m] * value[c]
 
 
-@njit(**OPTIONS)
-def pullback_state(theta, weights, n, z, q, out, scratch):
+@cfunc(PULLBACK_STATE, **OPTIONS)
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
+    particles = carray(theta, (n_particles, {k}))
     z_i, q_i, value = np.empty({d}), np.empty({d}), np.empty({d})
     for i in range(n):
         load_lane(z, i, z_i)
         load_lane(q, i, q_i)
-        for m in range(theta.shape[0]):
-            custom_vjp_z(z_i, theta[m], q_i, value)
+        for m in range(n_particles):
+            custom_vjp_z(z_i, particles[m], q_i, value)
             for c in range({d}):
                 out[c * STRIDE + i] += weights[m] * value[c]
 
 
-@njit(**OPTIONS)
-def pullback(theta, weights, n, z, q, out, grad, scratch):
-    pullback_state(theta, weights, n, z, q, out, scratch)
-    z_i, q_i, value = np.empty({d}), np.empty({d}), np.empty({k})
+@cfunc(PULLBACK, **OPTIONS)
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
+    particles = carray(theta, (n_particles, {k}))
+    z_i, q_i = np.empty({d}), np.empty({d})
+    state, gradient = np.empty({d}), np.empty({k})
     for i in range(n):
         load_lane(z, i, z_i)
         load_lane(q, i, q_i)
-        for m in range(theta.shape[0]):
-            custom_vjp_theta(z_i, theta[m], q_i, value)
+        for m in range(n_particles):
+            custom_vjp_z(z_i, particles[m], q_i, state)
+            custom_vjp_theta(z_i, particles[m], q_i, gradient)
+            for c in range({d}):
+                out[c * STRIDE + i] += weights[m] * state[c]
             for c in range({k}):
-                grad[m, c] += value[c]
+                grad[m * {k} + c] += gradient[c]
 """
 
 
@@ -349,6 +369,7 @@ def custom(d: int, k: int) -> str:
 def _kernel(name: str, body: Callable[[int], Lines]) -> str:
     return KERNEL.format(
         name=name,
+        signature=name.upper(),
         arguments=ARGUMENTS[name],
         group=GROUP,
         grouped=_indent(body(GROUP)),

@@ -1,24 +1,34 @@
-"""Sweeps through depth for one family of blocks: Eqs. (22) and (23).
+"""Sweeps through depth: Eqs. (22) and (23), for any family of blocks.
 
-This file is a template as well as a module. `mfpde.kernels.build` makes a copy of it in
-which the three stubs `field`, `pullback_state` and `pullback` are followed by the
-kernels of one block, and compiles that copy.
+A block enters by the addresses of its three compiled kernels (see `build`):
 
-Layout. Samples are cut into blocks of at most 128. The state of one sample block is a
-flat array in which component c of sample i stands at c * STRIDE + i, so that the
-innermost loop of every kernel runs over samples with stride one. `n` lanes of a block
-are in use; lanes beyond its samples repeat one of them and carry a zero adjoint.
+- field(theta, weights, M, n, z, out, scratch) adds sum_m w_m f(z_i, theta_m) to out,
+  Eq. (8);
+- pullback_state(theta, weights, M, n, z, q, out, scratch) adds
+  sum_m w_m (d_z f(z_i, theta_m))^T q_i to out, the integral in Eq. (4);
+- pullback(theta, weights, M, n, z, q, out, grad, scratch) does the same, and adds
+  sum_i (d_theta f(z_i, theta_m))^T q_i to grad, the sum over samples in Eq. (7), which
+  carries no particle weight.
+
+Each works at one depth node on one block of samples: theta (M, k), weights (M,), grad
+(M, k), and z, q, out of d * STRIDE numbers.
+
+Layout. Samples are cut into blocks of at most 128. Component c of sample i of a block
+stands at c * STRIDE + i, so that the innermost loop of every kernel runs over samples
+with stride one. `n` lanes of a block are in use; lanes beyond its samples repeat one of
+them and carry a zero adjoint.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 # Not 128: rows a power of two apart compete for the same cache sets, and the kernels
 # for 16 and more components then take up to twice as long.
 STRIDE = 136
-SCRATCH = 1
 MAX_ITERATIONS = 100
 OPTIONS = {
     "fastmath": {"contract", "arcp", "nsz", "reassoc"},
@@ -28,44 +38,90 @@ OPTIONS = {
 }
 
 
-@njit
-def field(theta, weights, n, z, out, scratch):
-    """Add sum_m w_m f(z_i, theta_m) to out: F of Eq. (8) at one node, one block.
+@intrinsic
+def call_at(typingctx, address, arguments):
+    """Call the C function at an address with a tuple of 64-bit words (pointers too)."""
+    signature = types.void(address, arguments)
 
-    theta (M, k), weights (M,); z and out (d * STRIDE,); n lanes; scratch (SCRATCH,).
+    def codegen(context, builder, signature, values):
+        word = ir.IntType(64)
+        n_arguments = len(signature.args[1])
+        kind = ir.FunctionType(ir.VoidType(), [word] * n_arguments)
+        function = builder.inttoptr(values[0], kind.as_pointer())
+        words = [builder.extract_value(values[1], i) for i in range(n_arguments)]
+        builder.call(function, words)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@njit(**OPTIONS)
+def field(kernels, theta, weights, n, z, out, scratch):
+    """Call a block's `field`.
+
+    kernels holds the addresses of field, pullback_state and pullback, and the numbers
+    of scratch that they need.
     """
-    raise NotImplementedError
+    words = (
+        theta.ctypes.data,
+        weights.ctypes.data,
+        theta.shape[0],
+        n,
+        z.ctypes.data,
+        out.ctypes.data,
+        scratch.ctypes.data,
+    )
+    call_at(kernels[0], words)
 
 
-@njit
-def pullback_state(theta, weights, n, z, q, out, scratch):
-    """Add sum_m w_m (d_z f(z_i, theta_m))^T q_i to out, the integral in Eq. (4)."""
-    raise NotImplementedError
+@njit(**OPTIONS)
+def pullback_state(kernels, theta, weights, n, z, q, out, scratch):
+    """Call a block's `pullback_state`."""
+    words = (
+        theta.ctypes.data,
+        weights.ctypes.data,
+        theta.shape[0],
+        n,
+        z.ctypes.data,
+        q.ctypes.data,
+        out.ctypes.data,
+        scratch.ctypes.data,
+    )
+    call_at(kernels[1], words)
 
 
-@njit
-def pullback(theta, weights, n, z, q, out, grad, scratch):
-    """As `pullback_state`; add sum_i (d_theta f(z_i, theta_m))^T q_i to grad (M, k).
-
-    This is the sum over samples in Eq. (7); it carries no particle weight.
-    """
-    raise NotImplementedError
+@njit(**OPTIONS)
+def pullback(kernels, theta, weights, n, z, q, out, grad, scratch):
+    """Call a block's `pullback`."""
+    words = (
+        theta.ctypes.data,
+        weights.ctypes.data,
+        theta.shape[0],
+        n,
+        z.ctypes.data,
+        q.ctypes.data,
+        out.ctypes.data,
+        grad.ctypes.data,
+        scratch.ctypes.data,
+    )
+    call_at(kernels[2], words)
 
 
 @njit(**OPTIONS)
 def forward(
-    theta, weights, a, b, dt, stage_node, tol, z0, lanes, first, last, zs, z_end
-):
+    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, first, last, zs,
+    z_end,
+):  # fmt: skip
     """State at every stage, Eq. (22), of the sample blocks first <= block < last.
 
-    theta (J, M, k), weights (M,); a (n_stages, n_stages), b (n_stages,), dt (n_steps,),
+    kernels as in `field`; theta (J, M, k), weights (M,); a (n_stages, n_stages), b (n_stages,), dt (n_steps,),
     stage_node (n_steps, n_stages); z0 (n_blocks, d * STRIDE), lanes (n_blocks,).
     Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE).
     Returns -1, or the depth step whose stages did not converge to tol.
     """
     slopes = np.zeros((b.shape[0], z0.shape[1]), dtype=z0.dtype)
     new = np.empty_like(z0[0])
-    scratch = np.empty(SCRATCH, dtype=z0.dtype)
+    scratch = np.empty(kernels[3], dtype=z0.dtype)
     for block in range(first, last):
         n = lanes[block]
         z = z_end[block]
@@ -73,7 +129,7 @@ def forward(
         for step in range(dt.shape[0]):
             h = dt[step]
             is_solved = forward_stages(
-                theta, weights, a, stage_node[step], h, tol, n, z,
+                kernels, theta, weights, a, stage_node[step], h, tol, n, z,
                 zs[block, step], slopes, new, scratch,
             )  # fmt: skip
             if not is_solved:
@@ -85,7 +141,7 @@ def forward(
 
 @njit(**OPTIONS)
 def forward_stages(
-    theta, weights, a, nodes, h, tol, n, z, stages, slopes, new, scratch
+    kernels, theta, weights, a, nodes, h, tol, n, z, stages, slopes, new, scratch
 ):
     """Solve Z_i = z + dt sum_j a_ij F_j(Z_j) for the stages of one step, Eq. (22).
 
@@ -105,7 +161,8 @@ def forward_stages(
                 change = max(change, relative_change(n, stages[i], new))
             stages[i] = new
             slopes[i] = 0.0
-            field(theta[nodes[i]], weights, n, stages[i], slopes[i], scratch)
+            at_node = theta[nodes[i]]
+            field(kernels, at_node, weights, n, stages[i], slopes[i], scratch)
         if not is_implicit or is_settled(change, previous, iteration, tol):
             return True
         previous = change
@@ -114,8 +171,9 @@ def forward_stages(
 
 @njit(**OPTIONS)
 def adjoint(
-    theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, first, last, ps, grad
-):
+    kernels, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, first, last,
+    ps, grad,
+):  # fmt: skip
     """Adjoint and theta gradient, Eq. (23), of the blocks first <= block < last.
 
     Arguments as in `forward`; p_end (n_blocks, d * STRIDE) is p(1), times the weight
@@ -128,7 +186,7 @@ def adjoint(
     pulled = np.zeros((n_stages, p_end.shape[1]), dtype=p_end.dtype)
     q = np.zeros((n_stages, p_end.shape[1]), dtype=p_end.dtype)
     new = np.empty_like(p_end[0])
-    scratch = np.empty(SCRATCH, dtype=p_end.dtype)
+    scratch = np.empty(kernels[3], dtype=p_end.dtype)
     for block in range(first, last):
         n = lanes[block]
         p = p_end[block].copy()
@@ -136,7 +194,7 @@ def adjoint(
         for step in range(dt.shape[0] - 1, -1, -1):
             h = dt[step]
             is_solved = adjoint_stages(
-                theta, weights, a, b, stage_node[step], h, tol, n, p,
+                kernels, theta, weights, a, b, stage_node[step], h, tol, n, p,
                 zs[block, step], q, pulled, new, grad, scratch,
             )  # fmt: skip
             if not is_solved:
@@ -156,8 +214,9 @@ def adjoint(
 
 @njit(**OPTIONS)
 def adjoint_stages(
-    theta, weights, a, b, nodes, h, tol, n, p, stages, q, pulled, new, grad, scratch
-):
+    kernels, theta, weights, a, b, nodes, h, tol, n, p, stages, q, pulled, new, grad,
+    scratch,
+):  # fmt: skip
     """Solve Lambda_i = b_i p + sum_j a_ji g_j, g_j = dt (d_z F_j)^T Lambda_j, Eq. (23).
 
     Works with q_i = dt Lambda_i, so that pulled_j = (d_z F_j)^T q_j = g_j and the
@@ -183,11 +242,13 @@ def adjoint_stages(
             at_node = theta[nodes[i]]
             if is_solved:
                 pullback(
-                    at_node, weights, n, stages[i], q[i], pulled[i], grad[nodes[i]],
-                    scratch,
+                    kernels, at_node, weights, n, stages[i], q[i], pulled[i],
+                    grad[nodes[i]], scratch,
                 )  # fmt: skip
             else:
-                pullback_state(at_node, weights, n, stages[i], q[i], pulled[i], scratch)
+                pullback_state(
+                    kernels, at_node, weights, n, stages[i], q[i], pulled[i], scratch
+                )
         if is_solved:
             return True
         is_solved = is_settled(change, previous, iteration, tol)
