@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TextIO
 
 LINE_EVERY_S = 5.0
@@ -152,26 +151,3 @@ def make_progress(
         else:
             return BarReporter(stream, tqdm)
     return LineReporter(stream, every_s)
-
-
-@contextmanager
-def progress_on(
-    stream: TextIO | None = None, *, is_quiet: bool = False
-) -> Iterator[LineReporter | BarReporter | bool]:
-    """Give a reporter for the length of a block and close it cleanly after.
-
-    Parameters
-    ----------
-    stream : text stream, optional
-        Default: standard error.
-    is_quiet : bool
-        Give False instead, which is what `solve` takes for silence.
-    """
-    if is_quiet:
-        yield False
-        return
-    reporter = make_progress(stream)
-    try:
-        yield reporter
-    finally:
-        reporter.close()

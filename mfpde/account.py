@@ -1,0 +1,269 @@
+"""The account of a run: what was solved, how it went, how far it can be trusted.
+
+Plain text, made from the run's file; nothing here computes, so that `mfpde info FILE`
+needs no kernels.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mfpde.progress import format_duration
+from mfpde.storage import checkpoint_path
+
+WIDTH = 88
+INDENT = 13
+"""Columns of the names on the left."""
+
+Line = str | tuple[str, str]
+
+
+def account(
+    run: Any,
+    *,
+    refinement: Any = None,
+    compile_s: float | None = None,
+    files: Iterable[Path] = (),
+) -> str:
+    """Return the account of a run as text that ends with a line break.
+
+    Parameters
+    ----------
+    run : Run
+        From `mfpde.open_run`.
+    refinement : mfpde.refinement.Refinement, optional
+        Estimates at the final particles.
+    compile_s : float, optional
+        Seconds of the first evaluation, which compiles or loads the kernels.
+    files : iterable of Path
+        Files written besides that of the run.
+    """
+    headline = [_headline(run)]
+    if not len(run.s):
+        return _text([*headline, "It holds no record yet."])
+    sections = [
+        headline,
+        _what(run),
+        _start_and_end(run),
+        _trust(run, refinement),
+        _work(run, compile_s),
+        _written(run, files),
+    ]
+    return "\n".join(_text(section) for section in sections if section)
+
+
+def _text(lines: Iterable[Line]) -> str:
+    """Join lines; a pair has a name on the left, and its text is wrapped."""
+    joined = []
+    for line in lines:
+        if isinstance(line, str):
+            joined.append(line)
+            continue
+        name, text = line
+        joined += textwrap.wrap(
+            text,
+            WIDTH,
+            initial_indent=f"{name:<{INDENT}}",
+            subsequent_indent=" " * INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "".join(f"{line.rstrip()}\n" for line in joined)
+
+
+def _headline(run: Any) -> str:
+    title = str(run.attrs.get("title") or run.path.name)
+    return f"{title}: {run.status}. {run.message}".rstrip()
+
+
+def _what(run: Any) -> list[Line]:
+    """Problem, grid, particles and flow, one line each."""
+    described = run.description
+    n_nodes, n_particles, k = run.theta.shape[1:]
+    return [
+        ("problem", _problem_text(run, described["problem"], k)),
+        ("grid", f"{_grid_text(described['grid'])}, {n_nodes} nodes in depth t"),
+        (
+            "particles",
+            f"{n_particles} at each node, {n_nodes * n_particles * k:,} parameters"
+            + _law_text(run),
+        ),
+        ("flow", _flow_text(described["flow"], run.s)),
+    ]
+
+
+def _problem_text(run: Any, problem: Mapping[str, Any], k: int) -> str:
+    data = run.data
+    n_samples, n_inputs = data["x"].shape
+    n_test = f" and {len(data['x_test'])} test" if "x_test" in data else ""
+    block = dict(problem["block"])
+    details = [block.pop("kind", "custom block"), block.get("activation", "")]
+    trained = [name for name in run.trainable]
+    parts = [
+        f"{n_samples}{n_test} samples",
+        f"{n_inputs} inputs",
+        f"d = {block.get('d', '?')}",
+        f"{data['y'].shape[1]} outputs",
+        f"{' '.join(filter(None, details))} (k = {k})",
+        f"{problem['loss']} loss".replace("_", "-"),
+    ]
+    if trained:
+        parts.append(f"trained {' and '.join(trained)}")
+    if problem.get("regulariser"):
+        rule = problem["regulariser"]
+        parts.append(f"lambda = {rule['lambda0']:g} exp(-{rule['gamma']:g} s)")
+    return ", ".join(parts)
+
+
+def _grid_text(grid: Mapping[str, Any]) -> str:
+    if grid["scheme"] == "gauss":
+        return f"gauss, {grid['n_nodes']} x {grid['n_elements']} elements"
+    return f"{grid['scheme']}, {grid['n']} steps"
+
+
+def _law_text(run: Any) -> str:
+    """Return how the particles were drawn, if a configuration tells."""
+    if not run.config_toml.strip():
+        return ""
+    config = run.config
+    law, ensemble = config.get("law", {}), config.get("ensemble", {})
+    if not {"method", "coupling", "seed"} <= set(ensemble) or "kind" not in law:
+        return ""
+    return (
+        f"; law {law['kind']}, {ensemble['method']}, coupling {ensemble['coupling']}, "
+        f"seed {ensemble['seed']}"
+    )
+
+
+def _flow_text(flow: Mapping[str, Any], s: np.ndarray) -> str:
+    name = flow["stepper"] or "a stepper of the user's own"
+    if flow["ds"] is not None:
+        name += f", ds = {flow['ds']:g}"
+    elif name == "dopri5":
+        name += f", rtol = {flow['rtol']:g}, atol = {flow['atol']:g}"
+    return f"{name}, from s = {s[0]:g} to {s[-1]:g} of {flow['s_end']:g}"
+
+
+def _start_and_end(run: Any) -> list[Line]:
+    """Loss, objective and observers, at the first and the last record."""
+    names = ["loss"]
+    if run.description["problem"].get("regulariser"):
+        names.append("objective")
+    names += [name for name in run.description["observers"] if name in run.scalars]
+    first, last = (f"s = {run.s[i]:g}" for i in (0, -1))
+    lines: list[Line] = [f"{'':<{INDENT + 4}}{first:>12}{last:>14}"]
+    for name in names:
+        column = run.scalars[name]
+        start, end = (_value(name, column[i]) for i in (0, -1))
+        label = name.replace("_", " ")
+        lines.append(f"{label:<{INDENT + 4}}{start:>12}{end:>14}")
+    return lines
+
+
+def _value(name: str, value: float) -> str:
+    if name.endswith("accuracy"):
+        return f"{100 * value:.2f} %"
+    return _number(value)
+
+
+def _number(value: float) -> str:
+    """Return a number with five digits, in plain form where that is short."""
+    if value != 0 and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    return f"{value:.5g}"
+
+
+def _trust(run: Any, refinement: Any) -> list[Line]:
+    """Energy ledger and estimates, each with what it is."""
+    lines: list[Line] = ["How far this can be trusted", *_ledger(run)]
+    if refinement is None:
+        return lines
+    if refinement.depth is None:
+        lines.append(
+            ("  depth", "no estimate: particles of different nodes are independent")
+        )
+    else:
+        lines += [
+            ("  depth", _difference_text(refinement.depth)),
+            ("", "on a grid with twice the steps, paths interpolated in t"),
+        ]
+    if refinement.sampling is not None:
+        lines += [
+            ("  sampling", _difference_text(refinement.sampling)),
+            ("", "half the difference between two halves of the particles"),
+        ]
+    lines.append(("", "(both for the measure at the end; nothing is trained again)"))
+    return lines
+
+
+def _ledger(run: Any) -> list[Line]:
+    change = float(run.objective[-1] - run.objective[0])
+    residual = float(run.energy_residual[-1])
+    relative = abs(residual / change) if change else math.nan
+    share = f" ({relative:.1e} of it)" if math.isfinite(relative) else ""
+    rate = "dissipation"
+    if run.description["problem"].get("regulariser"):
+        rate = "dissipation and change of lambda"
+    return [
+        (
+            "  ledger",
+            f"objective changed by {change:.6g}, {rate} integrated gives "
+            f"{change - residual:.6g}:",
+        ),
+        ("", f"residual {residual:.1e}{share}, the error in training time"),
+    ]
+
+
+def _difference_text(difference: Any) -> str:
+    return (
+        f"outputs move by {100 * difference.output:.2g} % (rms), "
+        f"the loss by {abs(difference.loss):.1e}"
+    )
+
+
+def _work(run: Any, compile_s: float | None) -> list[Line]:
+    n_steps = int(run.step[-1])
+    n_evaluations = int(run.n_evaluations[-1])
+    seconds = float(run.wall_time[-1])
+    text = f"{n_steps} steps, {n_evaluations} evaluations, {format_duration(seconds)}"
+    if n_evaluations and seconds > 0:
+        text += f" ({1e3 * seconds / n_evaluations:.3g} ms each, with records)"
+    lines: list[Line] = [("work", text)]
+    if compile_s is not None:
+        text = f"{compile_s:.1f} s before that for the first evaluation, which "
+        lines.append(("", text + "compiles or loads the kernels"))
+    return lines
+
+
+def _written(run: Any, files: Iterable[Path]) -> list[Line]:
+    """Name, size and content of every file."""
+    n_snapshots, *shape = run.theta.shape
+    text = (
+        f"{run.path} ({format_size(run.path)}): {len(run.s)} records, "
+        f"{n_snapshots} snapshots of theta {tuple(shape)}"
+    )
+    if run.states is not None:
+        text += f", {len(run.states.s)} of the states"
+    lines: list[Line] = [("files", text)]
+    checkpoint = checkpoint_path(run.path)
+    others = [checkpoint] if checkpoint.exists() else []
+    for path in (*others, *files):
+        note = ", from which `mfpde resume` continues" if path is checkpoint else ""
+        lines.append(("", f"{path} ({format_size(path)}){note}"))
+    return lines
+
+
+def format_size(path: Path) -> str:
+    """Return the size of a file, for example "3.4 MB"."""
+    size = float(path.stat().st_size)
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

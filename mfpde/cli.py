@@ -1,0 +1,184 @@
+"""The command `mfpde`: arguments, exit statuses and error sentences.
+
+Exit status: 0 success, 2 wrong call or configuration, 1 failed or interrupted
+computation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from mfpde import __version__
+from mfpde.commands import FAILED, WRONG_CALL
+from mfpde.errors import (
+    ConfigurationError,
+    ConvergenceError,
+    NotFiniteError,
+    StorageFormatError,
+)
+
+# What the user asked for cannot be done as asked. ConvergenceError and
+# NotFiniteError are computations that failed; every other OSError (a full disk)
+# is a failure of the machine.
+_WRONG_CALLS = (
+    ConfigurationError,
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+    StorageFormatError,
+)
+_FAILURES = (ConvergenceError, NotFiniteError, MemoryError, OSError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name. Default: those of the process.
+
+    Returns
+    -------
+    status : int
+        0 success, 1 failed computation, 2 wrong call or configuration. A wrong
+        call that argparse notices raises SystemExit(2).
+    """
+    arguments = make_parser().parse_args(argv)
+    if arguments.threads is not None:
+        os.environ["MFPDE_NUM_THREADS"] = str(arguments.threads)
+    try:
+        # Commands are imported when they are called: numba and matplotlib take
+        # longer to import than `mfpde --help` and `mfpde info` take in all.
+        command = importlib.import_module(f"mfpde.commands.{arguments.command}")
+        status = command.main(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        return _close_broken_pipe()
+    except KeyboardInterrupt:
+        return _report(arguments, "Interrupted.", FAILED)
+    except _WRONG_CALLS as error:
+        return _report(arguments, _sentence(error), WRONG_CALL)
+    except _FAILURES as error:
+        return _report(arguments, _sentence(error), FAILED)
+    except Exception as error:
+        text = f"Internal error, {type(error).__name__}: {error}."
+        hint = "" if arguments.debug else " Run again with --debug for the traceback."
+        return _report(arguments, text + hint, FAILED)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="mfpde",
+        description="The mean-field limit of deep residual networks: from a TOML "
+        "file to an HDF5 trajectory, a printed account and a picture.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"mfpde {__version__}")
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
+    common.set_defaults(threads=None)
+    solving = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    solving.add_argument("--quiet", action="store_true", help="no progress, no account")
+    solving.add_argument("--no-plot", action="store_true", help="draw no picture")
+    solving.add_argument(
+        "--threads", type=_positive_int, metavar="N", help="threads of the kernels"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_solving_commands(commands, [common, solving])
+    _add_file_commands(commands, [common])
+    return parser
+
+
+def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
+    """Add `run` and `resume`."""
+    run = commands.add_parser(
+        "run", parents=parents, help="solve what a TOML file describes"
+    )
+    run.add_argument("config", metavar="CONFIG.toml")
+    run.add_argument("--out", metavar="FILE", help="the HDF5 file to write")
+    run.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="set a key of the configuration, e.g. flow.s_end=5, or remove it with "
+        "KEY= alone; repeatable",
+    )
+    run.add_argument(
+        "--overwrite", action="store_true", help="replace an existing output file"
+    )
+    resume = commands.add_parser(
+        "resume", parents=parents, help="continue an interrupted run"
+    )
+    resume.add_argument("file", metavar="FILE")
+    resume.add_argument(
+        "--until", type=float, metavar="S", help="new end of training time s"
+    )
+
+
+def _add_file_commands(commands: Any, parents: list[Any]) -> None:
+    """Add `info`, `plot`, `recover` and `init`."""
+    info = commands.add_parser(
+        "info", parents=parents, help="describe a file, or the installation"
+    )
+    info.add_argument("file", metavar="FILE", nargs="?")
+    plot = commands.add_parser("plot", parents=parents, help="draw a file's picture")
+    plot.add_argument("file", metavar="FILE")
+    plot.add_argument("--out", metavar="PNG", help="the picture to write")
+    recover = commands.add_parser(
+        "recover", parents=parents, help="repair the file of a killed run"
+    )
+    recover.add_argument("file", metavar="FILE")
+    commands.add_parser("init", parents=parents, help="print a commented configuration")
+
+
+def _positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text}")
+    return int(text)
+
+
+def _sentence(error: BaseException) -> str:
+    """Return the error in words; the system's own errors name file and reason."""
+    if isinstance(error, ConfigurationError):
+        return "\n".join(error.problems)
+    if isinstance(error, OSError) and error.strerror:
+        place = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{place}."
+    if isinstance(error, MemoryError):
+        return "Not enough memory. Take fewer particles, nodes or samples."
+    return str(error) or type(error).__name__
+
+
+def _report(arguments: argparse.Namespace, text: str, status: int) -> int:
+    """Print each line of `text` as an error and return `status`."""
+    if arguments.debug:
+        traceback.print_exc()
+    for line in text.splitlines():
+        print(f"mfpde: {line}", file=sys.stderr)
+    return status
+
+
+def _close_broken_pipe() -> int:
+    """Stay silent when the reader of our output has gone, e.g. `mfpde init | head`.
+
+    Standard output is pointed at the null device, because the interpreter flushes
+    it once more at exit and would complain.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    return FAILED

@@ -1,0 +1,64 @@
+"""What `run` and `resume` do after the solver: picture, account, exit status."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mfpde import plotting
+from mfpde.account import account
+from mfpde.commands import FAILED, SUCCESS
+from mfpde.refinement import refinement_estimate
+from mfpde.solver import Solution
+from mfpde.storage import open_run
+
+
+def finish(
+    solution: Solution,
+    *,
+    picture: Path | None,
+    dpi: float,
+    is_quiet: bool,
+    is_smooth_in_depth: bool,
+    compile_s: float | None = None,
+) -> int:
+    """Draw the picture, print the account, and return the exit status.
+
+    Parameters
+    ----------
+    solution : Solution
+        With a file.
+    picture : Path or None
+        Where the picture goes.
+    dpi : float
+        Dots per inch of the picture.
+    is_quiet : bool
+        Print no account.
+    is_smooth_in_depth : bool
+        Whether an estimate of the error in depth has a meaning.
+    compile_s : float, optional
+        Seconds of the first evaluation.
+    """
+    limit = solution.problem, solution.grid, solution.ensemble
+    with open_run(solution.path) as run:
+        if picture is not None:
+            plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
+        if not is_quiet:
+            estimate = None
+            if solution.status != "failed":
+                estimate = refinement_estimate(
+                    *limit, is_smooth_in_depth=is_smooth_in_depth
+                )
+            text = account(
+                run,
+                refinement=estimate,
+                compile_s=compile_s,
+                files=[picture] if picture is not None else [],
+            )
+            sys.stdout.write(text)
+    if solution.status == "finished":
+        return SUCCESS
+    print(f"mfpde: {solution.message}", file=sys.stderr)
+    if solution.status == "interrupted":
+        print(f"mfpde: continue with: mfpde resume {solution.path}", file=sys.stderr)
+    return FAILED

@@ -1,0 +1,50 @@
+"""`mfpde info`: describe a file, or the installation."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+
+from mfpde import __version__
+from mfpde.account import account
+from mfpde.commands import SUCCESS
+from mfpde.kernels.folders import cache_folder
+from mfpde.kernels.threads import n_threads
+from mfpde.storage import open_run
+
+PACKAGES = ("numpy", "scipy", "numba", "h5py", "matplotlib", "xarray", "tqdm")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the account of a file, or versions, cores and threads."""
+    if arguments.file is None:
+        sys.stdout.write(_installation())
+        return SUCCESS
+    with open_run(arguments.file) as run:
+        attributes = run.attrs
+        sys.stdout.write(account(run))
+        for name in ("created", "source", "command", "run_id"):
+            if attributes.get(name):
+                print(f"{name:<13}{attributes[name]}")
+    return SUCCESS
+
+
+def _installation() -> str:
+    lines = {"mfpde": __version__, "python": platform.python_version()}
+    # The distributions' metadata tell the versions; importing numba takes longer
+    # than all the rest.
+    lines |= {name: _version(name) for name in PACKAGES}
+    lines["cores"] = str(len(os.sched_getaffinity(0)))
+    lines["threads"] = str(n_threads())
+    lines["kernels in"] = str(cache_folder())
+    return "".join(f"{name:<13}{text}\n" for name, text in lines.items())
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

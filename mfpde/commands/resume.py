@@ -1,0 +1,57 @@
+"""`mfpde resume`: continue a run from its checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mfpde.commands.ending import finish
+from mfpde.config.observers import make_observers
+from mfpde.config.schema import OBSERVERS
+from mfpde.errors import ConfigurationError
+from mfpde.solver import resume
+from mfpde.storage import open_run
+
+DPI = 150
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Continue a run and return the exit status."""
+    with open_run(arguments.file) as run:
+        described, data, config = run.description, run.data, run.config
+        own = sorted(set(described["observers"]) - set(OBSERVERS))
+        if own:
+            raise ConfigurationError(
+                [
+                    f"The run in {arguments.file} has observers of its own, "
+                    f"{', '.join(own)}. Continue it with mfpde.resume(path, "
+                    "observers=...) in Python."
+                ]
+            )
+        observers = make_observers(
+            described["problem"]["loss"],
+            data.get("x_test"),
+            data.get("y_test"),
+            described["observers"],
+        )
+    try:
+        solution = resume(
+            arguments.file,
+            s_end=arguments.until,
+            observers=observers,
+            progress=not arguments.quiet,
+        )
+    except ValueError as error:
+        # What does not fit is what the user asked for: a finished run, a past s.
+        text = str(error).replace("`s_end`", "--until")
+        raise ConfigurationError([text]) from error
+    picture = config.get("plot", {}).get("file") or Path(arguments.file).with_suffix(
+        ".png"
+    )
+    return finish(
+        solution,
+        picture=None if arguments.no_plot else Path(picture),
+        dpi=config.get("plot", {}).get("dpi", DPI),
+        is_quiet=arguments.quiet,
+        is_smooth_in_depth=config.get("ensemble", {}).get("coupling") != "layer",
+    )

@@ -1,0 +1,245 @@
+"""From a checked configuration to the objects that `solve` takes."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde import blocks, data, laws, recording
+from mfpde.config.observers import make_observers
+from mfpde.config.rules import loss_of
+from mfpde.config.schema import Configuration, Embedding, Readout
+from mfpde.config.validation import resolved_toml
+from mfpde.data import Dataset
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import ConfigurationError
+from mfpde.objectives import DecayingQuadratic
+from mfpde.problem import MeanFieldProblem
+from mfpde.readouts import Linear
+
+BLOCKS = {
+    "perceptron": blocks.Perceptron,
+    "bilinear": blocks.Bilinear,
+    "linear": blocks.Linear,
+    "bias": blocks.Bias,
+}
+THETA_DTYPES = {"float64": "f8", "float32": "f4"}
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """What a configuration describes.
+
+    Attributes
+    ----------
+    problem : MeanFieldProblem
+    grid : DepthGrid
+    law : Law
+    ensemble : ParticleEnsemble
+        At s = 0.
+    keywords : dict
+        For `mfpde.solve`, output and progress excepted.
+    dataset : Dataset
+    """
+
+    problem: MeanFieldProblem
+    grid: DepthGrid
+    law: Any
+    ensemble: ParticleEnsemble
+    keywords: dict[str, Any]
+    dataset: Dataset
+
+
+def build(config: Configuration, folder: str | Path = ".") -> Assembly:
+    """Make problem, grid, ensemble and the keywords of `solve`.
+
+    Parameters
+    ----------
+    config : Configuration
+    folder : path
+        Where relative paths of input files start.
+
+    Raises
+    ------
+    ConfigurationError
+        If the parts do not fit each other or the data.
+    FileNotFoundError
+        If an input file is missing.
+    """
+    with _reported_as_configuration():
+        dataset = data.load(config.data, folder)
+        problem = _build_problem(config, dataset)
+        grid = _build_grid(config)
+        law = _build_law(config, problem.block, Path(folder))
+        ensemble = law.sample(
+            grid,
+            config.ensemble.n_particles,
+            method=config.ensemble.method,
+            coupling=config.ensemble.coupling,
+            seed=config.ensemble.seed,
+        )
+        keywords = _solve_keywords(config, dataset)
+    return Assembly(problem, grid, law, ensemble, keywords, dataset)
+
+
+@contextmanager
+def _reported_as_configuration() -> Iterator[None]:
+    """Turn what a part refuses into a problem of the configuration."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ConfigurationError([str(error)]) from error
+
+
+def _build_problem(config: Configuration, dataset: Dataset) -> MeanFieldProblem:
+    section = config.problem
+    d_in, q = dataset.x.shape[1], dataset.y.shape[1]
+    d = section.block.dimension or d_in
+    if d != d_in and section.embedding.kind == "identity":
+        raise ValueError(
+            f"`problem.block.dimension` = {d} differs from the {d_in} columns of the "
+            f'inputs. Set data.pad_to = {d}, or problem.embedding.kind = "random".'
+        )
+    block = _build_block(config, d)
+    strength = section.regulariser
+    has_regulariser = strength.lambda0 > 0
+    return MeanFieldProblem(
+        dataset.x,
+        dataset.y,
+        block,
+        embedding=_linear_map(section.embedding, d, d_in),
+        readout=_linear_map(section.readout, q, d),
+        loss=loss_of(config),
+        regulariser=DecayingQuadratic(strength.lambda0, strength.gamma)
+        if has_regulariser
+        else None,
+        metric=None
+        if section.metric is None
+        else _per_parameter(section.metric, block, default=1.0),
+    )
+
+
+def _build_block(config: Configuration, d: int) -> Any:
+    section = config.problem.block
+    if section.kind != "perceptron":
+        return BLOCKS[section.kind](d)
+    return blocks.Perceptron(
+        d, section.activation, bias=section.bias, scale=section.scale
+    )
+
+
+def _linear_map(
+    section: Embedding | Readout, n_rows: int, n_columns: int
+) -> Linear | None:
+    """Return an embedding or readout; None is the identity."""
+    if section.kind == "identity":
+        return None
+    if section.kind == "matrix":
+        matrix = np.array(section.matrix)
+    else:
+        normal = np.random.default_rng(section.seed).standard_normal
+        matrix = section.scale / np.sqrt(n_columns) * normal((n_rows, n_columns))
+    return Linear(matrix, trainable=section.trainable, rate=section.rate)
+
+
+def _build_grid(config: Configuration) -> DepthGrid:
+    section = config.grid
+    if section.scheme == "gauss":
+        return DepthGrid.gauss(section.n_nodes, section.n_elements)
+    return getattr(DepthGrid, section.scheme)(section.n)
+
+
+def _build_law(config: Configuration, block: Any, folder: Path) -> laws.Law:
+    section, k = config.law, block.k
+
+    def each(value: Any) -> NDArray[np.float64]:
+        return _per_parameter(value, block)
+
+    if section.kind == "gaussian":
+        return laws.Gaussian(each(section.mean), each(section.std), k)
+    if section.kind == "uniform":
+        return laws.Uniform(each(section.low), each(section.high), k)
+    if section.kind == "dirac":
+        return laws.Dirac(each(section.theta), k)
+    if section.kind == "gaussian_process":
+        mean, std = each(section.mean), each(section.std)
+        return laws.GaussianProcess(mean, std, section.length, k)
+    if section.kind == "path":
+        alpha = laws.Gaussian(each(section.mean), each(section.std_alpha), k)
+        beta = laws.Gaussian(0.0, each(section.std_beta), k)
+        return laws.Path([alpha, beta], ["1", "cos(pi t)"])
+    return _point_cloud(folder / Path(section.path).expanduser())
+
+
+def _point_cloud(path: Path) -> laws.PointCloud:
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise ValueError(f"`law.path`: {path} is not an NPZ file.") from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(f"`law.path`: {path} is not an NPZ file but a single array.")
+    with archive:
+        if "theta" not in archive.files:
+            raise ValueError(f"`law.path`: {path} has no array theta.")
+        weights = archive["weights"] if "weights" in archive.files else None
+        return laws.PointCloud(archive["theta"], weights)
+
+
+def _per_parameter(
+    value: Any, block: Any, default: float = 0.0
+) -> NDArray[np.float64] | float:
+    """Return a number, or one per parameter (k,) from a list or a table by group."""
+    if not isinstance(value, dict):
+        return value if isinstance(value, float) else np.array(value)
+    each = np.full(block.k, default)
+    for group, number in value.items():
+        each[block.param_groups[group]] = number
+    return each
+
+
+def _schedule(value: Any) -> Any:
+    """Return what `mfpde.recording` offers for a schedule of the configuration."""
+    if value is None or isinstance(value, list):
+        return value
+    ((kind, setting),) = value.items()
+    if kind == "logarithmic":
+        return recording.Logarithmic(setting["start"], setting["per_decade"])
+    return {"every": recording.Every, "steps": recording.Steps}[kind](setting)
+
+
+def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
+    flow, record = config.flow, config.record
+    return {
+        "s_end": flow.s_end,
+        "stepper": flow.stepper,
+        "rtol": flow.rtol,
+        "atol": flow.atol,
+        "ds": flow.ds,
+        "loss_below": flow.loss_below,
+        "gradient_norm_below": flow.gradient_norm_below,
+        "wall_time_s": flow.wall_time_s,
+        "checkpoint_every_s": config.output.checkpoint_every_s,
+        "theta_dtype": THETA_DTYPES[config.output.theta_dtype],
+        "swmr": config.output.swmr,
+        "record": _schedule(record.scalars),
+        "snapshots": _schedule(record.snapshots),
+        "states": _schedule(record.states),
+        "observers": make_observers(
+            loss_of(config), dataset.x_test, dataset.y_test, record.observers
+        ),
+        "metadata": {
+            "seed": config.ensemble.seed,
+            "config_toml": resolved_toml(config),
+            "extra_data": dataset.extra_data(),
+        },
+    }

@@ -1,0 +1,91 @@
+"""Scalars beside those that every run records: accuracies and the test loss."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.config.schema import OBSERVERS
+from mfpde.evaluation import Evaluation, predict
+
+Array = NDArray[np.float64]
+Observer = Callable[[Evaluation], float]
+
+
+def accuracy(output: Array, y: Array) -> float:
+    """Share of the samples whose class is predicted.
+
+    Parameters
+    ----------
+    output, y : ndarray, shape (N, q)
+        The class is the column of the largest entry, or the sign if q = 1.
+    """
+    if y.shape[1] == 1:
+        return float(np.mean((output > 0) == (y > 0)))
+    return float(np.mean(output.argmax(axis=1) == y.argmax(axis=1)))
+
+
+def make_observers(
+    loss: str,
+    x_test: Array | None,
+    y_test: Array | None,
+    names: Sequence[str] | None = None,
+) -> dict[str, Observer]:
+    """Return the observers that the loss and the data allow.
+
+    Parameters
+    ----------
+    loss : str
+        Name of the loss; accuracies belong to "logistic" and "cross_entropy".
+    x_test, y_test : ndarray or None, shapes (n, d_in) and (n, q)
+    names : sequence of str, optional
+        Which of them; default all.
+
+    Returns
+    -------
+    observers : dict of str to callable
+        From an evaluation to a number.
+
+    Raises
+    ------
+    ValueError
+        If one of `names` is not available.
+    """
+    available: dict[str, Observer] = {}
+    is_classification = loss != "squared"
+    if is_classification:
+        available["train_accuracy"] = lambda ev: accuracy(ev.output, ev.problem.y)
+    if x_test is not None and y_test is not None:
+        available |= _test_observers(is_classification, x_test, y_test)
+    for name in names or ():
+        if name not in available:
+            reason = "test samples" if name.startswith("test") else "class labels"
+            raise ValueError(
+                f"`record.observers` has {name}, which needs {reason} and a fitting "
+                "loss; see data.test_fraction and problem.loss."
+            )
+    wanted = OBSERVERS if names is None else names
+    return {name: available[name] for name in wanted if name in available}
+
+
+def _test_observers(
+    is_classification: bool, x_test: Array, y_test: Array
+) -> dict[str, Observer]:
+    @functools.lru_cache(maxsize=1)
+    def test_output(ev: Evaluation) -> Array:
+        # Kept for one evaluation: the accuracy and the loss share a forward sweep.
+        return predict(ev.problem, ev.grid, ev.ensemble, x_test)
+
+    def test_accuracy(ev: Evaluation) -> float:
+        return accuracy(test_output(ev), y_test)
+
+    def test_loss(ev: Evaluation) -> float:
+        return float(np.mean(ev.problem.loss.values(test_output(ev), y_test)))
+
+    observers: dict[str, Observer] = {"test_loss": test_loss}
+    if is_classification:
+        observers["test_accuracy"] = test_accuracy
+    return observers
