@@ -1,0 +1,218 @@
+"""What the pictures read from a run, a solution, an evaluation or plain arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def find_column(source: Any, name: str) -> Array | None:
+    """Column `name` of a run, a solution or a mapping, shape (R,); None if absent."""
+    if isinstance(source, Mapping):
+        value = source.get(name)
+    else:
+        scalars = getattr(source, "scalars", {})
+        value = scalars[name] if name in scalars else getattr(source, name, None)
+    return None if value is None else np.asarray(value, dtype=float)
+
+
+def columns(source: Any, *names: str) -> list[Array]:
+    """Columns that a picture cannot do without, each of shape (R,).
+
+    Raises
+    ------
+    ValueError
+        If one is absent, or if they differ in length.
+    """
+    found = [find_column(source, name) for name in names]
+    missing = [
+        name for name, column in zip(names, found, strict=True) if column is None
+    ]
+    if missing:
+        raise ValueError(
+            f"The first argument must have the column {missing[0]!r}, but it is "
+            f"missing from this {type(source).__name__}."
+        )
+    lengths = [column.shape for column in found]
+    if len(set(lengths)) != 1 or len(lengths[0]) != 1:
+        raise ValueError(
+            f"The columns {', '.join(names)} must have one shape (R,), got {lengths}."
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The particles at some training times, with the grid they live on.
+
+    Attributes
+    ----------
+    s : ndarray, shape (S,)
+        Training times.
+    theta : sequence
+        theta[i] has shape (J, M, k); read when asked for.
+    t, t_weights : ndarray, shape (J,)
+        Depth nodes and their weights.
+    weights : ndarray, shape (M,)
+    names : list of str
+        The k parameter names.
+    """
+
+    s: Array
+    theta: Any
+    t: Array
+    t_weights: Array
+    weights: Array
+    names: list[str]
+
+    def at(self, s: float) -> int:
+        """Index of the snapshot nearest to training time `s`."""
+        return int(np.argmin(np.abs(self.s - s)))
+
+    def node(self, t: float) -> int:
+        """Index of the depth node nearest to `t`."""
+        return int(np.argmin(np.abs(self.t - t)))
+
+    def first_and_last(self) -> list[int]:
+        """Return the indices of the first and the last snapshot, once if they agree."""
+        return [0] if len(self.s) == 1 else [0, len(self.s) - 1]
+
+    def particles(self, index: int) -> Array:
+        """Return the particles (J, M, k) of snapshot `index`."""
+        return np.asarray(self.theta[index], dtype=float)
+
+
+def has_snapshots(source: Any) -> bool:
+    """Whether `snapshots` finds particles in `source`."""
+    return hasattr(source, "ensemble") or len(getattr(source, "snapshot_s", ())) > 0
+
+
+def snapshots(source: Any) -> Snapshots:
+    """Particles of a run or a solution (all snapshots), or of an evaluation (one).
+
+    Parameters
+    ----------
+    source : Run, Solution or Evaluation
+        Of a solution whose snapshots went to a file, the particles at its end.
+
+    Raises
+    ------
+    ValueError
+        If there is no snapshot.
+    """
+    if not has_snapshots(source):
+        raise ValueError(
+            "The first argument must hold particles, as a run with snapshots of theta, "
+            f"a solution or an evaluation does, but this {type(source).__name__} has "
+            "none."
+        )
+    return _of_ensemble(source) if hasattr(source, "ensemble") else _of_run(source)
+
+
+def _of_run(run: Any) -> Snapshots:
+    return Snapshots(
+        s=np.asarray(run.snapshot_s, dtype=float),
+        theta=run.theta,
+        t=np.asarray(run.t, dtype=float),
+        t_weights=np.asarray(run.t_weights, dtype=float),
+        weights=np.asarray(run.weights, dtype=float),
+        names=[str(name) for name in run.param_names],
+    )
+
+
+def _of_ensemble(source: Any) -> Snapshots:
+    s, theta = getattr(source, "snapshot_s", ()), getattr(source, "theta", ())
+    if len(s) == 0:
+        s, theta = np.atleast_1d(source.s)[-1:], source.ensemble.theta[np.newaxis]
+    return Snapshots(
+        s=np.asarray(s, dtype=float),
+        theta=theta,
+        t=source.grid.nodes,
+        t_weights=source.grid.weights,
+        weights=source.ensemble.weights,
+        names=list(source.problem.block.param_names),
+    )
+
+
+def symbol(name: str) -> str:
+    """Write a parameter name as mathematics: "u[0]" and "u0" become u with index."""
+    match = re.fullmatch(r"([A-Za-z]+)[_\[]?(\d+(?:,\s*\d+)?)?\]?", name)
+    if match is None:
+        return name
+    letter, index = match.groups()
+    if letter in ("theta", "Theta"):
+        letter = rf"\{letter}"
+    elif len(letter) > 1:
+        letter = rf"\mathrm{{{letter}}}"
+    return f"${letter}$" if index is None else f"${letter}_{{{index}}}$"
+
+
+def letters(names: list[str]) -> dict[str, list[int]]:
+    """Group parameter indices by letter: {"u": [0, 1], "v": [2, 3]}."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(re.split(r"[\W_\d]", name)[0] or name, []).append(index)
+    return groups
+
+
+def parameter_index(names: list[str], parameter: int | str) -> int:
+    """Position of a parameter given by name or index.
+
+    Raises
+    ------
+    ValueError
+        If there is no such parameter.
+    """
+    if isinstance(parameter, str):
+        if parameter in names:
+            return names.index(parameter)
+    elif -len(names) <= parameter < len(names):
+        return int(parameter) % len(names)
+    raise ValueError(
+        f"`parameter` must be one of {', '.join(names)} or an index below "
+        f"{len(names)}, got {parameter!r}."
+    )
+
+
+def classes_of(y: ArrayLike) -> NDArray[np.int64] | None:
+    """Class numbers (N,) of targets or labels `y`, or None for a regression.
+
+    Parameters
+    ----------
+    y : array-like, shape (N,) or (N, q)
+        One-hot rows; one column of -1 and 1 (or 0 and 1); or integer labels 0, 1, ...
+        of shape (N,).
+    """
+    y = np.asarray(y)
+    if np.all((y == -1) | (y == 1)) or (y.ndim == 2 and y.shape[1] == 1):
+        is_binary = np.all((y == -1) | (y == 1)) or np.all((y == 0) | (y == 1))
+        return (y.reshape(-1) > 0).astype(np.int64) if is_binary else None
+    if y.ndim == 1:
+        is_label = y.dtype.kind in "iub" and y.min(initial=0) >= 0
+        return y.astype(np.int64) if is_label else None
+    is_one_hot = np.all((y == 0) | (y == 1)) and np.all(y.sum(axis=1) == 1)
+    return decide(y) if is_one_hot else None
+
+
+def class_names(y: ArrayLike, classes: NDArray[np.int64]) -> list[str]:
+    """Default names of the classes: -1 and 1 for signs, else 0, 1, ..."""
+    y = np.asarray(y)
+    if y.min(initial=0) < 0:
+        return ["-1", "1"]
+    n_columns = y.shape[1] if y.ndim == 2 else 1
+    return [str(c) for c in range(max(n_columns, 2, classes.max(initial=0) + 1))]
+
+
+def decide(output: ArrayLike) -> NDArray[np.int64]:
+    """Class numbers (N,) that outputs (N, q) stand for: the sign, or the largest."""
+    output = np.asarray(output, dtype=float)
+    if output.shape[1] == 1:
+        return (output[:, 0] > 0).astype(np.int64)
+    return np.argmax(output, axis=1)
