@@ -133,6 +133,14 @@ def evaluate(
         If the stages of Gauss collocation do not converge.
     """
     check_shapes(problem, grid, ensemble)
+    # A blow-up is found below and named; NumPy need not warn of it, too.
+    with np.errstate(all="ignore"):
+        return _evaluate(problem, grid, ensemble, float(s))
+
+
+def _evaluate(
+    problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble, s: float
+) -> Evaluation:
     forward = _run_forward(problem, grid, ensemble, problem.z0)
     z_end = forward.end()
     output = problem.read(z_end)
@@ -169,7 +177,7 @@ def evaluate(
         problem=problem,
         grid=grid,
         ensemble=ensemble,
-        s=float(s),
+        s=s,
         loss=loss,
         objective=loss + ridge * second_moment,
         dissipation=dissipation,

@@ -263,7 +263,7 @@ def depth_roughness(evaluation: Evaluation) -> float:
 def invariant_spread(evaluation: Evaluation) -> float:
     """Spread in t of tr Q(t)^j, Q = mean p z^T, j = 1 ... d (T7), f linear in z.
 
-    The largest over j of (max - min) / (sum of |p| |z| weights)^j, dimensionless;
+    The largest over j of (max - min) / (mean |p| |z|)^j, dimensionless;
     rounding only, for every exact discrete adjoint.
     """
     c = evaluation.problem.sample_weights
@@ -274,9 +274,9 @@ def invariant_spread(evaluation: Evaluation) -> float:
     ).max()
     if scale == 0.0:
         return 0.0
-    power, spread = np.eye(z.shape[2]), 0.0
+    power, spread = np.broadcast_to(np.eye(z.shape[2]), q.shape), 0.0
     for _ in range(z.shape[2]):
-        power = np.einsum("...ce,pef->pcf", power, q / scale)
+        power = np.einsum("pce,pef->pcf", power, q / scale)
         spread = max(spread, float(np.ptp(np.trace(power, axis1=1, axis2=2))))
     return spread
 

@@ -20,6 +20,7 @@ from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import check_shapes
 from mfpde.flow import Restart, State, check_end, iterate
 from mfpde.journal import Cadence, Journal, Metadata, Records, restart_from
+from mfpde.limits import problem_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.progress import make_progress
 from mfpde.recording import (
@@ -340,17 +341,21 @@ def solve(
     journal = Journal(cadence, plan.observers)
     flow = plan.states(cadence, None)
     first = next(flow)
-    if output is not None:
-        journal.open(
-            first,
-            Path(output),
-            description=plan.describe(),
-            metadata=metadata,
-            overwrite=overwrite,
-            theta_dtype=theta_dtype,
-            swmr=swmr,
-        )
-    return _drain(plan, flow, first, journal, progress)
+
+    def start() -> None:
+        if output is not None:
+            journal.open(
+                first,
+                Path(output),
+                description=plan.describe(),
+                metadata=metadata,
+                overwrite=overwrite,
+                theta_dtype=theta_dtype,
+                swmr=swmr,
+            )
+        journal.visit(first)
+
+    return _drain(plan, flow, first, journal, progress, start)
 
 
 def resume(
@@ -405,10 +410,14 @@ def resume(
         records=records,
         earlier_s=float(attributes["wall_time_s"]),
     )
-    journal.writer = RunWriter.reopen(path, lengths, swmr=plan.swmr)
-    return _drain(
-        plan, flow, first, journal, progress, is_recorded=attributes["is_recorded"] == 1
-    )
+
+    def start() -> None:
+        journal.writer = RunWriter.reopen(path, lengths, swmr=plan.swmr)
+        # A checkpoint tells whether what is due at its state had been recorded.
+        if not attributes["is_recorded"]:
+            journal.visit(first)
+
+    return _drain(plan, flow, first, journal, progress, start)
 
 
 def _drain(
@@ -417,20 +426,15 @@ def _drain(
     first: State,
     journal: Journal,
     progress: bool | Progress,
-    *,
-    is_recorded: bool = False,
+    start: Callable[[], None],
 ) -> Solution:
-    """Run the flow to its end: the main loop.
-
-    is_recorded tells that the records due at the first state are in the file already.
-    """
+    """Run the flow to its end: the main loop; `start` opens the journal."""
     state, ending = first, None
     with contextlib.ExitStack() as stack:
         stack.callback(journal.close)
         report = stack.enter_context(_reporter(progress))
         stopped = stack.enter_context(_signals())
-        if not is_recorded:
-            journal.visit(state)
+        start()
         try:
             while ending is None:
                 # However short the wall time, a session makes a step.
@@ -566,7 +570,13 @@ def _plan_of(
         )
     if flow["stepper"] is None and stepper is None:
         raise ValueError("`stepper` is needed: the run used a stepper of your own.")
-    problem = problem or _problem_of(run)
+    if problem is None:
+        try:
+            problem = problem_of(run, is_at_end=False)
+        except ValueError as error:
+            raise ValueError(
+                f"`problem` is needed to resume {run.path}: {error}"
+            ) from error
     grid = DepthGrid.from_description(description["grid"])
     size = grid.n_nodes * len(run.weights) * problem.k
     theta = restart.y[:size].reshape(grid.n_nodes, len(run.weights), problem.k)
@@ -595,26 +605,6 @@ def _plan_of(
 
 def _got(s_end: float | None) -> str:
     return "" if s_end is None else f", got {s_end:g}"
-
-
-def _problem_of(run: Any) -> MeanFieldProblem:
-    description = run.description["problem"]
-    data = run.data
-    arrays = {
-        "x": data["x"],
-        "y": data["y"],
-        "sample_weights": data["sample_weight"],
-        "metric": data["metric"],
-    }
-    for name in ("embedding", "readout"):
-        if f"{name}_start" in data:
-            arrays[name] = data[f"{name}_start"]
-    try:
-        return MeanFieldProblem.from_description(description, arrays)
-    except ValueError as error:
-        raise ValueError(
-            f"`problem` is needed to resume {run.path}: {error}"
-        ) from error
 
 
 def _records_of(run: Any, lengths: Mapping[str, int]) -> Records:

@@ -24,6 +24,7 @@ from typing import Any
 import numba
 
 from mfpde.kernels import families
+from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.sweep import STRIDE
 
 _HERE = Path(__file__).parent
@@ -49,23 +50,6 @@ INLINE = {{
     "forceinline": True,
 }}
 """
-
-
-def cache_folder() -> Path:
-    """Folder of the compiled kernels: $MFPDE_CACHE_DIR, or the user's cache folder.
-
-    Falls back to the system's temporary folder where that cannot be written.
-    """
-    if named := os.environ.get("MFPDE_CACHE_DIR"):
-        return Path(named)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mfpde"
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.gettempdir()) / f"mfpde-{os.getuid()}"
-    if os.access(base, os.W_OK):
-        return base
-    return Path(tempfile.gettempdir()) / f"mfpde-{os.getuid()}"
 
 
 @dataclass(frozen=True, eq=False)

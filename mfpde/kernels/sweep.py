@@ -114,8 +114,9 @@ def forward(
 ):  # fmt: skip
     """State at every stage, Eq. (22), of the sample blocks first <= block < last.
 
-    kernels as in `field`; theta (J, M, k), weights (M,); a (n_stages, n_stages), b (n_stages,), dt (n_steps,),
-    stage_node (n_steps, n_stages); z0 (n_blocks, d * STRIDE), lanes (n_blocks,).
+    kernels as in `field`; theta (J, M, k), weights (M,); a (n_stages, n_stages),
+    b (n_stages,), dt (n_steps,), stage_node (n_steps, n_stages);
+    z0 (n_blocks, d * STRIDE), lanes (n_blocks,).
     Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE).
     Returns -1, or the depth step whose stages did not converge to tol.
     """
