@@ -22,7 +22,8 @@ LN2_HIGH = 6.93147180369123816490e-01
 LN2_LOW = 1.90821492927058770002e-10
 # 1.5 * 2**52: adding it rounds to an integer, which is left in the low mantissa bits.
 ROUND_MAGIC = 6755399441055744.0
-SQRT_HALF = 0.7071067811865476
+# exp(LOG_SMALLEST) rounds to 0.
+LOG_SMALLEST = -746.0
 INV_SQRT_2PI = 0.3989422804014327
 LEAKY_SLOPE = 0.01
 
@@ -40,16 +41,21 @@ def _power_of_two(typingctx, shifted):
     return types.float64(types.float64), codegen
 
 
-@njit(**INLINE)
-def expm1_reduced(a):
-    """Split exp(a) - 1 for |a| < 700 into (scale, scaled): expm1 = scaled + scale - 1.
+@intrinsic
+def _upper_half(typingctx, a):
+    """A float64 with its lower 27 mantissa bits cleared: its square is exact."""
 
-    Cody-Waite reduction a = n ln 2 + r, |r| <= ln(2) / 2, and the Taylor polynomial of
-    degree 13 of expm1(r), relative error below 1e-17.
-    """
-    shifted = a * LOG2E + ROUND_MAGIC
-    n = shifted - ROUND_MAGIC
-    r = (a - n * LN2_HIGH) - n * LN2_LOW
+    def codegen(context, builder, signature, args):
+        bits = builder.bitcast(args[0], ir.IntType(64))
+        mask = ir.Constant(ir.IntType(64), -(1 << 27))
+        return builder.bitcast(builder.and_(bits, mask), ir.DoubleType())
+
+    return types.float64(types.float64), codegen
+
+
+@njit(**INLINE)
+def expm1_polynomial(r):
+    """exp(r) - 1 for |r| <= 0.35: Taylor polynomial of degree 13, error 1e-17."""
     q = 1.6059043836821613e-10
     q = q * r + 2.08767569878681e-09
     q = q * r + 2.505210838544172e-08
@@ -62,9 +68,20 @@ def expm1_reduced(a):
     q = q * r + 4.1666666666666664e-02
     q = q * r + 1.6666666666666666e-01
     q = q * r + 0.5
-    q = q * (r * r) + r
+    return q * (r * r) + r
+
+
+@njit(**INLINE)
+def expm1_reduced(a):
+    """Split exp(a) - 1 for |a| < 700 into (scale, scaled): expm1 = scaled + scale - 1.
+
+    Cody-Waite reduction a = n ln 2 + r, |r| <= ln(2) / 2.
+    """
+    shifted = a * LOG2E + ROUND_MAGIC
+    n = shifted - ROUND_MAGIC
+    r = (a - n * LN2_HIGH) - n * LN2_LOW
     scale = _power_of_two(shifted)
-    return scale, scale * q
+    return scale, scale * expm1_polynomial(r)
 
 
 @njit(**INLINE)
@@ -85,12 +102,91 @@ def tanh_pair(a):
 
 
 @njit(**INLINE)
+def exp_split(high, low):
+    """exp(high + low) as a product of two numbers, high <= 0 and |low| < 1e-4.
+
+    The factor 2**n is split in halves, since it may lie below the normal range; to the
+    smallest denormal nothing is lost if the product is taken last.
+    """
+    high = LOG_SMALLEST if high < LOG_SMALLEST else high
+    n = (high * LOG2E + ROUND_MAGIC) - ROUND_MAGIC
+    r = ((high - n * LN2_HIGH) - n * LN2_LOW) + low
+    half = 0.5 * n + ROUND_MAGIC
+    first = _power_of_two(half)
+    second = _power_of_two((n - (half - ROUND_MAGIC)) + ROUND_MAGIC)
+    return expm1_polynomial(r) * first + first, second
+
+
+@njit(**INLINE)
 def _exp_negative(a):
-    """exp(-|a|), flushed to 0 below exp(-708)."""
-    x = -abs(a)
-    x = -708.0 if x < -708.0 else x
-    scale, scaled = expm1_reduced(x)
-    return scaled + scale
+    """exp(-|a|)."""
+    value, scale = exp_split(-abs(a), 0.0)
+    return value * scale
+
+
+@njit(**INLINE)
+def _log1p_unit(e):
+    """log1p(e) for 0 <= e <= 1: 2 atanh(e / (2 + e)), with ln 2 split off above 0.414.
+
+    Then the argument of atanh is below 0.172, and ten terms of its series suffice.
+    """
+    is_large = e > 0.41421356237309503
+    top = e - 1.0 if is_large else e
+    bottom = e + 3.0 if is_large else e + 2.0
+    s = top / bottom
+    t = s * s
+    q = 1.0 / 21.0
+    q = q * t + 1.0 / 19.0
+    q = q * t + 1.0 / 17.0
+    q = q * t + 1.0 / 15.0
+    q = q * t + 1.0 / 13.0
+    q = q * t + 1.0 / 11.0
+    q = q * t + 1.0 / 9.0
+    q = q * t + 1.0 / 7.0
+    q = q * t + 1.0 / 5.0
+    q = q * t + 1.0 / 3.0
+    value = 2.0 * s + 2.0 * s * (t * q)
+    return (LN2_HIGH + LN2_LOW) + value if is_large else value
+
+
+@njit(**INLINE)
+def normal_tail(w):
+    """P(X > w) and exp(-w^2 / 2) of a standard normal X, 0 <= w <= 40, and a scale.
+
+    Both are to be multiplied by the scale.
+
+    (1 + 5 w / 4) exp(w^2 / 2) P(X > w) is a polynomial in (w - 5) / (w + 5), the
+    Chebyshev interpolant of degree 22 (relative error below 1e-18); w^2 is split, so
+    that its rounding does not reach the exponential.
+    """
+    high = _upper_half(w)
+    low = w - high
+    e, scale = exp_split(-0.5 * high * high, -0.5 * low * (w + high))
+    t = (w - 5.0) / (w + 5.0)
+    q = 9.98232001902474e-10
+    q = q * t + 5.115188269200342e-09
+    q = q * t - 1.7461931875275197e-11
+    q = q * t - 4.13384585184618e-08
+    q = q * t - 2.457697303356074e-08
+    q = q * t + 2.582967125981273e-07
+    q = q * t + 1.364214764411034e-07
+    q = q * t - 1.698244730826936e-06
+    q = q * t + 8.271947658607453e-08
+    q = q * t + 1.1644000772342692e-05
+    q = q * t - 1.4031754209597248e-05
+    q = q * t - 6.725037358932721e-05
+    q = q * t + 0.0002430246401877619
+    q = q * t - 2.3829595642685872e-05
+    q = q * t - 0.002149978123030306
+    q = q * t + 0.008747211909194086
+    q = q * t - 0.021210861890525633
+    q = q * t + 0.036524679177524604
+    q = q * t - 0.04496514177892162
+    q = q * t + 0.032723909797537185
+    q = q * t + 0.009770757560953396
+    q = q * t - 0.07857596347650801
+    q = q * t + 0.5576649610687956
+    return q * e / (1.0 + 1.25 * w), e, scale
 
 
 @njit(**INLINE)
@@ -113,7 +209,7 @@ def sigmoid_pair(a):
 @njit(**INLINE)
 def softplus(a):
     """max(a, 0) + log1p(exp(-|a|))."""
-    return (0.0 if a < 0.0 else a) + math.log1p(_exp_negative(a))
+    return (0.0 if a < 0.0 else a) + _log1p_unit(_exp_negative(a))
 
 
 @njit(**INLINE)
@@ -121,21 +217,31 @@ def softplus_pair(a):
     """softplus(a) and sigmoid(a)."""
     e = _exp_negative(a)
     top = e if a < 0.0 else 1.0
-    return (0.0 if a < 0.0 else a) + math.log1p(e), top / (1.0 + e)
+    return (0.0 if a < 0.0 else a) + _log1p_unit(e), top / (1.0 + e)
 
 
 @njit(**INLINE)
 def gelu(a):
     """a Phi(a), Phi the normal distribution function (the erf form)."""
-    return 0.5 * a * math.erfc(-a * SQRT_HALF)
+    w = abs(a)
+    w = 40.0 if w > 40.0 else w
+    tail, _, scale = normal_tail(w)
+    a = -40.0 if a < -40.0 else a
+    return (a * tail) * scale if a < 0.0 else a * (1.0 - tail * scale)
 
 
 @njit(**INLINE)
 def gelu_pair(a):
     """a Phi(a) and Phi(a) + a phi(a)."""
-    cumulative = 0.5 * math.erfc(-a * SQRT_HALF)
-    density = INV_SQRT_2PI * math.exp(-0.5 * a * a)
-    return a * cumulative, cumulative + a * density
+    w = abs(a)
+    w = 40.0 if w > 40.0 else w
+    tail, e, scale = normal_tail(w)
+    weighted = math.copysign(w, a) * (INV_SQRT_2PI * e)
+    a = -40.0 if a < -40.0 else a
+    if a < 0.0:
+        return (a * tail) * scale, (tail + weighted) * scale
+    cumulative = 1.0 - tail * scale
+    return a * cumulative, cumulative + weighted * scale
 
 
 @njit(**INLINE)
