@@ -22,8 +22,8 @@ LN2_HIGH = 6.93147180369123816490e-01
 LN2_LOW = 1.90821492927058770002e-10
 # 1.5 * 2**52: adding it rounds to an integer, which is left in the low mantissa bits.
 ROUND_MAGIC = 6755399441055744.0
-# exp(LOG_SMALLEST) rounds to 0.
-LOG_SMALLEST = -746.0
+# exp(LOG_SMALLEST), even times 1000, rounds to 0.
+LOG_SMALLEST = -760.0
 INV_SQRT_2PI = 0.3989422804014327
 LEAKY_SLOPE = 0.01
 

@@ -1,0 +1,108 @@
+"""What the benchmarks share: the header, interleaved timing, the measured bound."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from mfpde import __version__
+from mfpde.kernels import vectormath
+from mfpde.kernels.threads import n_threads
+
+
+def header(**sizes: object) -> str:
+    """CPU, threads, versions, revision and sizes, as lines of text."""
+    import numba
+
+    lines = {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": n_threads(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "mfpde": f"{__version__}, revision {_revision()}",
+        **sizes,
+    }
+    return "\n".join(f"# {name:<10} {value}" for name, value in lines.items())
+
+
+def interleaved(
+    variants: dict[str, Callable[[], object]], repeats: int
+) -> dict[str, np.ndarray]:
+    """Seconds of every call, (repeats,) for each variant, called in turn."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(repeats):
+        for name, call in variants.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in times.items()}
+
+
+@njit(fastmath={"contract"}, error_model="numpy")
+def _activate(values, out, repeats):
+    for _ in range(repeats):
+        for i in range(values.shape[0]):
+            out[i] = vectormath.tanh(values[i])
+
+
+def activation_seconds(n: int = 1024) -> Callable[[], float]:
+    """A function that measures seconds per tanh on a cache-resident array."""
+    values = np.random.default_rng(0).normal(size=n)
+    out = np.empty(n)
+    repeats = 200
+    _activate(values, out, 1)
+
+    def measure() -> float:
+        start = time.perf_counter()
+        _activate(values, out, repeats)
+        return (time.perf_counter() - start) / (n * repeats)
+
+    return measure
+
+
+def flop_seconds(n: int = 512) -> Callable[[], float]:
+    """A function that measures seconds per flop of a matrix product, one thread.
+
+    The script that calls it must set OPENBLAS_NUM_THREADS=1 before NumPy is imported.
+    """
+    a = np.random.default_rng(0).normal(size=(n, n))
+    out = np.empty((n, n))
+    np.matmul(a, a, out=out)
+
+    def measure() -> float:
+        start = time.perf_counter()
+        np.matmul(a, a, out=out)
+        return (time.perf_counter() - start) / (2 * n**3)
+
+    return measure
+
+
+def write(text: str, output: str | None) -> None:
+    """Print, and write to a file if one is named."""
+    print(text)
+    if output:
+        Path(output).write_text(text + "\n", encoding="utf-8")
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _revision() -> str:
+    call = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(
+        call, capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+    )
+    return done.stdout.strip() or "unknown"
