@@ -1,0 +1,257 @@
+"""Open run files for reading, whatever state their writer left them in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from mfpde.errors import StorageFormatError
+from mfpde.storage.files import process_start
+from mfpde.storage.superblock import ClosedView, read_superblock
+
+FORMAT_VERSION = 1
+KINDS = ("run", "network", "study")
+STATUS = ("running", "finished", "interrupted", "failed")
+# A writer on another machine cannot be looked up. It counts as alive while its
+# last record is younger than this; see `WriterState.is_alive`.
+FOREIGN_WRITER_S = 60.0
+_ATTEMPTS = 5
+_PAUSE_S = 0.02
+
+
+def reason(error: BaseException) -> str:
+    """Return the cause of an error of HDF5 in a few words."""
+    found = re.search(r"error message = '([^']+)'", str(error))
+    if found:
+        return found.group(1)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+@contextlib.contextmanager
+def format_errors(path: str | Path) -> Iterator[None]:
+    """Turn whatever a damaged file raises in the block into StorageFormatError."""
+    try:
+        yield
+    except (StorageFormatError, FileNotFoundError, PermissionError):
+        raise
+    # A damaged file can make h5py raise nearly any type.
+    except Exception as error:
+        raise StorageFormatError(
+            f"{path} is damaged or not an mfpde run ({reason(error)})."
+        ) from error
+
+
+@dataclass(slots=True)
+class Opened:
+    """An HDF5 file open for reading.
+
+    Attributes
+    ----------
+    h5 : h5py.File
+    """
+
+    h5: h5py.File
+    _view: ClosedView | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file now, or when the view was made."""
+        if self._view is not None:
+            return self._view.size
+        return os.fstat(self.h5.id.get_vfd_handle()).st_size
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self.h5.close()
+        if self._view is not None:
+            self._view.close()
+
+    def __enter__(self) -> Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_h5(path: str | Path) -> Opened:
+    """Open a live, closed or killed HDF5 file without permission to write.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        If there is no such file, or it may not be read.
+    StorageFormatError
+        If it is not HDF5, truncated or damaged.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"There is no file {path}.")
+    if os.path.isdir(path):
+        raise StorageFormatError(f"{path} is a folder, not an mfpde run.")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"There is no permission to read {path}.")
+    for _ in range(_ATTEMPTS - 1):
+        # A live file may change between two reads of its structures.
+        with contextlib.suppress(StorageFormatError):
+            return _open_once(path)
+        if not _is_open_for_writing(path):
+            break
+        time.sleep(_PAUSE_S)
+    return _open_once(path)
+
+
+def _open_once(path: str | Path) -> Opened:
+    with format_errors(path):
+        superblock = read_superblock(path)
+        size = os.path.getsize(path)
+        if not superblock.is_open_for_writing and superblock.end_of_file > size:
+            raise StorageFormatError(
+                f"{path} is truncated: it has {size} of {superblock.end_of_file} "
+                "bytes. Copy it again."
+            )
+        view = ClosedView(path)
+        try:
+            opened = Opened(h5py.File(view, "r"), view)
+            is_live = superblock.is_open_for_swmr and _is_written_elsewhere(opened.h5)
+        except BaseException:
+            view.close()
+            raise
+        if not is_live:
+            return opened
+        opened.close()
+        return Opened(h5py.File(path, "r", swmr=True))
+
+
+def _is_open_for_writing(path: str | Path) -> bool:
+    with contextlib.suppress(OSError):
+        return read_superblock(path).is_open_for_writing
+    return False
+
+
+def _is_written_elsewhere(h5: h5py.File) -> bool:
+    """Whether SWMR is to be used.
+
+    HDF5 cannot read a file with SWMR that this very process writes, and waits for
+    ever for a damaged one, so that a killed file is not opened that way.
+    """
+    if "run" not in h5:
+        return False
+    writer = read_writer_state(h5)
+    return writer.is_here and writer.is_alive and writer.pid != os.getpid()
+
+
+def check_format(
+    h5: h5py.File, path: str | Path, kinds: tuple[str, ...] = KINDS
+) -> None:
+    """Raise StorageFormatError unless the file is ours and of a known version."""
+    version = h5.attrs.get("mfpde_format_version")
+    if version is None or "MFPDE" not in str(h5.attrs.get("Conventions")):
+        raise StorageFormatError(
+            f"{path} is an HDF5 file, but not one written by mfpde."
+        )
+    if int(version) > FORMAT_VERSION:
+        raise StorageFormatError(
+            f"{path} has format version {int(version)}, this mfpde reads up to "
+            f"{FORMAT_VERSION}. Install a newer mfpde to read it."
+        )
+    if int(version) < 1:
+        raise StorageFormatError(f"{path} has no valid format version.")
+    kind = str(h5.attrs["kind"])
+    if kind not in kinds:
+        raise StorageFormatError(
+            f"{path} is of kind {kind!r}, required is one of {', '.join(kinds)}."
+        )
+
+
+def as_text(value: object) -> str:
+    """Return a string of HDF5 as str."""
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class WriterState:
+    """What group /run says of the process that writes the file.
+
+    Attributes
+    ----------
+    status, message : str
+        `status` is one of `STATUS`.
+    pid, start : int
+        Its number and when it started, see `files.process_start`.
+    host : str
+    last_record_unix : float
+        Time of the last record, seconds since 1970.
+    """
+
+    status: str
+    message: str
+    pid: int
+    start: int
+    host: str
+    last_record_unix: float
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the writer runs, or ran, on this machine."""
+        return self.host == socket.gethostname()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the file must be taken as being written at this moment."""
+        if self.status != "running":
+            return False
+        if not self.is_here:
+            return time.time() - self.last_record_unix < FOREIGN_WRITER_S
+        start = process_start(self.pid)
+        return start is not None and (start == self.start or -1 in (start, self.start))
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the writer is known to have ended without saying so."""
+        return self.status == "running" and self.is_here and not self.is_alive
+
+
+def read_writer_state(h5: h5py.File) -> WriterState:
+    """Read group /run of an open file."""
+    group = h5["run"]
+    pid = group["pid"]
+    return WriterState(
+        status=STATUS[int(group["status"][()])],
+        message=as_text(group["message"][()]),
+        pid=int(pid[()]),
+        start=int(pid.attrs["process_start"]),
+        host=as_text(group["host"][()]),
+        last_record_unix=float(group["last_record_unix"][()]),
+    )
+
+
+def refuse_if_live(h5: h5py.File, path: str | Path, action: str) -> None:
+    """Raise OSError if another process, or this one, is writing the file now.
+
+    StorageFormatError if the file does not say.
+    """
+    with format_errors(path):
+        writer = read_writer_state(h5)
+    if not writer.is_alive:
+        return
+    if writer.is_here:
+        hint = "Stop it or wait until it has ended."
+    else:
+        age = time.time() - writer.last_record_unix
+        hint = (
+            f"Its last record is {age:.0f} s old and it cannot be looked up from "
+            f"here; wait until no record has come for {FOREIGN_WRITER_S:.0f} s."
+        )
+    raise OSError(
+        f"{path} cannot be {action}: process {writer.pid} on {writer.host} is writing "
+        f"it. {hint}"
+    )

@@ -1,0 +1,211 @@
+"""The groups, datasets and attributes of a new run file, format version 1."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import numpy as np
+
+from mfpde.storage.access import FORMAT_VERSION, STATUS
+from mfpde.storage.files import process_start
+from mfpde.storage.header import RunHeader
+from mfpde.storage.scales import (
+    SERIES_CHUNK,
+    add_series,
+    add_series_scale,
+    add_static,
+    chunk_shape,
+)
+
+CONVENTIONS = "CF-1.11, MFPDE-1.0"
+_INTEGER_COLUMNS = ("step", "n_evaluations")
+_OBSERVATION_CHUNK_BYTES = 64 * 2**10
+_MESSAGE_BYTES = 1024
+_HOST_BYTES = 256
+
+
+def utc_now() -> str:
+    """Return the time in ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def new_run_id() -> str:
+    """Return a name for a run that no other run has."""
+    return str(uuid.uuid4())
+
+
+def new_file(file: BinaryIO | None = None) -> h5py.File:
+    """Open a new HDF5 file in `file`, or in memory."""
+    options = {"libver": ("v110", "v110"), "track_order": True}
+    if file is not None:
+        return h5py.File(file, "w", **options)
+    return h5py.File("memory", "w", driver="core", backing_store=False, **options)
+
+
+def create_layout(h5: h5py.File, header: RunHeader, run_id: str) -> None:
+    """Fill a file from `new_file` with everything but records."""
+    _write_root(h5, header, run_id)
+    config = _group(h5, "config")
+    add_static(config, "toml", header.config_toml, ())
+    add_static(config, "description", header.description, ())
+    _write_data(_group(h5, "data"), header)
+    _write_scalars(_group(h5, "scalars"), header)
+    _write_trajectory(_group(h5, "trajectory"), header)
+    if header.observation_shapes:
+        _write_observations(_group(h5, "observations"), header)
+    if header.states is not None:
+        _write_states(_group(h5, "states"), header)
+    _write_run(_group(h5, "run"))
+
+
+def _group(h5: h5py.File, name: str) -> h5py.Group:
+    return h5.create_group(name, track_order=True)
+
+
+def _write_root(h5: h5py.File, header: RunHeader, run_id: str) -> None:
+    created = utc_now()
+    attrs: dict[str, Any] = {
+        "Conventions": CONVENTIONS,
+        "title": header.title,
+        "source": header.source,
+        "history": f"{created} created by {header.source}",
+        "mfpde_format_version": np.int64(FORMAT_VERSION),
+        "kind": header.kind,
+        "run_id": run_id,
+        "created": created,
+        "config_sha256": hashlib.sha256(header.config_toml.encode()).hexdigest(),
+        "command": header.command,
+        "software": header.software,
+    }
+    if header.seed is not None:
+        fits = -(2**63) <= header.seed < 2**63
+        attrs["seed"] = np.int64(header.seed) if fits else str(header.seed)
+    for name, value in attrs.items():
+        h5.attrs[name] = value
+
+
+def _write_data(group: h5py.Group, header: RunHeader) -> None:
+    x, y = np.asarray(header.x), np.asarray(header.y)
+    weight = header.sample_weight
+    if weight is None:
+        weight = np.full(len(x), 1.0 / len(x))
+    arrays = {
+        "x": (x, ("sample", "x_component")),
+        "y": (y, ("sample", "y_component")),
+        "sample_weight": (weight, ("sample",)),
+        **header.extra_data,
+    }
+    # Coordinates first: the other arrays attach to them.
+    for name in sorted(arrays, key=lambda name: tuple(arrays[name][1]) != (name,)):
+        add_static(group, name, *arrays[name])
+
+
+def _write_scalars(group: h5py.Group, header: RunHeader) -> None:
+    add_series_scale(group)
+    for name in header.scalar_names:
+        dtype = "i8" if name in _INTEGER_COLUMNS else "f8"
+        add_series(group, name, (), (), dtype, chunks=(SERIES_CHUNK,))
+
+
+def _write_trajectory(group: h5py.Group, header: RunHeader) -> None:
+    add_series_scale(group)
+    t = np.asarray(header.t, dtype=float)
+    weight = np.asarray(header.particle_weight, dtype=float)
+    names = np.array(header.param_names, dtype=object)
+    add_static(group, "t", t, ("t",))
+    add_static(group, "t_weight", np.asarray(header.t_weight, dtype=float), ("t",))
+    add_static(group, "weight", weight, ("particle",))
+    add_static(group, "param_name", names, ("param",))
+    shape = (len(t), len(weight), len(names))
+    itemsize = np.dtype(header.theta_dtype).itemsize
+    chunks = chunk_shape(shape, itemsize)
+    dims = ("t", "particle", "param")
+    add_series(group, "theta", shape, dims, header.theta_dtype, chunks=chunks)
+    for name, (tail, dims) in header.trainable.items():
+        chunks = chunk_shape(tail, 8)
+        add_series(group, name, tail, dims, chunks=chunks)
+
+
+def _write_observations(group: h5py.Group, header: RunHeader) -> None:
+    add_series_scale(group)
+    for name, shape in header.observation_shapes.items():
+        dims = [f"{name}_axis{axis}" for axis in range(len(shape))]
+        n_fitting = _OBSERVATION_CHUNK_BYTES // (8 * max(1, math.prod(shape)))
+        n_rows = min(SERIES_CHUNK, max(1, n_fitting))
+        chunks = chunk_shape(shape, 8, n_rows=n_rows)
+        add_series(group, name, shape, dims, chunks=chunks)
+
+
+def _write_states(group: h5py.Group, header: RunHeader) -> None:
+    t, n_samples, d = header.states
+    t = np.asarray(t, dtype=float)
+    add_series_scale(group)
+    add_static(group, "t", t, ("t",))
+    shape = (len(t), n_samples, d)
+    chunks = chunk_shape(shape, 8)
+    for name in ("z", "p"):
+        add_series(group, name, shape, ("t", "sample", "z_component"), chunks=chunks)
+
+
+def _write_run(group: h5py.Group) -> None:
+    status = group.create_dataset("status", data=np.int8(0), track_order=True)
+    status.attrs["flag_values"] = np.arange(len(STATUS), dtype=np.int8)
+    status.attrs["flag_meanings"] = " ".join(STATUS)
+    for name, size in (("message", _MESSAGE_BYTES), ("host", _HOST_BYTES)):
+        dtype = h5py.string_dtype("utf-8", size)
+        group.create_dataset(name, data=b"", dtype=dtype, track_order=True)
+    for name, value in (("last_record_unix", 0.0), ("pid", 0)):
+        group.create_dataset(name, data=value, track_order=True)
+    group["last_record_unix"].attrs["long_name"] = "time of the last record, 1970 = 0"
+    sign_writer(group)
+
+
+def sign_writer(group: h5py.Group) -> None:
+    """Enter this process in /run as the one that writes the file."""
+    pid = os.getpid()
+    group["status"][()] = STATUS.index("running")
+    group["message"][()] = b""
+    group["host"][()] = _fixed_text(socket.gethostname(), _HOST_BYTES)
+    group["pid"][()] = pid
+    start = process_start(pid)
+    group["pid"].attrs["process_start"] = np.int64(-1 if start is None else start)
+    group["last_record_unix"][()] = time.time()
+
+
+def field_offsets(h5: h5py.File) -> dict[str, int]:
+    """Return where the entries of /run stand in the file, in bytes."""
+    return {name: dataset.id.get_offset() for name, dataset in h5["run"].items()}
+
+
+def stamp_status(
+    path: Path, offsets: Mapping[str, int], status: str, message: str
+) -> None:
+    """Overwrite status and message in place, without HDF5 and without its locks."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        text = message_bytes(message).ljust(_MESSAGE_BYTES, b"\0")
+        os.pwrite(descriptor, text, offsets["message"])
+        os.pwrite(descriptor, bytes([STATUS.index(status)]), offsets["status"])
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def message_bytes(message: str) -> bytes:
+    """Return a message as it stands in /run/message."""
+    return _fixed_text(message.replace("\0", " "), _MESSAGE_BYTES)
+
+
+def _fixed_text(text: str, size: int) -> bytes:
+    # Cut without breaking a character.
+    return text.encode()[:size].decode(errors="ignore").encode()

@@ -1,0 +1,284 @@
+"""Read a run: live, finished or killed, without permission to write."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.storage.access import format_errors
+from mfpde.storage.runfile import RunFile, plain_attributes
+from mfpde.storage.scales import SCALE_ATTRIBUTES, dimension_names, is_series
+from mfpde.storage.series import Columns, Series
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Recorded states and adjoints.
+
+    Attributes
+    ----------
+    s : ndarray, shape (S,)
+        Training time.
+    t : ndarray, shape (P,)
+        Depth.
+    z, p : Series, shape (S, P, n, d)
+    """
+
+    s: NDArray[np.float64]
+    t: NDArray[np.float64]
+    z: Series
+    p: Series
+
+
+class Run:
+    """A run file, open for reading; see `open_run`.
+
+    Arrays hold committed records only. Every column of /scalars is an attribute
+    too: `run.loss` is `run.scalars["loss"]`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = RunFile(Path(path))
+
+    def refresh(self) -> None:
+        """Look at the file again: records that came since are seen."""
+        self._file.refresh()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "An open run cannot be pickled. Send its path and open it there."
+        )
+
+    @property
+    def path(self) -> Path:
+        """The file, as it was given to `open_run`."""
+        return self._file.path
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the file: run_id, created, seed, command, software, ..."""
+        return self._file.attrs
+
+    @property
+    def kind(self) -> str:
+        """One of "run", "network" and "study"."""
+        return self.attrs["kind"]
+
+    @property
+    def status(self) -> str:
+        """One of "running", "finished", "interrupted", "failed" and "killed".
+
+        "killed" if the writer ended on this machine without saying so.
+        """
+        writer = self._file.writer
+        return "killed" if writer.is_killed else writer.status
+
+    @property
+    def message(self) -> str:
+        """Why the run ended, a sentence."""
+        return self._file.writer.message
+
+    @property
+    def scalars(self) -> Columns:
+        """Columns of /scalars, each of shape (R,)."""
+        return Columns(self._file, "scalars")
+
+    @property
+    def s(self) -> NDArray[np.float64]:
+        """Training time of the records, shape (R,)."""
+        return self._file.rows("/scalars/s")
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        # Reached for names that the class lacks: the columns of /scalars.
+        if not name.startswith("_") and name in self.scalars:
+            return self.scalars[name]
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}.")
+
+    def __dir__(self) -> list[str]:
+        names = self.scalars if self._file.is_open else ()
+        return sorted({*super().__dir__(), *names})
+
+    @property
+    def observations(self) -> Columns:
+        """Arrays recorded with the scalars, each of shape (R, ...)."""
+        return Columns(self._file, "observations")
+
+    @property
+    def snapshot_s(self) -> NDArray[np.float64]:
+        """Training time of the snapshots, shape (S,)."""
+        return self._file.rows("/trajectory/s")
+
+    @property
+    def theta(self) -> Series:
+        """Snapshots of the particles, shape (S, J, M, k), read when indexed."""
+        return Series(self._file, "/trajectory/theta")
+
+    @property
+    def trainable(self) -> dict[str, Series]:
+        """Other trained arrays by name, shape (S, ...), read when indexed."""
+        return {
+            name: Series(self._file, f"/trajectory/{name}")
+            for name in self._file.series_names("trajectory")
+            if name != "theta"
+        }
+
+    @property
+    def t(self) -> NDArray[np.float64]:
+        """Depth nodes, shape (J,)."""
+        return self._file.static("/trajectory/t")
+
+    @property
+    def t_weights(self) -> NDArray[np.float64]:
+        """Weights of the depth nodes, shape (J,)."""
+        return self._file.static("/trajectory/t_weight")
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Weights of the particles, shape (M,)."""
+        return self._file.static("/trajectory/weight")
+
+    @property
+    def param_names(self) -> list[str]:
+        """Names of the k parameters of a particle."""
+        return self._file.static("/trajectory/param_name").tolist()
+
+    @property
+    def states(self) -> States | None:
+        """Recorded states and adjoints, None if the run has none."""
+        if not self._file.series_names("states"):
+            return None
+        return States(
+            s=self._file.rows("/states/s"),
+            t=self._file.static("/states/t"),
+            z=Series(self._file, "/states/z"),
+            p=Series(self._file, "/states/p"),
+        )
+
+    @property
+    def data(self) -> dict[str, NDArray[Any]]:
+        """The data set: x, y, sample_weight and what the user added."""
+        return {
+            name: self._file.static(f"/data/{name}")
+            for name in self._file.names("data")
+            if "mfpde_index" not in self._file.dataset(f"/data/{name}").attrs
+        }
+
+    @property
+    def config_toml(self) -> str:
+        """The resolved configuration as text."""
+        return str(self._file.static("/config/toml"))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        with format_errors(self.path):
+            return tomllib.loads(self.config_toml)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """How the solver rebuilds problem, grid and flow."""
+        with format_errors(self.path):
+            return json.loads(str(self._file.static("/config/description")))
+
+    def to_xarray(self, group: str = "scalars") -> Any:
+        """Return one group as an xarray.Dataset in memory; the file is not locked.
+
+        Parameters
+        ----------
+        group : str
+            "scalars", "trajectory", "observations", "states", "data", "config" or
+            "run".
+
+        Raises
+        ------
+        ImportError
+            If xarray is not installed.
+        KeyError
+            If the file has no such group.
+        """
+        try:
+            import xarray
+        except ImportError:
+            raise ImportError(
+                "to_xarray needs xarray. Install it with `pip install 'mfpde[xarray]'`."
+            ) from None
+        names = self._file.names(group)
+        if not names:
+            raise KeyError(
+                f"{self.path} has no group {group!r}; it has {list(self._file.h5)}."
+            )
+        variables = {
+            name: xarray.Variable(*self._variable(f"/{group}/{name}")) for name in names
+        }
+        dims = {dim for variable in variables.values() for dim in variable.dims}
+        coords = {name: variables.pop(name) for name in names if name in dims}
+        attrs = {"title": self.attrs["title"], "run_id": self.attrs["run_id"]}
+        return xarray.Dataset(variables, coords, attrs)
+
+    def _variable(self, path: str) -> tuple[list[str], Any, dict[str, Any]]:
+        """Dimension names, values and attributes of a dataset."""
+        dataset = self._file.dataset(path)
+        read = self._file.rows if is_series(dataset) else self._file.static
+        values = read(path)
+        with format_errors(self.path):
+            if values.dtype.kind == "S":
+                values = np.char.decode(values, "utf-8")
+            attrs = plain_attributes(dataset)
+            for name in SCALE_ATTRIBUTES:
+                attrs.pop(name, None)
+            return dimension_names(dataset), values, attrs
+
+    def __repr__(self) -> str:
+        if not self._file.is_open:
+            return f"<Run {self.path}: closed>"
+        s = self.s
+        reached = f" to s = {s[-1]:g}" if len(s) else ""
+        return (
+            f"<Run {self.path}: {self.status}, {len(s)} records{reached}, "
+            f"{len(self.theta)} snapshots of {self.theta.shape[1:]}>"
+        )
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Open a run file for reading, whether live, finished or killed.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    run : Run
+        A context manager; close it when done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    StorageFormatError
+        If it is not an mfpde file, has a newer format version, is truncated or
+        damaged.
+
+    Examples
+    --------
+    >>> with open_run("digits.h5") as run:  # doctest: +SKIP
+    ...     print(run.status, run.s[-1], run.loss[-1], run.theta[-1].shape)
+    """
+    return Run(path)
