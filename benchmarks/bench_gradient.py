@@ -1,4 +1,4 @@
-"""How fast is one loss and gradient, against PyTorch and JAX, and against the machine?
+"""Time one loss and gradient: against PyTorch, JAX and the bound of the machine.
 
 The same network (Euler in depth, equal particles, tanh perceptron with bias, squared
 loss) on every peer; all gradients are compared before anything is timed. The variants
@@ -170,9 +170,7 @@ def main() -> None:
     parser.add_argument("--d", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--sizes", type=int, nargs=3, default=[16, 512, 256])
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument(
-        "--peers", nargs="*", default=["torch", "torch.compile", "jax"]
-    )
+    parser.add_argument("--peers", nargs="*", default=["torch", "torch.compile", "jax"])
     parser.add_argument("--output")
     options = parser.parse_args()
     names = ["mfpde", *options.peers]
