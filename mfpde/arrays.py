@@ -1,4 +1,4 @@
-"""Checks of arrays at the public border."""
+"""Checks of numbers and arrays at the public border."""
 
 from __future__ import annotations
 
@@ -63,3 +63,17 @@ def _place(index: tuple[int, ...], axes: Sequence[str] | None) -> str:
         return f" at index {index}"
     named = zip(axes, index, strict=True)
     return " at " + ", ".join(f"{axis} {i}" for axis, i in named)
+
+
+def is_number(value: object) -> bool:
+    """Whether value is a real number, Python's or NumPy's, and no bool."""
+    real = (int, float, np.integer, np.floating)
+    return isinstance(value, real) and not isinstance(value, bool)
+
+
+def check_positive(name: str, value: object) -> None:
+    """Raise TypeError or ValueError unless value is a finite positive number."""
+    if not is_number(value):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.")
+    if not 0.0 < value < np.inf:
+        raise ValueError(f"`{name}` must be positive and finite, got {value!r}.")

@@ -7,11 +7,14 @@ neither data nor grids. Any object with `d`, `k`, `param_names`, `describe()` an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from mfpde.arrays import is_number
+from mfpde.errors import did_you_mean
 from mfpde.kernels import build, families
 
 ACTIVATIONS = (
@@ -61,13 +64,13 @@ class Perceptron:
         scale: float = 1.0,
     ) -> None:
         if activation not in ACTIVATIONS:
-            close = difflib.get_close_matches(str(activation), ACTIVATIONS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(
                 f"`activation` must be one of {', '.join(ACTIVATIONS)}, "
-                f"got {activation!r}.{hint}"
+                f"got {activation!r}.{did_you_mean(activation, ACTIVATIONS)}"
             )
-        if not isinstance(scale, (int, float)) or not abs(scale) < float("inf"):
+        if not isinstance(bias, (bool, np.bool_)):
+            raise TypeError(f"`bias` must be True or False, got {bias!r}.")
+        if not is_number(scale) or not abs(scale) < float("inf"):
             raise ValueError(f"`scale` must be a finite number, got {scale!r}.")
         object.__setattr__(self, "d", _check_size("d", d))
         object.__setattr__(self, "activation", activation)

@@ -1,8 +1,9 @@
-"""The exceptions a caller may want to catch by type."""
+"""The exceptions a caller may want to catch by type, and the hint to a near name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class ConvergenceError(RuntimeError):
@@ -29,3 +30,9 @@ class ConfigurationError(ValueError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def did_you_mean(value: object, names: Iterable[str]) -> str:
+    """A sentence, after a blank, with the name nearest to an unknown one; or ""."""
+    close = difflib.get_close_matches(str(value).lower(), list(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -141,15 +141,19 @@ def evaluate(
 def _evaluate(
     problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble, s: float
 ) -> Evaluation:
-    forward = _run_forward(problem, grid, ensemble, problem.z0)
+    forward = _run_forward(problem, grid, ensemble, problem.z0, s)
     z_end = forward.end()
     output = problem.read(z_end)
     c = problem.sample_weights
-    loss = float(np.dot(c, problem.loss.values(output, problem.y)))
+    values = problem.loss.values(output, problem.y)
+    _check_loss("values", values, c.shape)
+    loss = float(np.dot(c, values))
     if not np.isfinite(z_end).all() or not np.isfinite(loss):
         raise _not_finite(forward, grid, s)
     # The covector of every sample is carried with its weight c_i: Eq. (4) is linear.
-    output_gradient = problem.loss.gradients(output, problem.y) * c[:, np.newaxis]
+    loss_gradients = problem.loss.gradients(output, problem.y)
+    _check_loss("gradients", loss_gradients, output.shape)
+    output_gradient = loss_gradients * c[:, np.newaxis]
     p_end = output_gradient
     if problem.readout is not None:
         p_end = problem.readout.transposed(output_gradient)
@@ -311,12 +315,15 @@ def _rows(name: str, values: ArrayLike, n_columns: int) -> Array:
 _layout = functools.lru_cache(maxsize=64)(sample_layout)
 
 
-def _run_forward(problem, grid, ensemble, z0) -> _Forward:
+def _run_forward(problem, grid, ensemble, z0, s=None) -> _Forward:
     """Solve Eq. (22) for all samples, in parallel over parts of them."""
     layout = _layout(len(z0), ensemble.theta.nbytes)
     packed = layout.pack(z0)
     zs = np.empty((len(packed), grid.n_steps, grid.n_stages, packed.shape[1]))
-    z_end = np.empty_like(packed)
+    if grid.is_implicit:
+        # Steps after one that fails are not reached: their stages must be numbers.
+        zs[:] = 0.0
+    z_end = np.zeros_like(packed)
     kernels = problem.block.kernels().addresses
 
     def run(part: int) -> int:
@@ -337,8 +344,10 @@ def _run_forward(problem, grid, ensemble, z0) -> _Forward:
             z_end,
         )
 
-    _check_stages(run_parts(run, layout.n_parts, _n_operations(zs, ensemble)), grid)
-    return _Forward(layout, grid.is_implicit, packed, zs, z_end)
+    results = run_parts(run, layout.n_parts, _n_operations(zs, ensemble))
+    forward = _Forward(layout, grid.is_implicit, packed, zs, z_end)
+    _check_stages(results, grid, forward, s)
+    return forward
 
 
 def _run_adjoint(problem, grid, ensemble, forward, p_end) -> tuple[Array, Array]:
@@ -370,7 +379,7 @@ def _run_adjoint(problem, grid, ensemble, forward, p_end) -> tuple[Array, Array]
         )
 
     n_operations = _n_operations(forward.zs, ensemble)
-    _check_stages(run_parts(run, layout.n_parts, n_operations), grid)
+    _check_stages(run_parts(run, layout.n_parts, n_operations), grid, forward, None)
     return p, parts
 
 
@@ -399,14 +408,28 @@ def _n_operations(zs: Array, ensemble: ParticleEnsemble) -> int:
     return zs.size * ensemble.n_particles
 
 
-def _check_stages(results: list[int], grid: DepthGrid) -> None:
-    failed = [step for step in results if step >= 0]
-    if failed:
-        raise ConvergenceError(
-            f"The stages of depth element {min(failed)} of {grid.n_steps} did not "
-            "converge; |d_z F| is too large for the fixed-point iteration. Use more "
-            "elements, DepthGrid.gauss(n_nodes, n_elements), or an explicit scheme."
+def _check_loss(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    # A loss may be the user's own, and the kernels trust what they are given.
+    if np.shape(array) != shape:
+        raise ValueError(
+            f"`loss` must give {name} of shape {shape}, got {np.shape(array)}."
         )
+
+
+def _check_stages(
+    results: list[int], grid: DepthGrid, forward: _Forward, s: float | None
+) -> None:
+    """Raise if the stages of an implicit step overflowed or did not converge."""
+    failed = [step for step in results if step >= 0]
+    if not failed:
+        return
+    if not np.isfinite(forward.states()).all():
+        raise _not_finite(forward, grid, s)
+    raise ConvergenceError(
+        f"The stages of depth element {min(failed)} of {grid.n_steps} did not "
+        "converge; the field is too large for the fixed-point iteration. Use more "
+        "elements, DepthGrid.gauss(n_nodes, n_elements), or an explicit scheme."
+    )
 
 
 def _not_finite(forward: _Forward, grid: DepthGrid, s: float | None) -> NotFiniteError:
@@ -422,10 +445,16 @@ def _not_finite(forward: _Forward, grid: DepthGrid, s: float | None) -> NotFinit
     sample = int(is_bad[point].argmax())
     layer = "node" if grid.is_implicit else "layer"
     count = grid.n_nodes if grid.is_implicit else grid.n_steps
+    mend = "Reduce the scale of theta, or use more depth nodes."
+    if grid.is_implicit:
+        mend = (
+            "It blows up, or the iteration for the stages diverges: reduce the scale "
+            "of theta, or use more elements."
+        )
     return NotFiniteError(
         f"The state is not finite after {layer} {point} of {count} "
         f"(t = {grid.state_depths()[point]:.4g}, depth) for sample {sample}{time}. "
-        "Reduce the scale of theta, or use more depth nodes."
+        + mend
     )
 
 

@@ -6,12 +6,14 @@ regulariser any object with `strength(s)`, `rate(s)` and `describe()`.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mfpde.arrays import is_number
+from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
 
@@ -92,10 +94,9 @@ def loss_from_name(loss: Any) -> Any:
     if isinstance(loss, str):
         if loss in LOSSES:
             return LOSSES[loss]
-        close = difflib.get_close_matches(loss, LOSSES, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"`loss` must be one of {', '.join(LOSSES)}, got {loss!r}.{hint}"
+            f"`loss` must be one of {', '.join(LOSSES)}, got {loss!r}."
+            + did_you_mean(loss, LOSSES)
         )
     if hasattr(loss, "values") and hasattr(loss, "gradients"):
         return loss
@@ -123,7 +124,7 @@ class DecayingQuadratic:
     def __post_init__(self) -> None:
         for name in ("lambda0", "gamma"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0.0 <= value < np.inf:
+            if not is_number(value) or not 0.0 <= value < np.inf:
                 raise ValueError(
                     f"`{name}` must be a finite number, at least 0, got {value!r}."
                 )

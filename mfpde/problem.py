@@ -136,7 +136,17 @@ class MeanFieldProblem:
 
     def with_parameters(self, **matrices: Array) -> MeanFieldProblem:
         """The same problem with other matrices of its embedding or readout."""
-        maps = {n: getattr(self, n).with_matrix(m) for n, m in matrices.items()}
+        maps = {}
+        for name, matrix in matrices.items():
+            present = getattr(self, name, None)
+            if name not in ("embedding", "readout") or present is None:
+                raise ValueError(f"`{name}` must be an embedding or readout in use.")
+            if np.shape(matrix) != present.matrix.shape:
+                raise ValueError(
+                    f"`{name}` must have shape {present.matrix.shape}, "
+                    f"got {np.shape(matrix)}."
+                )
+            maps[name] = present.with_matrix(matrix)
         copy = object.__new__(MeanFieldProblem)
         for each in dataclasses.fields(self):
             value = maps.get(each.name, getattr(self, each.name))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import check_positive, float_array
+
 
 @dataclass(frozen=True, eq=False)
 class Linear:
@@ -28,17 +30,10 @@ class Linear:
     rate: float = 1.0
 
     def __post_init__(self) -> None:
-        try:
-            matrix = np.array(self.matrix, dtype=np.float64, order="C")
-        except (TypeError, ValueError):
-            raise TypeError("`matrix` must be a 2-D array of numbers.") from None
+        matrix = float_array("matrix", self.matrix)
         if matrix.ndim != 2 or 0 in matrix.shape:
             raise ValueError(f"`matrix` must be a 2-D array, got shape {matrix.shape}.")
-        if not np.isfinite(matrix).all():
-            raise ValueError("`matrix` must be finite, got NaN or infinity.")
-        if not 0.0 < self.rate < np.inf:
-            raise ValueError(f"`rate` must be positive, got {self.rate!r}.")
-        matrix.setflags(write=False)
+        check_positive("rate", self.rate)
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "trainable", bool(self.trainable))
         object.__setattr__(self, "rate", float(self.rate))

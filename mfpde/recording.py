@@ -14,10 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import check_positive, float_array
 from mfpde.evaluation import Evaluation
 from mfpde.evaluation import field as mean_field
-from mfpde.steppers import check_positive
 
 Array = NDArray[np.float64]
 Observer = Callable[[Evaluation], Any]

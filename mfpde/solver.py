@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import check_positive
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
@@ -30,7 +31,7 @@ from mfpde.recording import (
     make_schedule,
     schedule_from_description,
 )
-from mfpde.steppers import ErrorControl, check_positive, make_stepper
+from mfpde.steppers import ErrorControl, make_stepper
 from mfpde.storage import RunWriter, check_writable, open_run, read_checkpoint
 
 Array = NDArray[np.float64]

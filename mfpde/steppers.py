@@ -9,7 +9,6 @@ answers with a smaller step.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.arrays import check_positive
+from mfpde.errors import ConvergenceError, NotFiniteError, did_you_mean
 from mfpde.kernels.vectors import combine, scaled_error
 
 Array = NDArray[np.float64]
@@ -91,7 +91,9 @@ class ErrorControl:
                 y, new, rates, coefficients, h, self.rtol, self.atol, first, last
             )
             root_mean_square = math.sqrt(total / max(last - first, 1))
-            if not root_mean_square <= error:
+            if math.isnan(root_mean_square):
+                return root_mean_square, worst
+            if root_mean_square > error:
                 error, index = root_mean_square, worst
         return error, index
 
@@ -305,10 +307,9 @@ def make_stepper(
             f"got {stepper!r}."
         )
     if stepper not in STEPPERS:
-        close = difflib.get_close_matches(stepper, STEPPERS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"`stepper` must be one of {', '.join(STEPPERS)}, got {stepper!r}.{hint}"
+            f"`stepper` must be one of {', '.join(STEPPERS)}, got {stepper!r}."
+            + did_you_mean(stepper, STEPPERS)
         )
     if stepper == "dopri5":
         if ds is not None:
@@ -323,14 +324,6 @@ def make_stepper(
             "training time, or use 'dopri5'."
         )
     return {"euler": euler, "heun": heun, "rk4": rk4}[stepper](ds)
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raise unless value is a finite positive number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.")
-    if not 0.0 < value < math.inf:
-        raise ValueError(f"`{name}` must be positive and finite, got {value!r}.")
 
 
 def _towards(s: float, target: float, h: float) -> tuple[float, float]:

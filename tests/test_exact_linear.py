@@ -208,7 +208,7 @@ def test_t9_mean_square_displacement():
         ensemble = law.sample(grid, n_particles, coupling="layer", seed=seed)
         z = mfpde.predict(problem, grid, ensemble, np.eye(3))
         squares.append(np.sum((z - np.eye(3)) ** 2) / 3)
-    # Four standard errors, 2 % each or less; one layer or particle more or less is 12 %.
+    # Four standard errors, below 2 % each; one layer or particle more is 12 %.
     error = np.std(squares) / math.sqrt(len(squares))
     assert error < 0.02 * expected
     assert abs(np.mean(squares) - expected) < 4 * error

@@ -159,7 +159,8 @@ def forward_stages(
             for j in range(a.shape[0]):
                 add_scaled(n, h * a[i, j], slopes[j], new)
             if is_implicit:
-                change = max(change, relative_change(n, stages[i], new))
+                latest = relative_change(n, stages[i], new)
+                change = change if latest <= change else latest
             stages[i] = new
             slopes[i] = 0.0
             at_node = theta[nodes[i]]
@@ -237,7 +238,8 @@ def adjoint_stages(
             for j in range(n_stages):
                 add_scaled(n, h * a[j, i], pulled[j], new)
             if is_implicit:
-                change = max(change, relative_change(n, q[i], new))
+                latest = relative_change(n, q[i], new)
+                change = change if latest <= change else latest
             q[i] = new
             pulled[i] = 0.0
             at_node = theta[nodes[i]]
@@ -259,12 +261,9 @@ def adjoint_stages(
 
 @njit(**OPTIONS)
 def is_settled(change, previous, iteration, tol):
-    """Whether a fixed point is reached to tol, or to the rounding of the sums.
-
-    A change that is not finite counts: the blow-up is found and named afterwards.
-    """
+    """Whether a fixed point is reached to tol, or to the rounding of the sums."""
     is_stagnant = change < 1e4 * tol and change > 0.5 * previous
-    return iteration > 0 and (not change > tol or is_stagnant or np.isinf(change))
+    return iteration > 0 and (change <= tol or is_stagnant)
 
 
 @njit(**OPTIONS)
@@ -294,6 +293,8 @@ def relative_change(n, old, new):
     size = 0.0
     for start in range(0, new.shape[0], STRIDE):
         for i in range(start, start + n):
-            change = max(change, abs(new[i] - old[i]))
+            difference = abs(new[i] - old[i])
+            # Written so that NaN is kept.
+            change = change if difference <= change else difference
             size = max(size, abs(new[i]))
     return change / size if size > 0.0 else change

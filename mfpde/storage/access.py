@@ -70,6 +70,13 @@ class Opened:
             return self._view.size
         return os.fstat(self.h5.id.get_vfd_handle()).st_size
 
+    def read(self, place: int, size: int) -> bytes:
+        """Bytes of the file, fewer at its end."""
+        if self._view is not None:
+            self._view.seek(place)
+            return self._view.read(size)
+        return os.pread(self.h5.id.get_vfd_handle(), size, place)
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self.h5.close()

@@ -88,6 +88,10 @@ def _missing(dataset: h5py.Dataset, n_rows: int, opened: Opened) -> str:
         start = dataset.id.get_offset()
         size = dataset.dtype.itemsize * math.prod(shape)
         is_whole = start is not None and start + size <= opened.size
+        if is_whole and dataset.dtype.kind == "O":
+            # A string is stored as its length, 4 bytes, and its place, 12 bytes.
+            heads = np.frombuffer(opened.read(start, size), dtype="<u4")
+            is_whole = int(heads[::4].sum(dtype=np.int64)) <= opened.size
     else:
         chunks = zip(shape, dataset.chunks, strict=True)
         n_required = math.prod(-(-size // chunk) for size, chunk in chunks)

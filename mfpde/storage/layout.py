@@ -30,6 +30,7 @@ from mfpde.storage.scales import (
 CONVENTIONS = "CF-1.11, MFPDE-1.0"
 _INTEGER_COLUMNS = ("step", "n_evaluations")
 _OBSERVATION_CHUNK_BYTES = 64 * 2**10
+_MAX_ROOT_ATTRIBUTES = 64
 _MESSAGE_BYTES = 1024
 _HOST_BYTES = 256
 
@@ -44,12 +45,20 @@ def new_run_id() -> str:
     return str(uuid.uuid4())
 
 
-def new_file(file: BinaryIO | None = None) -> h5py.File:
-    """Open a new HDF5 file in `file`, or in memory."""
-    options = {"libver": ("v110", "v110"), "track_order": True}
-    if file is not None:
-        return h5py.File(file, "w", **options)
-    return h5py.File("memory", "w", driver="core", backing_store=False, **options)
+def new_file(file: BinaryIO) -> h5py.File:
+    """Open a new HDF5 file in `file`, in a format that HDF5 1.10 can read."""
+    properties = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    order = h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED
+    properties.set_link_creation_order(order)
+    properties.set_attr_creation_order(order)
+    # More than 8 attributes would go to a heap of their own, without a checksum.
+    properties.set_attr_phase_change(_MAX_ROOT_ATTRIBUTES, 0)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, file)
+    flags = h5py.h5f.ACC_TRUNC
+    return h5py.File(h5py.h5f.create(b"mfpde", flags, properties, access))
 
 
 def create_layout(h5: h5py.File, header: RunHeader, run_id: str) -> None:

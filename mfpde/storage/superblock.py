@@ -31,6 +31,7 @@ _CHECKSUM = slice(44, 48)
 _EOF_OFFSET = {0: 40, 1: 44, 2: 28, 3: 28}
 _LENGTH = {0: 96, 1: 100, 2: 48, 3: 48}
 _OFFSET_SIZE_BYTE = {0: 13, 1: 13, 2: 9, 3: 9}
+_HEAP_SIGNATURE = b"GCOL\x01\0\0\0"
 _OPEN_FOR_WRITING = 0b001
 _OPEN_FOR_SWMR = 0b100
 
@@ -160,6 +161,23 @@ def clear_consistency_flag(path: str | Path) -> None:
         os.close(descriptor)
 
 
+def check_heap(block: bytes) -> None:
+    """Raise if `block`, which starts a global heap, is damaged, section III.E.
+
+    The heap holds all strings and has no checksum. HDF5 reads it object by object
+    and never ends if the size of a free object is zero.
+    """
+    end = min(len(block), struct.unpack("<Q", block[8:16])[0])
+    place = 16
+    while place + 16 <= end:
+        index, size = struct.unpack("<H6xQ", block[place : place + 16])
+        # The size of the free space, object 0, counts its header.
+        length = 16 + size + -size % 8 if index else size
+        if length < 16:
+            raise StorageFormatError("The heap of strings is damaged.")
+        place += length
+
+
 class ClosedView(io.RawIOBase):
     """A file left open by its writer, seen as if it had been closed.
 
@@ -213,6 +231,8 @@ class ClosedView(io.RawIOBase):
         n_read = os.preadv(self._descriptor, [buffer[:length]], begin) if length else 0
         head = self._head[begin : begin + n_read]
         buffer[: len(head)] = head
+        if bytes(buffer[:8]) == _HEAP_SIGNATURE:
+            check_heap(bytes(buffer[:n_read]))
         self._position += n_read
         return n_read
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 from collections.abc import Mapping
@@ -379,7 +380,7 @@ def _create(
     if swmr:
         create_layout(h5, header, run_id)
         return dict.fromkeys(all_series(h5), 0)
-    with new_file() as layout:
+    with new_file(io.BytesIO()) as layout:
         create_layout(layout, header, run_id)
         lengths = dict.fromkeys(all_series(layout), 0)
         copy_run(layout, h5, lengths, reserve=True)

@@ -1,0 +1,695 @@
+"""Kernels: activations, the three kernels of every block, layout, threads, cache."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from types import ModuleType
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+import reference
+
+from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate
+from mfpde.blocks import ACTIVATIONS, Bias, Bilinear, Custom, Linear, Perceptron
+from mfpde.kernels import assembly, build, families, samples, sweep, threads, vectors
+
+LONG = np.longdouble
+NEEDS_LONG_DOUBLE = pytest.mark.skipif(
+    np.finfo(LONG).eps > 2e-19, reason="no extended precision to measure rounding with"
+)
+
+# ---- activations
+
+
+def _activation_text():
+    """Loops over every activation, with the options of the sweeps around them."""
+    names = ", ".join(f"{name}, {name}_pair" for name in ACTIVATIONS)
+    lines = [f"from mfpde.kernels.vectormath import {names}"]
+    for name in ACTIVATIONS:
+        lines += [
+            "@njit(**OPTIONS)",
+            f"def all_{name}(a, value, pair_value, slope):",
+            "    for i in range(a.shape[0]):",
+            f"        value[i] = {name}(a[i])",
+            f"        pair_value[i], slope[i] = {name}_pair(a[i])",
+        ]
+    kernels = "\n".join(
+        f"@cfunc({name.upper()}, **OPTIONS)\ndef {name}({arguments}):\n    pass"
+        for name, arguments in families.ARGUMENTS.items()
+    )
+    return "SCRATCH = 1\n" + "\n".join(lines) + "\n" + kernels
+
+
+def compiled(name, a):
+    """Value, value of the pair, and slope, as the sweeps compute them."""
+    module = build.generated_kernels("all_activations", _activation_text, ()).module
+    out = np.full((3, len(a)), np.inf)
+    getattr(module, f"all_{name}")(np.asarray(a, dtype=np.float64), *out)
+    return out
+
+
+def arguments(largest):
+    """Arguments of all sizes and both signs; their number is no multiple of 8."""
+    rng = np.random.default_rng(3)
+    small = np.geomspace(1e-300, 1.0, 3001)
+    near = rng.uniform(0.0, min(largest, 45.0), 20001)
+    far = rng.uniform(0.0, largest, 5001)
+    a = np.concatenate([small, near, far])
+    return np.concatenate([a, -a])
+
+
+def ulps(found, exact):
+    """Largest error in units of the last place of the exact value."""
+    # Below the normal range a unit of the last place is the smallest denormal.
+    unit = np.spacing(np.abs(exact.astype(np.float64)))
+    return float(np.max(np.abs(found.astype(LONG) - exact) / unit))
+
+
+def _long_tanh_slope(a):
+    return 4 / (np.exp(a) + np.exp(-a)) ** 2
+
+
+SMOOTH = {
+    # name: (sigma, sigma', bound on sigma in ulp). Observed: 2.6, 2.0, 1.8.
+    "tanh": (np.tanh, _long_tanh_slope, 4),
+    "sigmoid": (
+        lambda a: 1 / (1 + np.exp(-a)),
+        lambda a: 1 / (2 + np.exp(-a) + np.exp(a)),
+        4,
+    ),
+    "softplus": (
+        lambda a: np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a))),
+        lambda a: 1 / (1 + np.exp(-a)),
+        4,
+    ),
+    # The library's sine and cosine are good to one unit.
+    "sin": (np.sin, np.cos, 1),
+}
+
+
+@NEEDS_LONG_DOUBLE
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_activations_to_a_few_units_of_the_last_place(name):
+    sigma, slope, bound = SMOOTH[name]
+    # exp of the extended type reaches 11,000, so that nothing overflows here.
+    a = arguments(740.0)
+    long = a.astype(LONG)
+    value, pair_value, found = compiled(name, a)
+    assert ulps(value, sigma(long)) <= bound
+    assert ulps(pair_value, sigma(long)) <= bound
+    if name == "tanh":
+        # By definition 1 - tanh^2: absolute, not relative, precision.
+        assert np.abs(found - slope(long)).max() <= bound * np.finfo(float).eps
+    else:
+        # Products and quotients of factors as good as sigma.
+        assert ulps(found, slope(long)) <= 2 * bound
+
+
+ROOT_2_PI = np.sqrt(2 * LONG("3.14159265358979323846264338327950288"))
+
+
+@NEEDS_LONG_DOUBLE
+def test_gelu_to_a_few_units_of_the_last_place():
+    # Phi from the series of erf around 0, whose terms have one sign: no SciPy function
+    # has extended precision. 200 terms reach a = 8.
+    a = np.linspace(0.0, 8.0, 2003)
+    x = a.astype(LONG) ** 2 / 2
+    term, total = np.ones_like(x), np.ones_like(x)
+    for n in range(1, 200):
+        term = term * 2 * x / (2 * n + 1)
+        total += term
+    density = np.exp(-x) / ROOT_2_PI
+    cumulative = LONG(0.5) + a * density * total
+    check_gelu(a, cumulative, density)
+
+
+@NEEDS_LONG_DOUBLE
+def test_gelu_tail_to_a_few_units_of_the_last_place():
+    # The continued fraction of Laplace for P(X > w), to the smallest denormal.
+    w = np.linspace(2.0, 39.0, 4001).astype(np.float64)
+    long = w.astype(LONG)
+    fraction = long
+    for n in range(400, 0, -1):
+        fraction = long + n / fraction
+    density = np.exp(-long * long / 2) / ROOT_2_PI
+    check_gelu(-w, density / fraction, density)
+
+
+def check_gelu(a, cumulative, density):
+    value, pair_value, slope = compiled("gelu", a)
+    assert ulps(value, a * cumulative) <= 4
+    assert ulps(pair_value, a * cumulative) <= 4
+    # Phi and a phi cancel for negative a; the unit is that of the larger one.
+    size = np.maximum(cumulative, np.abs(a) * density).astype(np.float64)
+    error = np.abs(slope - (cumulative + a * density)) / np.spacing(size)
+    assert error.max() <= 4
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "leaky_relu", "regularised_relu", "squared_relu", "identity"]
+)
+def test_piecewise_polynomials_are_exact(name):
+    a = np.concatenate([arguments(700.0), [0.5, -0.5, 0.25, 1.0, -1.0]])
+    value, pair_value, slope = compiled(name, a)
+    exact, exact_slope = (function(a) for function in reference.ACTIVATIONS[name])
+    # A product or two: one rounding each.
+    np.testing.assert_allclose(value, exact, rtol=4e-16, atol=0)
+    np.testing.assert_array_equal(pair_value, value)
+    np.testing.assert_allclose(slope, exact_slope, rtol=4e-16, atol=0)
+
+
+# Arguments +-0, the smallest denormals, the largest numbers, +-infinity.
+TINY, HUGE = 5e-324, 1.7e308
+SPECIAL = np.array([0.0, -0.0, TINY, -TINY, HUGE, -HUGE, np.inf, -np.inf])
+LN_2 = np.log(2.0)
+NAN = np.nan
+EXPECTED = {
+    "tanh": ([0, 0, TINY, -TINY, 1, -1, 1, -1], [1, 1, 1, 1, 0, 0, 0, 0]),
+    "sigmoid": ([0.5] * 4 + [1, 0, 1, 0], [0.25] * 4 + [0] * 4),
+    "softplus": ([LN_2] * 4 + [HUGE, 0, np.inf, 0], [0.5] * 4 + [1, 0, 1, 0]),
+    "gelu": ([0] * 4 + [HUGE, 0, np.inf, 0], [0.5] * 4 + [1, 0, 1, 0]),
+    "relu": ([0, 0, TINY, 0, HUGE, 0, np.inf, 0], [0, 0, 1, 0, 1, 0, 1, 0]),
+    "leaky_relu": (
+        [0, 0, TINY, 0, HUGE, -0.01 * HUGE, np.inf, -np.inf],
+        [0.01, 0.01, 1, 0.01, 1, 0.01, 1, 0.01],
+    ),
+    "regularised_relu": (
+        [0.125] * 4 + [HUGE, 0, np.inf, 0],
+        [0.5] * 4 + [1, 0, 1, 0],
+    ),
+    "squared_relu": (
+        [0, 0, 0, 0, np.inf, 0, np.inf, 0],
+        [0, 0, 2 * TINY, 0, np.inf, 0, np.inf, 0],
+    ),
+    # sin of a huge number is whatever the library says: some number in [-1, 1].
+    "sin": (
+        [0, 0, TINY, -TINY, np.sin(HUGE), -np.sin(HUGE), NAN, NAN],
+        [1, 1, 1, 1, np.cos(HUGE), np.cos(HUGE), NAN, NAN],
+    ),
+    "identity": (SPECIAL, np.ones(8)),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_special_arguments(name):
+    expected, expected_slope = EXPECTED[name]
+    # One rounding; a unit of the denormals.
+    close = {"rtol": 4e-16, "atol": TINY}
+    # Twice over: in the vector registers and in the remainder of the loop.
+    value, pair_value, slope = compiled(name, np.concatenate([SPECIAL, SPECIAL[:7]]))
+    for found in (value[:8], pair_value[:8]):
+        np.testing.assert_allclose(found, expected, **close)
+    np.testing.assert_allclose(slope[:8], expected_slope, **close)
+    np.testing.assert_array_equal(value[8:], value[:7])
+    np.testing.assert_array_equal(slope[8:], slope[:7])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_stays_nan(name):
+    value, pair_value, _ = compiled(name, np.full(9, np.nan))
+    assert np.isnan(value).all()
+    assert np.isnan(pair_value).all()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_twin_of_every_activation(name, rng):
+    """The twin in `reference` itself: kernels are compared with it below."""
+    a = rng.normal(scale=3.0, size=1001)
+    value, _, slope = compiled(name, a)
+    for found, twin in zip((value, slope), reference.ACTIVATIONS[name], strict=True):
+        # tanh' and gelu' cancel: absolute precision.
+        np.testing.assert_allclose(found, twin(a), rtol=2e-14, atol=2e-15)
+
+
+# ---- the kernels of every block
+
+BLOCKS = [
+    Perceptron(1),
+    Perceptron(2),
+    Perceptron(3, "sigmoid", bias=False, scale=1.7),
+    Perceptron(5, "gelu"),
+    Perceptron(16),
+    Perceptron(17, "softplus", bias=False, scale=-0.4),
+    Perceptron(20, "leaky_relu"),
+    Bilinear(2),
+    Linear(3),
+    Bias(2),
+]
+SIZES = [(1, 1), (7, 2), (8, 3), (9, 5), (129, 4), (300, 33)]
+
+
+def run_kernels(block, theta, weights, z, q):
+    """field, pullback_state (twice) and gradient, by the three kernels of a block."""
+    layout = samples.sample_layout(len(z), theta.nbytes)
+    kernels = block.kernels().addresses
+    # Scratch must be written before it is read.
+    scratch = np.full(kernels[3], np.nan)
+    packed_z, packed_q = layout.pack(z), layout.pack(q, fill_own_only=True)
+    # Kernels add to what is there.
+    out = np.full((3, *packed_z.shape), 2.0)
+    gradient = np.full(theta.shape, 3.0)
+    for i, n in enumerate(layout.lanes):
+        at_block = packed_z[i], packed_q[i]
+        sweep.field(kernels, theta, weights, n, packed_z[i], out[0, i], scratch)
+        scratch[:] = np.nan
+        sweep.pullback_state(kernels, theta, weights, n, *at_block, out[1, i], scratch)
+        scratch[:] = np.nan
+        sweep.pullback(
+            kernels, theta, weights, n, *at_block, out[2, i], gradient, scratch
+        )
+        unused = out[:, i].reshape(3, block.d, sweep.STRIDE)[:, :, n:]
+        np.testing.assert_array_equal(unused, 2.0)
+    field, pulled, pulled_again = (layout.unpack(each) - 2.0 for each in out)
+    return field, pulled, pulled_again, gradient - 3.0
+
+
+@pytest.mark.parametrize(("n_samples", "n_particles"), SIZES)
+@pytest.mark.parametrize("block", BLOCKS, ids=repr)
+def test_kernels_equal_their_twins(rng, block, n_samples, n_particles):
+    # Moderate pre-activations, so that every particle matters.
+    theta = rng.normal(size=(n_particles, block.k)) / np.sqrt(block.d)
+    weights = rng.dirichlet(np.full(n_particles, 2.0))
+    z, q = rng.normal(size=(2, n_samples, block.d))
+    field, pulled, pulled_again, gradient = run_kernels(block, theta, weights, z, q)
+    # Sums of some thousand terms of size one, and the 2 and 3 that were there.
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    np.testing.assert_allclose(
+        field, reference.field(block, theta, weights, z), **close
+    )
+    twin = reference.pullback_state(block, theta, weights, z, q)
+    np.testing.assert_allclose(pulled, twin, **close)
+    np.testing.assert_allclose(pulled_again, twin, **close)
+    twin = reference.vjp_theta(block, z, theta, q).sum(axis=0)
+    np.testing.assert_allclose(gradient, twin, **close)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=repr)
+def test_twins_are_derivatives_of_f(rng, block):
+    """The oracle above: its products against complex steps through f itself."""
+    theta = rng.normal(size=(3, block.k)) / np.sqrt(block.d)
+    z, q, direction = rng.normal(size=(3, 4, block.d))
+    step = 1e-30
+
+    def along(z, theta):
+        values = np.imag(reference.f_values(block, z, theta)) / step
+        return np.einsum("imc,ic->im", values, q)
+
+    in_z = np.einsum("imc,ic->im", reference.vjp_z(block, z, theta, q), direction)
+    np.testing.assert_allclose(
+        in_z, along(z + 1j * step * direction, theta), rtol=1e-12, atol=1e-13
+    )
+    change = rng.normal(size=theta.shape)
+    in_theta = np.einsum("imk,mk->im", reference.vjp_theta(block, z, theta, q), change)
+    np.testing.assert_allclose(
+        in_theta, along(z, theta + 1j * step * change), rtol=1e-12, atol=1e-13
+    )
+
+
+def _f(z, theta, out):
+    a = theta[4] + theta[0] * z[0] + theta[1] * z[1]
+    for c in range(2):
+        out[c] = 0.7 * theta[2 + c] * np.tanh(a)
+
+
+def _vjp_z(z, theta, p, out):
+    a = theta[4] + theta[0] * z[0] + theta[1] * z[1]
+    e = 0.7 * (p[0] * theta[2] + p[1] * theta[3]) * (1.0 - np.tanh(a) ** 2)
+    for c in range(2):
+        out[c] = e * theta[c]
+
+
+def _vjp_theta(z, theta, p, out):
+    a = theta[4] + theta[0] * z[0] + theta[1] * z[1]
+    e = 0.7 * (p[0] * theta[2] + p[1] * theta[3]) * (1.0 - np.tanh(a) ** 2)
+    for c in range(2):
+        out[c] = e * z[c]
+        out[2 + c] = 0.7 * np.tanh(a) * p[c]
+    out[4] = e
+
+
+def test_custom_block_equals_the_built_in_one(rng):
+    custom, built_in = Custom(2, 5, _f, _vjp_z, _vjp_theta), Perceptron(2, scale=0.7)
+    theta, weights = rng.normal(size=(5, 5)), rng.dirichlet(np.ones(5))
+    z, q = rng.normal(size=(2, 9, 2))
+    found = run_kernels(custom, theta, weights, z, q)
+    twins = (
+        reference.field(built_in, theta, weights, z),
+        reference.pullback_state(built_in, theta, weights, z, q),
+        reference.pullback_state(built_in, theta, weights, z, q),
+        reference.vjp_theta(built_in, z, theta, q).sum(axis=0),
+    )
+    for each, twin in zip(found, twins, strict=True):
+        np.testing.assert_allclose(each, twin, rtol=1e-13, atol=1e-14)
+    # Compiled once for the same functions.
+    again = Custom(2, 5, _f, _vjp_z, _vjp_theta)
+    assert again.kernels() is custom.kernels()
+
+
+# ---- vectorisation
+
+
+def _uncached_kernels(block_text, activation):
+    """A module compiled now: numba cannot show the machine code of cached functions."""
+    text = build.HEADER.format(stride=sweep.STRIDE, cache=False)
+    if activation:
+        names = f"{activation}, {activation}_pair"
+        text += f"from mfpde.kernels.vectormath import {names}\n"
+    module = ModuleType("uncached")
+    exec(compile(text + block_text, "<uncached>", "exec"), module.__dict__)
+    return module
+
+
+def _packed_multiply_adds(function):
+    """Fused multiply-adds on whole vector registers in the machine code."""
+    assembly_text = function._library.get_asm_str()
+    return len(re.findall(r"\bvfn?m(?:add|sub)\d+pd\b.*%[yz]mm", assembly_text))
+
+
+def _has_vector_registers():
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    features = llvm.get_host_cpu_features()
+    return bool(features.get("avx2") and features.get("fma"))
+
+
+NEEDS_VECTORS = pytest.mark.skipif(
+    not _has_vector_registers(), reason="looks for AVX instructions, which are not here"
+)
+# Loops are written for a group of particles and for one.
+COPIES = families.GROUP + 1
+
+
+@NEEDS_VECTORS
+@pytest.mark.parametrize(
+    ("text", "activation", "degree"),
+    [
+        pytest.param(families.perceptron(2, "tanh", True, 1.0), "tanh", 13, id="d2"),
+        pytest.param(
+            families.perceptron(5, "gelu", True, 1.0),
+            "gelu",
+            13 + 22,
+            id="d5",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            families.perceptron(17, "softplus", False, 2.0),
+            "softplus",
+            13 + 10,
+            id="d17",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_hot_loops_of_dyadic_blocks_are_vectorised(text, activation, degree):
+    module = _uncached_kernels(text, activation)
+    # The polynomials of the activation, in both kernels.
+    assert _packed_multiply_adds(module.field) >= COPIES * degree
+    in_state = _packed_multiply_adds(module.pullback_state)
+    assert in_state >= COPIES * degree
+    # The sums over samples of the gradient: at least one tile in u and one in v.
+    in_sums = _packed_multiply_adds(module.pullback) - in_state
+    assert in_sums >= 2 * families.GROUP * 2
+
+
+@NEEDS_VECTORS
+def test_products_of_the_linear_block_are_vectorised():
+    module = _uncached_kernels(families.linear(3), None)
+    for name in ("field", "pullback_state", "pullback"):
+        assert _packed_multiply_adds(getattr(module, name)) >= 9, name
+
+
+# ---- layout of the samples
+
+
+def check_layout(n_samples, layout):
+    used = np.concatenate([layout.index[layout.is_own]])
+    np.testing.assert_array_equal(np.sort(used), np.arange(n_samples))
+    assert layout.lanes.min() >= samples.VECTOR
+    assert layout.lanes.max() <= samples.BLOCK < sweep.STRIDE
+    assert not (layout.lanes % samples.VECTOR).any()
+    # No lane beyond those in use has a sample, and no empty vector is worked on.
+    lane = np.arange(sweep.STRIDE)
+    assert not layout.is_own[lane >= layout.lanes[:, np.newaxis]].any()
+    assert layout.lanes.sum() - n_samples < samples.VECTOR
+    start = layout.part_start
+    assert start[0] == 0
+    assert start[-1] == len(layout.lanes)
+    assert (np.diff(start) >= 1).all()
+    assert layout.n_parts <= samples.MAX_PARTS
+
+
+def test_layout_holds_every_sample_once():
+    for n_samples in range(1, 601):
+        check_layout(n_samples, samples.sample_layout(n_samples, 1000))
+
+
+@pytest.mark.parametrize("n_samples", [1, 7, 8, 9, 127, 128, 129, 300, 600, 5000])
+def test_pack_and_unpack(n_samples, rng):
+    layout = samples.sample_layout(n_samples, 1000)
+    values = rng.normal(size=(n_samples, 3))
+    packed = layout.pack(values)
+    assert packed.shape == (len(layout.lanes), 3 * sweep.STRIDE)
+    assert packed.flags.c_contiguous
+    np.testing.assert_array_equal(layout.unpack(packed), values)
+    # Component c of lane i stands at c * STRIDE + i; other lanes repeat a sample.
+    np.testing.assert_array_equal(packed[0, [0, sweep.STRIDE]], values[0, :2])
+    assert np.isin(packed, values).all()
+    adjoint = layout.pack(values, fill_own_only=True)
+    np.testing.assert_array_equal(layout.unpack(adjoint), values)
+    assert np.count_nonzero(adjoint) == values.size
+    # Axes between those of blocks and lanes, as in the states of a sweep.
+    stages = np.stack([packed, 2 * packed], axis=1)
+    np.testing.assert_array_equal(layout.unpack(stages), [values, 2 * values])
+
+
+def test_parts_share_the_work_and_spare_memory(monkeypatch):
+    for n_threads in ("1", "3"):
+        monkeypatch.setenv("MFPDE_NUM_THREADS", n_threads)
+        layout = samples.sample_layout(1000, 1000)
+        np.testing.assert_array_equal(layout.part_start, np.arange(9))
+        np.testing.assert_array_equal(layout.lanes, [128] * 5 + [120] * 3)
+    # Two parts always, for two cores; no more than the memory for their gradients.
+    assert samples.sample_layout(10, 1000).n_parts == 2
+    assert samples.sample_layout(1, 1000).n_parts == 1
+    large = samples.sample_layout(5000, samples.MAX_PARTS_BYTES // 4)
+    assert large.n_parts == 4
+    check_layout(5000, large)
+    assert samples.sample_layout(5000, 10**12).n_parts == 2
+
+
+# ---- threads
+
+
+@pytest.mark.parametrize(
+    ("block", "grid"),
+    [
+        (Perceptron(2), DepthGrid.rk4(1)),
+        (Perceptron(17, "softplus", bias=False, scale=-0.4), DepthGrid.euler(2)),
+        (Linear(3), DepthGrid.gauss(2, 2)),
+    ],
+    ids=repr,
+)
+def test_same_bits_for_every_number_of_threads(rng, monkeypatch, block, grid):
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    x, y = rng.normal(size=(2, 301, block.d))
+    problem = MeanFieldProblem(x, y, block)
+    theta = 0.3 * rng.normal(size=(grid.n_nodes, 7, block.k))
+    ensemble = ParticleEnsemble(theta, rng.dirichlet(np.ones(7)))
+    found = []
+    for n_threads in ("1", "2", "3"):
+        monkeypatch.setenv("MFPDE_NUM_THREADS", n_threads)
+        found.append(evaluate(problem, grid, ensemble))
+    for other in found[1:]:
+        assert other.velocity.tobytes() == found[0].velocity.tobytes()
+        assert other.z.tobytes() == found[0].z.tobytes()
+        assert other.p.tobytes() == found[0].p.tobytes()
+        assert other.loss == found[0].loss
+        assert other.dissipation == found[0].dissipation
+
+
+def test_parts_run_at_the_same_time_and_in_order(monkeypatch):
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
+    # Nobody passes alone; a broken barrier raises after the timeout.
+    barrier = threading.Barrier(3, timeout=20)
+
+    def part(index):
+        barrier.wait()
+        return index, threading.current_thread().name
+
+    found = threads.run_parts(part, 3, threads.SERIAL_BELOW)
+    assert [index for index, _ in found] == [0, 1, 2]
+    assert len({name for _, name in found}) == 3
+
+
+def test_little_work_wakes_no_threads(monkeypatch):
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
+    here = threading.current_thread()
+    names = threads.run_parts(
+        lambda _: threading.current_thread(), 4, threads.SERIAL_BELOW - 1
+    )
+    assert names == [here] * 4
+
+
+def test_an_error_in_a_part_is_raised(monkeypatch):
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
+
+    def part(index):
+        if index == 1:
+            raise ArithmeticError("part 1")
+
+    with pytest.raises(ArithmeticError, match="part 1"):
+        threads.run_parts(part, 2, threads.SERIAL_BELOW)
+
+
+@pytest.mark.parametrize(
+    ("mfpde", "numba", "expected"),
+    [("3", "5", 3), ("", "5", 5), ("none", "2", 2), ("0", "2", 2), ("-1", "2", 2)],
+)
+def test_number_of_threads(monkeypatch, mfpde, numba, expected):
+    monkeypatch.setenv("MFPDE_NUM_THREADS", mfpde)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", numba)
+    assert threads.n_threads() == expected
+
+
+def test_number_of_threads_without_a_wish(monkeypatch):
+    monkeypatch.delenv("MFPDE_NUM_THREADS", raising=False)
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    assert threads.n_threads() == len(os.sched_getaffinity(0))
+
+
+# ---- generated modules and their cache
+
+
+def generate():
+    """A module made now, whatever this process has made before."""
+    return build.generated_kernels.__wrapped__("bias", families.bias, (1,)).module
+
+
+def test_folder_of_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("MFPDE_CACHE_DIR", str(tmp_path / "not" / "yet"))
+    module = generate()
+    assert (tmp_path / "not" / "yet") in build.Path(module.__file__).parents
+
+
+def test_folder_of_the_cache_without_a_wish(tmp_path, monkeypatch):
+    monkeypatch.delenv("MFPDE_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert build.cache_folder() == tmp_path / "mfpde"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(build.tempfile, "tempdir", str(tmp_path / "t"))
+    assert build.cache_folder().parent == tmp_path / "t"
+
+
+def test_a_changed_text_gets_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MFPDE_CACHE_DIR", str(tmp_path / "cache"))
+    first = build.Path(generate().__file__).parent
+    assert build.Path(generate().__file__).parent == first
+    monkeypatch.setattr(families, "BIAS", families.BIAS + "\n# other\n")
+    second = build.Path(generate().__file__).parent
+    assert second != first
+    # The activations are part of every key: numba does not see edits of callees.
+    copy = tmp_path / "copy"
+    shutil.copytree(build._HERE, copy)
+    with open(copy / "vectormath.py", "a", encoding="utf-8") as file:
+        file.write("# other\n")
+    monkeypatch.setattr(build, "_HERE", copy)
+    assert build.Path(generate().__file__).parent not in (first, second)
+
+
+SECOND_PROCESS = """
+import time
+import numpy as np
+from mfpde.blocks import Perceptron
+start = time.perf_counter()
+kernels = Perceptron(1, "tanh", scale=0.125).kernels()
+seconds = time.perf_counter() - start
+names = ("field", "pullback_state", "pullback")
+print(sum(getattr(kernels.module, name).cache_hits for name in names), seconds)
+"""
+
+
+def test_a_second_process_loads_instead_of_compiling(tmp_path):
+    environment = os.environ | {"MFPDE_CACHE_DIR": str(tmp_path)}
+    hits, seconds = [], []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", SECOND_PROCESS],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found = done.stdout.split()
+        hits.append(int(found[0]))
+        seconds.append(float(found[1]))
+    assert hits == [0, 3]
+    # Loading takes some milliseconds, compiling a second: a third is loose.
+    assert seconds[1] < seconds[0] / 3
+
+
+# ---- vectors and assembly
+
+
+@pytest.mark.parametrize("n", [1, 7, 1023, 1024, 1025, 3000])
+def test_combine(rng, n):
+    y, rates = rng.normal(size=n), rng.normal(size=(4, n))
+    coefficients = np.array([0.5, 0.0, -2.0])
+    out = np.full(n, np.nan)
+    vectors.combine(y, rates, coefficients, 0.3, out)
+    # Three products of numbers of size one; the fourth rate does not count.
+    twin = y + 0.3 * coefficients @ rates[:3]
+    np.testing.assert_allclose(out, twin, rtol=1e-14, atol=1e-14)
+
+
+def test_combine_does_not_read_rates_with_factor_zero(rng):
+    rates = np.array([[1.0, 2.0], [np.nan, np.nan]])
+    out = np.empty(2)
+    vectors.combine(np.zeros(2), rates, np.array([1.0, 0.0]), 0.5, out)
+    np.testing.assert_array_equal(out, [0.5, 1.0])
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, 10), (3, 10), (9, 10)])
+def test_scaled_error(rng, first, last):
+    y, new = rng.normal(size=(2, 10))
+    rates, coefficients = rng.normal(size=(3, 10)), np.array([0.2, -0.5, 0.4])
+    total, worst = vectors.scaled_error(
+        y, new, rates, coefficients, 0.1, 1e-3, 1e-4, first, last
+    )
+    scale = 1e-4 + 1e-3 * np.maximum(np.abs(y), np.abs(new))
+    squares = ((0.1 * coefficients @ rates / scale) ** 2)[first:last]
+    assert total == pytest.approx(squares.sum(), rel=1e-13)
+    assert worst == first + squares.argmax()
+
+
+def test_scaled_error_notices_what_is_not_finite():
+    rates = np.array([[1.0, np.nan, 1.0]])
+    ones = np.ones(3)
+    total, _ = vectors.scaled_error(
+        ones, ones, rates, np.ones(1), 0.1, 1e-3, 1e-3, 0, 3
+    )
+    assert np.isnan(total)
+
+
+@pytest.mark.parametrize(("n_parts", "n_particles", "k"), [(1, 1, 1), (3, 5, 7)])
+def test_assemble_node(rng, n_parts, n_particles, k):
+    parts = rng.normal(size=(n_parts, 2, n_particles, k))
+    theta = rng.normal(size=(2, n_particles, k))
+    weights, metric = rng.dirichlet(np.ones(n_particles)), rng.random(k)
+    velocity = np.full(theta.shape, 9.0)
+    found = assembly.assemble_node(
+        parts, 1, 0.25, weights, theta, 0.3, metric, velocity
+    )
+    gradient = parts[:, 1].sum(axis=0) / 0.25 + 0.6 * theta[1]
+    # Sums of a few terms of size one.
+    np.testing.assert_allclose(velocity[1], -metric * gradient, rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal(velocity[0], 9.0)
+    squares = gradient**2
+    expected = [weights @ (squares @ metric), weights @ squares.sum(axis=1)]
+    expected.append(weights @ (theta[1] ** 2).sum(axis=1))
+    np.testing.assert_allclose(found, expected, rtol=1e-13)

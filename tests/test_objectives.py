@@ -1,0 +1,183 @@
+"""Losses and regulariser: values, gradients, domains, messages."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+
+from mfpde import DecayingQuadratic
+from mfpde.objectives import (
+    LOSSES,
+    Squared,
+    loss_from_name,
+    regulariser_from_description,
+)
+
+
+def targets(name, rng, n_samples=6, q=3):
+    if name == "logistic":
+        return rng.choice([-1.0, 1.0], size=(n_samples, q))
+    if name == "cross_entropy":
+        return np.eye(q)[rng.integers(q, size=n_samples)]
+    return rng.normal(size=(n_samples, q))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_values(name, rng):
+    output, y = 2 * rng.normal(size=(6, 3)), targets(name, rng)
+    values = LOSSES[name].values(output, y)
+    assert values.shape == (6,)
+    np.testing.assert_allclose(values, reference.LOSSES[name](output, y), rtol=1e-14)
+    assert (values >= 0).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_by_complex_steps(name, rng):
+    output, y = 2 * rng.normal(size=(6, 3)), targets(name, rng)
+    gradients = LOSSES[name].gradients(output, y)
+    assert gradients.shape == (6, 3)
+    for column in range(3):
+        direction = np.eye(3)[column]
+        found = reference.slope(
+            lambda out: reference.LOSSES[name](out, y), output, direction
+        )
+        # Differences of numbers of size one.
+        np.testing.assert_allclose(gradients[:, column], found, rtol=0, atol=1e-14)
+
+
+def test_numbers_by_hand():
+    squared, logistic, entropy = (LOSSES[name] for name in LOSSES)
+    assert squared.values(np.array([[3.0, 1.0]]), np.array([[1.0, 2.0]])) == [2.5]
+    ones = np.ones((1, 1))
+    assert logistic.values(0 * ones, ones) == pytest.approx(math.log(2.0), rel=1e-15)
+    assert logistic.gradients(0 * ones, -ones) == [[0.5]]
+    one_hot = np.array([[0.0, 1.0, 0.0, 0.0]])
+    flat = np.full((1, 4), 7.0)
+    assert entropy.values(flat, one_hot) == pytest.approx(math.log(4.0), rel=1e-15)
+    np.testing.assert_allclose(
+        entropy.gradients(flat, one_hot), [[0.25, -0.75, 0.25, 0.25]], rtol=1e-15
+    )
+
+
+@pytest.mark.parametrize("name", ["logistic", "cross_entropy"])
+@pytest.mark.parametrize("size", [1e3, 1e300])
+def test_large_outputs_do_not_overflow(name, size):
+    """The strict floating-point rules of the suite are on here."""
+    y = np.array([[1.0, -1.0]]) if name == "logistic" else np.array([[1.0, 0.0]])
+    loss = LOSSES[name]
+    right, wrong = np.array([[size, -size]]), np.array([[-size, size]])
+    assert loss.values(right, y) == 0.0
+    np.testing.assert_array_equal(loss.gradients(right, y), 0.0)
+    assert loss.values(wrong, y) == 2 * size
+    np.testing.assert_array_equal(np.abs(loss.gradients(wrong, y)), 1.0)
+
+
+def test_cross_entropy_does_not_see_a_common_shift(rng):
+    output, y = rng.normal(size=(4, 3)), targets("cross_entropy", rng, 4)
+    loss = LOSSES["cross_entropy"]
+    shifted = loss.values(output + 1000.0, y)
+    # Rounding of numbers near 1000.
+    np.testing.assert_allclose(shifted, loss.values(output, y), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "message"),
+    [
+        ("logistic", [[1.0], [0.0]], "-1 or 1 .*'logistic', got 0 in row 1, column 0"),
+        ("logistic", [[1.0, 2.0]], "got 2 in row 0, column 1"),
+        ("cross_entropy", [[1.0, 0.0], [0.5, 0.5]], "one-hot rows .* got 0.5 in row 1"),
+        ("cross_entropy", [[0.0, 0.0]], "`y` must hold one-hot rows"),
+        ("cross_entropy", [[1.0, 1.0]], "`y` must hold one-hot rows"),
+        ("cross_entropy", [[1.0], [1.0]], "at least two columns .*use 'logistic'"),
+    ],
+)
+def test_targets_outside_the_domain(name, y, message):
+    with pytest.raises(ValueError, match=message):
+        LOSSES[name].check(np.array(y))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_targets_inside_the_domain(name, rng):
+    LOSSES[name].check(targets(name, rng))
+
+
+def test_loss_from_name_or_object():
+    assert loss_from_name("squared") == Squared()
+
+    class Own:
+        def values(self, output, y):
+            """Values."""
+
+        def gradients(self, output, y):
+            """Gradients."""
+
+    own = Own()
+    assert loss_from_name(own) is own
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        ("sqared", ValueError, "must be one of squared.*Did you mean 'squared'"),
+        ("hinge", ValueError, "`loss` must be one of .*got 'hinge'.$"),
+        (None, TypeError, "`loss` must be a name or an object .*got NoneType"),
+        (3.0, TypeError, "`loss` must be a name or an object .*got float"),
+    ],
+)
+def test_unknown_losses(loss, error, message):
+    with pytest.raises(error, match=message):
+        loss_from_name(loss)
+
+
+# ---- regulariser
+
+
+def test_strength_and_rate():
+    ridge = DecayingQuadratic(0.7, 0.9)
+    assert ridge.strength(0.0) == 0.7
+    assert ridge.strength(2.0) == pytest.approx(0.7 * math.exp(-1.8), rel=1e-15)
+    # Central differences of exp: error h^2 / 6, rounding 1e-16 / h.
+    h = 1e-5
+    for s in (0.0, 0.4, 3.0):
+        slope = (ridge.strength(s + h) - ridge.strength(s - h)) / (2 * h)
+        assert ridge.rate(s) == pytest.approx(slope, rel=1e-9)
+    constant = DecayingQuadratic(0.3)
+    assert (constant.strength(1e3), constant.rate(1e3)) == (0.3, 0.0)
+
+
+def test_strength_may_decay_to_zero():
+    assert DecayingQuadratic(1.0, 100.0).strength(1e6) == 0.0
+
+
+def test_description_rebuilds_the_regulariser():
+    ridge = DecayingQuadratic(2, 1)
+    assert regulariser_from_description(ridge.describe()) == ridge
+    assert regulariser_from_description(None) is None
+
+
+@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "1", None])
+@pytest.mark.parametrize("name", ["lambda0", "gamma"])
+def test_wrong_strengths(name, value):
+    options = {"lambda0": 1.0, "gamma": 1.0} | {name: value}
+    with pytest.raises(
+        (TypeError, ValueError), match=f"`{name}` must be a finite numb"
+    ):
+        DecayingQuadratic(**options)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float32(0.5),
+        np.int64(1),
+        np.float64(0.5),
+    ],
+)
+def test_numpy_numbers_are_numbers(value):
+    assert DecayingQuadratic(value).lambda0 == float(value)
+
+
+def test_unknown_regulariser():
+    with pytest.raises(ValueError, match=r"got 'lasso'\. Pass the problem"):
+        regulariser_from_description({"kind": "lasso"})
