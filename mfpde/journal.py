@@ -188,6 +188,8 @@ class Journal:
 
     def _record(self, state: State) -> None:
         row, arrays = self._row(state)
+        if self.records.observations:
+            _check_shapes(self.records.observations[0], arrays)
         self.records.rows.append(row)
         self.records.observations.append(arrays)
         if self.writer is not None:
@@ -222,6 +224,16 @@ class Journal:
             "wall_time_s": self.wall_time_s,
         }
         return {"y": state.y}, attributes
+
+
+def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
+    for name, array in now.items():
+        shape = first[name].shape if name in first else ()
+        if array.shape != shape:
+            raise ValueError(
+                f"`observers[{name!r}]` must have shape {shape}, got {array.shape}; the "
+                "first record fixes it."
+            )
 
 
 def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> Restart:

@@ -123,6 +123,8 @@ class Steps:
 
     def __post_init__(self) -> None:
         check_positive("n", self.n)
+        if self.n != int(self.n):
+            raise ValueError(f"`n` must be a whole number of steps, got {self.n!r}.")
 
     def times(self, s_end: float) -> Array:
         """None."""
@@ -160,6 +162,8 @@ def make_schedule(name: str, value: Any) -> Any:
     if hasattr(value, "times") and hasattr(value, "is_due"):
         return value
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return At(np.atleast_1d(np.asarray(value, dtype=np.float64)))
     except (TypeError, ValueError) as error:
         raise type(error)(
@@ -180,11 +184,13 @@ class Clock:
         return step == 0 or s in self.exact or bool(self.schedule.is_due(step))
 
 
-def make_clocks(schedules: Mapping[str, Any], s_end: float) -> dict[str, Clock | None]:
+def make_clocks(
+    schedules: Mapping[str, Any], s_end: float, s_start: float = 0.0
+) -> dict[str, Clock | None]:
     """Clocks of several schedules, None staying None, over 0 <= s <= s_end.
 
-    Times that differ by rounding alone, between schedules or from s_end, become one:
-    no step could tell them apart.
+    Times that differ by rounding alone, between schedules or from the ends of the run
+    at s_start and s_end, become one: no step could tell them apart.
     """
     wanted = {
         name: np.asarray(schedule.times(s_end), dtype=np.float64)
@@ -196,7 +202,8 @@ def make_clocks(schedules: Mapping[str, Any], s_end: float) -> dict[str, Clock |
     last = s_end
     for time in every[::-1].tolist():
         last = last if last - time <= SAME_TIME * last else time
-        one_of[time] = last
+        is_start = abs(time - s_start) <= SAME_TIME * s_start
+        one_of[time] = s_start if is_start else last
     return {
         name: None
         if schedule is None
@@ -303,6 +310,11 @@ def hamiltonian_spread(evaluation: Evaluation) -> float:
 
 def check_observers(observers: Mapping[str, Observer] | None) -> dict[str, Observer]:
     """A dict of callables whose names are free; TypeError or ValueError otherwise."""
+    if not isinstance(observers or {}, Mapping):
+        raise TypeError(
+            "`observers` must be a dict from names to functions of an Evaluation, "
+            f"got {type(observers).__name__}."
+        )
     observers = dict(observers or {})
     for name, observer in observers.items():
         if not isinstance(name, str) or not name.isidentifier():
@@ -327,7 +339,14 @@ def apply_observers(
     """Values of all observers: numbers, and arrays, apart."""
     numbers, arrays = {}, {}
     for name, observer in observers.items():
-        value = np.asarray(observer(evaluation), dtype=np.float64)
+        value = observer(evaluation)
+        try:
+            value = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"`observers[{name!r}]` must give a number or an array of numbers, "
+                f"got {value!r}."
+            ) from error
         if value.ndim == 0:
             numbers[name] = float(value)
         else:

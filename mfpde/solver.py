@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import threading
@@ -171,8 +172,8 @@ class _Plan:
     swmr: bool = True
     metadata: Metadata = field(default_factory=Metadata)
 
-    def cadence(self) -> Cadence:
-        clocks = make_clocks(self.schedules, self.s_end)
+    def cadence(self, s_start: float = 0.0) -> Cadence:
+        clocks = make_clocks(self.schedules, self.s_end, s_start)
         return Cadence(
             scalars=clocks["record"],
             snapshots=clocks["snapshots"],
@@ -310,8 +311,7 @@ def solve(
     check_positive("checkpoint_every_s", checkpoint_every_s)
     if theta_dtype not in ("f8", "f4"):
         raise ValueError(f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}.")
-    if not isinstance(metadata, Metadata):
-        metadata = Metadata(**(metadata or {}))
+    metadata = _metadata(metadata)
     plan = _Plan(
         problem=problem,
         grid=grid,
@@ -402,7 +402,7 @@ def resume(
     with open_run(path) as run:
         plan = _plan_of(run, restart, s_end, problem, observers, stepper)
         records = _records_of(run, lengths)
-    cadence = plan.cadence()
+    cadence = plan.cadence(restart.s)
     flow = plan.states(cadence, restart)
     first = next(flow)
     journal = Journal(
@@ -531,6 +531,18 @@ def _signals() -> Iterator[list[str]]:
         restore()
 
 
+def _metadata(metadata: Metadata | Mapping[str, Any] | None) -> Metadata:
+    if isinstance(metadata, Metadata):
+        return metadata
+    try:
+        return Metadata(**(metadata or {}))
+    except TypeError as error:
+        names = ", ".join(each.name for each in dataclasses.fields(Metadata))
+        raise TypeError(
+            f"`metadata` must be a dict with some of {names}, got {metadata!r}."
+        ) from error
+
+
 def _describe(name: str, schedule: Any) -> dict[str, Any]:
     if not hasattr(schedule, "describe"):
         raise TypeError(
@@ -552,6 +564,7 @@ def _plan_of(
     description = run.description
     flow = description["flow"]
     end = flow["s_end"] if s_end is None else s_end
+    check_end(end, 0.0)
     if end <= restart.s and (s_end is not None or run.status == "finished"):
         raise ValueError(
             f"The run in {run.path} is at s = {restart.s:g} already ({run.message}) "
@@ -561,7 +574,6 @@ def _plan_of(
         raise ValueError(
             f"The run in {run.path} is finished: {run.message} Give `s_end` to go on."
         )
-    check_end(end, restart.s)
     observers = check_observers(observers)
     missing = sorted(set(description["observers"]) ^ set(observers))
     if missing:
@@ -571,6 +583,11 @@ def _plan_of(
         )
     if flow["stepper"] is None and stepper is None:
         raise ValueError("`stepper` is needed: the run used a stepper of your own.")
+    if flow["stepper"] is not None and stepper is not None:
+        raise ValueError(
+            f"`stepper` must be None: the run in {run.path} goes on with its own, "
+            f"{flow['stepper']!r}."
+        )
     if problem is None:
         try:
             problem = problem_of(run, is_at_end=False)
@@ -578,6 +595,7 @@ def _plan_of(
             raise ValueError(
                 f"`problem` is needed to resume {run.path}: {error}"
             ) from error
+    _check_same_problem(problem, run)
     grid = DepthGrid.from_description(description["grid"])
     size = grid.n_nodes * len(run.weights) * problem.k
     theta = restart.y[:size].reshape(grid.n_nodes, len(run.weights), problem.k)
@@ -602,6 +620,24 @@ def _plan_of(
         checkpoint_every_s=flow["checkpoint_every_s"],
         swmr=flow["swmr"],
     )
+
+
+def _check_same_problem(problem: Any, run: Any) -> None:
+    if not isinstance(problem, MeanFieldProblem):
+        raise TypeError(
+            f"`problem` must be a MeanFieldProblem, got {type(problem).__name__}."
+        )
+    if problem.k != len(run.param_names):
+        raise ValueError(
+            f"`problem` must have the {len(run.param_names)} parameters per particle "
+            f"of the run in {run.path}, got {problem.k}."
+        )
+    for name in ("x", "y"):
+        if not np.array_equal(getattr(problem, name), run.data[name]):
+            raise ValueError(
+                f"`problem` must have the data of the run in {run.path}; its `{name}` "
+                "differs."
+            )
 
 
 def _got(s_end: float | None) -> str:

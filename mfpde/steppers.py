@@ -192,6 +192,8 @@ class DormandPrince:
     integral = 0.04
     shrink_most = 0.2
     grow_most = 5.0
+    # Halvings for a reason other than the error: a factor 1e9.
+    most_refusals = 30
 
     def step(
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
@@ -202,7 +204,7 @@ class DormandPrince:
             memory = {"step": self._first_step(evaluate, point, target), "error": 1e-4}
             n_evaluations = 1
         proposed = memory["step"]
-        n_rejected = 0
+        n_rejected = n_refused = 0
         while True:
             h, s_new = _towards(point.s, target, proposed)
             self._check_size(point.s, h, None, None)
@@ -211,6 +213,14 @@ class DormandPrince:
             if trial is not None and error <= 1.0:
                 break
             n_rejected += 1
+            n_refused += trial is None and cause is None
+            if n_refused > self.most_refusals:
+                raise StepFailure(
+                    f"At training time s = {point.s:g} no step, down to {h:.1e}, keeps "
+                    "the objective from rising or the state finite; the gradient of "
+                    "the loss may not belong to its values.",
+                    index,
+                )
             factor = self.safety * error ** (-1 / self.order) if error > 1.0 else 0.5
             proposed = h * max(self.shrink_most, min(factor, 0.9))
             self._check_size(point.s, proposed, index, cause)

@@ -20,6 +20,8 @@ _REQUIRED = {
     "trajectory": ("s", "t", "t_weight", "weight", "param_name", "theta"),
     "run": ("status", "message", "last_record_unix", "pid", "host"),
 }
+# A string is stored as its length, 4 bytes, and its place, 12 bytes.
+_TEXT_BYTES = 16
 
 
 def committed_lengths(opened: Opened) -> dict[str, int]:
@@ -86,10 +88,10 @@ def _missing(dataset: h5py.Dataset, n_rows: int, opened: Opened) -> str:
         return ""
     if dataset.chunks is None:
         start = dataset.id.get_offset()
-        size = dataset.dtype.itemsize * math.prod(shape)
+        is_text = dataset.dtype.kind == "O"
+        size = (_TEXT_BYTES if is_text else dataset.dtype.itemsize) * math.prod(shape)
         is_whole = start is not None and start + size <= opened.size
-        if is_whole and dataset.dtype.kind == "O":
-            # A string is stored as its length, 4 bytes, and its place, 12 bytes.
+        if is_whole and is_text:
             heads = np.frombuffer(opened.read(start, size), dtype="<u4")
             is_whole = int(heads[::4].sum(dtype=np.int64)) <= opened.size
     else:

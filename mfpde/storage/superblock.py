@@ -226,7 +226,7 @@ class ClosedView(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer` from the position on; bytes past the end are not given."""
-        begin = self._position
+        buffer, begin = memoryview(buffer), self._position
         length = max(0, min(len(buffer), self.size - begin))
         n_read = os.preadv(self._descriptor, [buffer[:length]], begin) if length else 0
         head = self._head[begin : begin + n_read]

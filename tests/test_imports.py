@@ -1,0 +1,190 @@
+"""Who may import whom, what `import mfpde` loads, and what is packaged."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mfpde
+
+PACKAGE = Path(mfpde.__file__).parent
+ROOT = PACKAGE.parent
+
+# A module imports from lower layers only. A name with a star is a package: among its
+# own modules the order is free as long as there is no cycle.
+LAYERS = [
+    ["mfpde", "errors", "progress", "kernels.*"],
+    ["arrays"],
+    ["depth", "blocks", "objectives", "readouts", "data.*"],
+    ["problem", "ensemble"],
+    ["laws.*", "evaluation", "limits"],
+    ["steppers", "storage.*", "refinement"],
+    ["recording", "flow", "account"],
+    ["journal"],
+    ["solver"],
+    ["config.*", "plotting.*"],
+    ["commands.*"],
+    ["cli"],
+]
+# Where modules are imported by name, late, so that a start is quick: names of the
+# package by need (PEP 562), the command that was called, and optional packages.
+LATE = {"mfpde", "cli", "progress"}
+
+
+def modules():
+    """Module name, without the package's, to its syntax tree."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        name = ".".join(parts) or "mfpde"
+        found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return found
+
+
+MODULES = modules()
+
+
+def imports_of(tree):
+    """(module, node) for every import statement of our own, also conditional ones."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            # `from package import module` is an import of the module.
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [n if _ours(n) in MODULES else node.module for n in below]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "mfpde":
+                yield _ours(name), node
+
+
+def _ours(name):
+    return name.removeprefix("mfpde.")
+
+
+def group_of(module):
+    """The entry of LAYERS that a module belongs to: itself, or its package."""
+    package = f"{module.split('.')[0]}.*"
+    return package if any(package in layer for layer in LAYERS) else module
+
+
+def layer_of(module):
+    group = group_of(module)
+    found = [i for i, layer in enumerate(LAYERS) if group in layer]
+    assert found, f"{module} stands in no layer: give it one"
+    return found[0]
+
+
+EDGES = sorted(
+    {(name, used) for name, tree in MODULES.items() for used, _ in imports_of(tree)}
+)
+
+
+def test_every_module_has_a_layer_and_every_layer_a_module():
+    groups = {group_of(module) for module in MODULES}
+    assert groups == {group for layer in LAYERS for group in layer}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    for name, used in EDGES:
+        if name == module and group_of(name) != group_of(used):
+            assert layer_of(used) < layer_of(name), f"{name} imports {used}"
+
+
+def test_there_is_no_cycle():
+    """Also not among the modules of one package."""
+    below = {name: {used for n, used in EDGES if n == name} for name in MODULES}
+    while below:
+        free = {name for name, used in below.items() if not used & below.keys()}
+        assert free, f"a cycle among {sorted(below)}"
+        below = {name: used for name, used in below.items() if name not in free}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_imports_of_our_own_inside_functions(module):
+    tree = MODULES[module]
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    inner = [
+        node.lineno
+        for function in ast.walk(tree)
+        if isinstance(function, functions)
+        for _, node in imports_of(function)
+    ]
+    assert not inner, f"imports in lines {inner}"
+    calls = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == "import_module"
+    ]
+    assert not calls or module in LATE, f"import_module in lines {calls}"
+
+
+def test_the_check_sees_an_import_that_points_up():
+    """The rules above can fail."""
+    tree = ast.parse("def f():\n    from mfpde import solver\nimport mfpde.cli as c\n")
+    assert {name for name, _ in imports_of(tree)} == {"solver", "cli"}
+    assert layer_of("solver") > layer_of("evaluation") > layer_of("kernels.sweep")
+    assert layer_of("commands.run") == layer_of("commands.info")
+
+
+def loaded_after(statement):
+    """Top-level packages that a fresh interpreter has after a statement."""
+    code = f"{statement}\nimport sys\nprint(*{{n.split('.')[0] for n in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+HEAVY = {"numba", "llvmlite", "scipy", "matplotlib", "h5py", "numpy", "tqdm", "xarray"}
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert not loaded_after("import mfpde; dir(mfpde); mfpde.__version__") & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import mfpde.cli; mfpde.cli.make_parser()", HEAVY),
+        ("import mfpde.laws, mfpde.data, mfpde.ensemble", {"numba", "matplotlib"}),
+        ("import mfpde.storage", {"numba", "matplotlib", "scipy"}),
+        ("import mfpde.solver", {"matplotlib", "tqdm", "xarray"}),
+    ],
+)
+def test_modules_load_no_more_than_they_need(statement, absent):
+    loaded = loaded_after(statement)
+    assert "mfpde" in loaded
+    assert not loaded & absent
+
+
+def test_every_public_name_is_there():
+    for name in mfpde.__all__:
+        assert getattr(mfpde, name) is not None
+    assert set(mfpde.__all__) <= set(dir(mfpde))
+    assert len(mfpde.__all__) == len(set(mfpde.__all__))
+    with pytest.raises(AttributeError, match="module 'mfpde' has no attribute 'solv'"):
+        mfpde.solv  # noqa: B018
+
+
+def test_every_package_is_installed():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        setuptools = tomllib.load(file)["tool"]["setuptools"]
+    folders = {path.parent for path in PACKAGE.rglob("__init__.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    # Packages that stand elsewhere are named with their folder.
+    elsewhere = set(setuptools.get("package-dir", {}))
+    assert names == set(setuptools["packages"]) - elsewhere
+    for folder in setuptools.get("package-dir", {}).values():
+        assert (ROOT / folder).is_dir()
+    # Every folder with modules is a package.
+    assert {path.parent for path in PACKAGE.rglob("*.py")} == folders
