@@ -231,8 +231,8 @@ def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
         shape = first[name].shape if name in first else ()
         if array.shape != shape:
             raise ValueError(
-                f"`observers[{name!r}]` must have shape {shape}, got {array.shape}; the "
-                "first record fixes it."
+                f"`observers[{name!r}]` must have shape {shape}, got {array.shape}; "
+                "the first record fixes it."
             )
 
 

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -41,19 +42,16 @@ def start(path: Path, n: int, mode: str = "swmr") -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def killed(path: Path, n: int = 6, mode: str = "swmr") -> Path:
-    """A run whose writer was killed after at least n records."""
+def _kill_after_records(path: Path, mode: str) -> None:
     process = start(path, 10**6, mode)
     assert process.stdout.readline() == "ready\n"
-    while int(process.stdout.readline()) < n - 1:
+    while int(process.stdout.readline()) < 5:
         pass
     process.kill()
     process.communicate()
-    return path
 
 
-def killed_within_record(path: Path, mode: str = "swmr") -> Path:
-    """A run of 5 records whose writer ended before the `s` of the sixth."""
+def _kill_within_record(path: Path, mode: str) -> None:
     script = """
 import os, sys
 from pathlib import Path
@@ -77,7 +75,34 @@ cases.append(writer, 5)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", script, str(path), mode]
     assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
-    return path
+
+
+@pytest.fixture(scope="module")
+def killed_runs(tmp_path_factory) -> dict[str, Path]:
+    """Runs of killed processes, made once, by the way of killing and the mode."""
+    runs = {}
+    for name, make in (("after", _kill_after_records), ("within", _kill_within_record)):
+        for mode in MODES:
+            runs[name + mode] = tmp_path_factory.mktemp("killed") / "run.h5"
+            make(runs[name + mode], mode)
+    return runs
+
+
+@pytest.fixture
+def killed(path: Path, killed_runs) -> Callable[..., Path]:
+    """Gives a run whose writer was killed after at least 6 records."""
+    return lambda mode="swmr": _copied(killed_runs["after" + mode], path)
+
+
+@pytest.fixture
+def killed_within_record(path: Path, killed_runs) -> Callable[..., Path]:
+    """Gives a run of 5 records whose writer ended before the `s` of the sixth."""
+    return lambda mode="swmr": _copied(killed_runs["within" + mode], path)
+
+
+def _copied(run: Path, path: Path) -> Path:
+    shutil.copy(checkpoint_path(run), checkpoint_path(path))
+    return Path(shutil.copy(run, path))
 
 
 def opens_everywhere(path: Path) -> None:
@@ -154,8 +179,8 @@ class TestKills:
 
 class TestKilledFile:
     @pytest.mark.parametrize("mode", MODES)
-    def test_is_read_without_permission_to_write(self, path, mode):
-        killed(path, mode=mode)
+    def test_is_read_without_permission_to_write(self, path, killed, mode):
+        killed(mode)
         path.chmod(0o400)
         before = path.read_bytes()
         with open_run(path) as run:
@@ -165,9 +190,9 @@ class TestKilledFile:
         assert path.read_bytes() == before
 
     @pytest.mark.parametrize("flags", [0, 1, 5])
-    def test_flag_does_not_matter(self, path, flags):
+    def test_flag_does_not_matter(self, path, killed, flags):
         """Cleared by hand, killed before SWMR began, and as usual."""
-        killed(path)
+        killed()
         superblock = read_superblock(path)
         assert superblock.flags == 5
         raw = bytearray(superblock.closed(path.stat().st_size))
@@ -179,9 +204,9 @@ class TestKilledFile:
             assert cases.check(run) >= 6
             assert run.status == "killed"
 
-    def test_stale_end_of_file(self, path):
+    def test_stale_end_of_file(self, path, killed):
         """As after a kill between the flush of a dataset and that of the file."""
-        killed(path)
+        killed()
         with open(path, "r+b") as file:
             file.write(read_superblock(path).closed(4096))
         with open_run(path) as run:
@@ -189,16 +214,16 @@ class TestKilledFile:
         assert "cleared the mark" in recover(path)
         opens_everywhere(path)
 
-    def test_later_process_of_the_same_number(self, path):
-        killed(path)
+    def test_later_process_of_the_same_number(self, path, killed):
+        killed()
         with h5py.File(_cleared(path), "r+") as h5:
             # This very process, but started at another time.
             h5["run/pid"][()] = os.getpid()
         with open_run(path) as run:
             assert run.status == "killed"
 
-    def test_writer_on_another_machine(self, path):
-        killed(path)
+    def test_writer_on_another_machine(self, path, killed):
+        killed()
         with h5py.File(_cleared(path), "r+") as h5:
             h5["run/host"][()] = "elsewhere"
             h5["run/last_record_unix"][()] = time.time()
@@ -219,8 +244,8 @@ def _cleared(path: Path) -> Path:
 
 class TestRecover:
     @pytest.mark.parametrize("mode", MODES)
-    def test_keeps_every_bit(self, path, mode):
-        killed(path, mode=mode)
+    def test_keeps_every_bit(self, path, killed, mode):
+        killed(mode)
         with open_run(path) as run:
             n = len(run.s)
             before = {name: run.scalars[name] for name in run.scalars}
@@ -241,8 +266,8 @@ class TestRecover:
         assert path.read_bytes() == content
 
     @pytest.mark.parametrize("mode", MODES)
-    def test_drops_an_unfinished_record(self, path, mode):
-        killed_within_record(path, mode)
+    def test_drops_an_unfinished_record(self, path, killed_within_record, mode):
+        killed_within_record(mode)
         with open_run(path) as run:
             assert cases.check(run) == 5
             assert len(run.observations["confusion"]) == 5
@@ -252,9 +277,9 @@ class TestRecover:
         opens_everywhere(path)
         assert read_checkpoint(path)[1]["i"] == 3
 
-    def test_only_the_superblock_changes_after_whole_records(self, path):
+    def test_only_the_superblock_changes_after_whole_records(self, path, killed):
         """No copy, so that it works on a full disk."""
-        killed(path)
+        killed()
         recover(path)
         with h5py.File(path, "r+") as h5:
             h5["run/status"][()] = 0
@@ -285,8 +310,8 @@ class TestRecover:
             process.communicate()
 
     @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9])
-    def test_leaves_a_damaged_file_alone(self, path, part):
-        killed(path)
+    def test_leaves_a_damaged_file_alone(self, path, killed, part):
+        killed()
         content = path.read_bytes()
         content = content[: int(part * len(content))]
         path.write_bytes(content)
@@ -306,8 +331,10 @@ class TestRecover:
 class TestReopen:
     @pytest.mark.parametrize("first", MODES)
     @pytest.mark.parametrize("second", MODES)
-    def test_equals_an_uninterrupted_run(self, path, tmp_path, first, second):
-        killed_within_record(path, first)
+    def test_equals_an_uninterrupted_run(
+        self, path, killed_within_record, tmp_path, first, second
+    ):
+        killed_within_record(first)
         whole = tmp_path / "whole.h5"
         cases.write_until(whole, 9)
         cases.write_until(path, 9, swmr=second == "swmr")

@@ -42,6 +42,13 @@ def finished(tmp_path_factory) -> Path:
     return cases.finished(tmp_path_factory.mktemp("finished") / "run.h5")
 
 
+@pytest.fixture
+def copy(path: Path, finished: Path) -> Path:
+    """The finished run once more, to be changed."""
+    shutil.copy(checkpoint_path(finished), checkpoint_path(path))
+    return Path(shutil.copy(finished, path))
+
+
 def datasets(h5: h5py.File) -> dict[str, h5py.Dataset]:
     return {d.name: d for group in h5.values() for d in group.values()}
 
@@ -283,13 +290,12 @@ class TestReading:
         with open_run(finished) as run, pytest.raises(TypeError, match="its path"):
             pickle.dumps(run)
 
-    def test_needs_no_permission_to_write(self, path):
-        cases.finished(path)
-        path.chmod(0o400)
-        before = path.read_bytes()
-        with open_run(path) as run:
+    def test_needs_no_permission_to_write(self, copy):
+        copy.chmod(0o400)
+        before = copy.read_bytes()
+        with open_run(copy) as run:
             cases.check(run)
-        assert path.read_bytes() == before
+        assert copy.read_bytes() == before
 
     def test_other_readers_in_the_same_process_do_not_matter(self, finished):
         with h5py.File(finished, "r"), open_run(finished) as run:
@@ -360,13 +366,12 @@ class TestLive:
         with open_run(path) as run:
             assert cases.check(run) == 5
 
-    def test_row_without_s_does_not_count(self, path):
-        cases.finished(path)
-        with h5py.File(path, "r+") as h5:
+    def test_row_without_s_does_not_count(self, copy):
+        with h5py.File(copy, "r+") as h5:
             for dataset in h5["scalars"].values():
                 dataset.resize(8, axis=0)
             h5["scalars/loss"][:] = 1.0
-        with open_run(path) as run:
+        with open_run(copy) as run:
             assert len(run.loss) == len(run.s) == 5
 
 
@@ -501,6 +506,34 @@ class TestWriter:
             assert run.message == f"{error.__name__}: why"
         assert read_superblock(path).flags == 0
 
+    @pytest.mark.parametrize("swmr", [True, False])
+    def test_failure_at_the_end_is_reported_once(self, path, monkeypatch, swmr):
+        def no_space(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        writer = cases.create(path, n=3, swmr=swmr)
+        monkeypatch.setattr(writer._rows, "finish", no_space)
+        with pytest.raises(OSError, match=r"up to s = 0\.2 are kept\. Free some"):
+            writer.finish("finished", "done.")
+        writer.finish("finished", "done.")
+        writer.close()
+        with open_run(path) as run:
+            assert cases.check(run) == 3
+            assert run.status == "failed"
+
+    def test_failure_to_create(self, path, monkeypatch):
+        """The sentence, nothing left over, and a later attempt is free."""
+
+        def no_space(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mfpde.storage.parts.os.pwrite", no_space)
+            with pytest.raises(OSError, match=r"could not be written \(No space left"):
+                cases.create(path)
+        assert os.listdir(path.parent) == []
+        cases.finished(path)
+
     def test_follows_symbolic_links(self, tmp_path):
         (tmp_path / "disk").mkdir()
         link = tmp_path / "link.h5"
@@ -552,20 +585,20 @@ class TestCheckpoint:
         assert read_checkpoint(path)[1]["i"] == 0
 
     @pytest.mark.parametrize("where", [0, 100, 511, 512, 2000, -1])
-    def test_sees_every_changed_byte(self, path, where):
-        checkpoint = checkpoint_path(cases.finished(path))
+    def test_sees_every_changed_byte(self, copy, where):
+        checkpoint = checkpoint_path(copy)
         content = bytearray(checkpoint.read_bytes())
         content[where] ^= 0x10
         checkpoint.write_bytes(content)
         with pytest.raises(StorageFormatError, match="damaged or truncated"):
-            read_checkpoint(path)
+            read_checkpoint(copy)
 
     @pytest.mark.parametrize("size", [0, 1, 511, 512, 3000])
-    def test_truncated(self, path, size):
-        checkpoint = checkpoint_path(cases.finished(path))
+    def test_truncated(self, copy, size):
+        checkpoint = checkpoint_path(copy)
         checkpoint.write_bytes(checkpoint.read_bytes()[:size])
         with pytest.raises(StorageFormatError, match="damaged or truncated"):
-            read_checkpoint(path)
+            read_checkpoint(copy)
 
     def test_missing_or_of_another_run(self, path, finished):
         cases.finished(path)
@@ -677,10 +710,10 @@ class TestRefused:
             ("group for dataset", "damaged"),
         ],
     )
-    def test_damaged_structure(self, path, name, message):
-        _damage(cases.finished(path), name)
+    def test_damaged_structure(self, copy, name, message):
+        _damage(copy, name)
         with pytest.raises(StorageFormatError, match=message):
-            open_run(path)
+            open_run(copy)
 
     @pytest.mark.parametrize("part", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
     def test_truncated(self, path, finished, part):
@@ -699,21 +732,46 @@ class TestRefused:
         with pytest.raises(StorageFormatError, match=r"truncated|damaged"):
             open_run(copy)
 
-    def test_changed_data_are_seen(self, path):
-        cases.finished(path)
+    def test_changed_data_are_seen(self, copy):
         for name, read in (
             ("data/x", lambda run: run.data),
             ("trajectory/t", lambda run: run.t),
             ("trajectory/weight", lambda run: run.weights),
         ):
-            with h5py.File(path, "r+") as h5:
+            with h5py.File(copy, "r+") as h5:
                 h5[name][0] += 1.0
-            with open_run(path) as run:
+            with open_run(copy) as run:
                 message = f"checksum of /{name} is wrong"
                 with pytest.raises(StorageFormatError, match=message):
                     read(run)
-            with h5py.File(path, "r+") as h5:
+            with h5py.File(copy, "r+") as h5:
                 h5[name][0] -= 1.0
+
+    def test_endless_heap_of_strings(self, path, finished):
+        """A free object of size 0, for which HDF5 would search for ever."""
+        content = bytearray(finished.read_bytes())
+        place = end = content.index(b"GCOL")
+        end += int.from_bytes(content[place + 8 : place + 16], "little")
+        place += 16
+        while int.from_bytes(content[place : place + 2], "little") != 0:
+            size = int.from_bytes(content[place + 8 : place + 16], "little")
+            place += 16 + -(-size // 8) * 8
+        assert place < end
+        content[place + 8 : place + 16] = bytes(8)
+        path.write_bytes(content)
+        with pytest.raises(StorageFormatError, match="damaged"):
+            open_run(path)
+
+    def test_absurd_length_of_a_string(self, copy):
+        """Not even tried: HDF5 would ask for 4 GiB first."""
+        with h5py.File(copy, "r") as h5:
+            place = h5["config/toml"].id.get_offset()
+        with open(copy, "r+b") as file:
+            file.seek(place)
+            file.write(b"\xff\xff\xff\xff")
+        message = "/config/toml declares the shape"
+        with pytest.raises(StorageFormatError, match=message):
+            open_run(copy)
 
     def test_changed_bytes(self, path, finished):
         _change_bytes(path, finished, n_trials=60, seed=0)
