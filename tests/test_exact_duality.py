@@ -16,6 +16,7 @@ GRIDS = [
 ]
 BLOCKS = {
     "tanh": Perceptron(2),
+    "wide": Perceptron(5, scale=1.7),  # larger d: dot products in tiles
     "gelu": Perceptron(2, "gelu"),
     "relu": Perceptron(2, "relu"),
     "bilinear": Bilinear(2),
@@ -82,8 +83,8 @@ def test_duality_for_every_block_grid_and_loss(rng, name, grid, loss):
         rng,
         block,
         loss,
-        embedding=np.eye(2) + 0.3 * rng.normal(size=(2, 2)),
-        readout=np.eye(2) + 0.3 * rng.normal(size=(2, 2)),
+        embedding=np.eye(block.d, 2) + 0.3 * rng.normal(size=(block.d, 2)),
+        readout=np.eye(2, block.d) + 0.3 * rng.normal(size=(2, block.d)),
         metric=rng.uniform(0.5, 2.0, size=block.k),
         regulariser=DecayingQuadratic(0.3, 0.8),
     )

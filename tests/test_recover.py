@@ -319,6 +319,15 @@ class TestRecover:
             recover(path)
         assert path.read_bytes() == content
 
+    def test_needs_permission_to_write(self, path, killed, monkeypatch):
+        killed()
+        content = path.read_bytes()
+        # Root may write anywhere, so the answer of the system is replaced.
+        monkeypatch.setattr(os, "access", lambda _, how: not how & os.W_OK)
+        with pytest.raises(PermissionError, match="is not writable"):
+            recover(path)
+        assert path.read_bytes() == content
+
     def test_foreign_files(self, path):
         with pytest.raises(FileNotFoundError):
             recover(path)

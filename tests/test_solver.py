@@ -166,6 +166,14 @@ def test_counts(case):
     assert solution.wall_time_s >= solution.scalars["wall_time"][-1]
 
 
+def test_rejected_steps_are_counted():
+    """A kink in the velocity: the start, the probe for the first step, six stages."""
+    solution = solve(*LEDGER_CASES["kink"], s_end=4.0, rtol=1e-6, atol=1e-8)
+    n_trials = solution.n_steps + solution.n_rejected
+    assert solution.n_rejected > 0
+    assert solution.n_evaluations == 2 + 6 * n_trials
+
+
 def test_a_run_of_no_length(case):
     solution = solve(*case, s_end=0.0)
     np.testing.assert_array_equal(solution.s, [0.0])

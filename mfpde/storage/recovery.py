@@ -16,7 +16,7 @@ from mfpde.storage.access import (
     read_writer_state,
     refuse_if_live,
 )
-from mfpde.storage.files import folder_lock, real_path
+from mfpde.storage.files import check_writable, folder_lock, real_path
 from mfpde.storage.integrity import check_structure, committed_lengths
 from mfpde.storage.layout import field_offsets, message_bytes, stamp_status
 from mfpde.storage.parts import new_version
@@ -48,8 +48,10 @@ def recover(path: str | os.PathLike[str]) -> str:
         If there is no such file.
     StorageFormatError
         If it is damaged beyond what a kill does.
+    PermissionError
+        If the file or its folder cannot be written.
     OSError
-        If its writer is alive, or the folder cannot be written.
+        If its writer is alive.
     """
     path = real_path(path)
     with folder_lock(path):
@@ -62,6 +64,9 @@ def recover(path: str | os.PathLike[str]) -> str:
                 offsets = field_offsets(opened.h5)
                 is_running = read_writer_state(opened.h5).status == "running"
             refuse_if_live(opened.h5, path, "recovered")
+        check_writable(path, overwrite=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(f"There is no permission to write {path}.")
         done = _clear_flag(path)
         if n_dropped:
             done += _drop_unfinished(path, lengths)
