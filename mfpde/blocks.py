@@ -15,20 +15,7 @@ import numpy as np
 
 from mfpde.arrays import is_number
 from mfpde.errors import did_you_mean
-from mfpde.kernels import build, families
-
-ACTIVATIONS = (
-    "tanh",
-    "sigmoid",
-    "softplus",
-    "gelu",
-    "relu",
-    "leaky_relu",
-    "regularised_relu",
-    "squared_relu",
-    "sin",
-    "identity",
-)
+from mfpde.kernels import ACTIVATIONS, build, families
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,19 +19,8 @@ from mfpde.config.checks import (
 )
 from mfpde.config.keys import Key, key, variants
 from mfpde.data import SOURCES
+from mfpde.kernels import ACTIVATIONS
 
-ACTIVATIONS = (
-    "tanh",
-    "sigmoid",
-    "softplus",
-    "gelu",
-    "relu",
-    "leaky_relu",
-    "regularised_relu",
-    "squared_relu",
-    "sin",
-    "identity",
-)
 BLOCK_GROUPS = {
     "perceptron": ("u", "v", "b"),
     "bilinear": ("u", "v"),

@@ -1,1 +1,15 @@
 """Numba kernels: activations, sweeps through depth, vector operations."""
+
+# Names of the functions of `vectormath`, for those who must not import numba.
+ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "gelu",
+    "relu",
+    "leaky_relu",
+    "regularised_relu",
+    "squared_relu",
+    "sin",
+    "identity",
+)
