@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import check_positive, float_array
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation
 from mfpde.evaluation import field as mean_field
 
@@ -270,10 +272,13 @@ def invariant_spread(evaluation: Evaluation) -> float:
     """Spread in t of tr Q(t)^j, Q = mean p z^T, j = 1 ... d (T7), f linear in z.
 
     The largest over j of (max - min) / (mean |p| |z|)^j, dimensionless;
-    rounding only, for every exact discrete adjoint.
+    rounding only, for every exact discrete adjoint, between the ends of depth steps. On
+    Gauss grids the two ends of depth are compared: the nodes are stages inside a step.
     """
     c = evaluation.problem.sample_weights
     z, p = evaluation.z, evaluation.p
+    if evaluation.grid.is_implicit:
+        z, p = z[[0, -1]], p[[0, -1]]
     q = np.einsum("i,pic,pie->pce", c, p, z)
     scale = np.einsum(
         "i,pi,pi->p", c, np.linalg.norm(p, axis=2), np.linalg.norm(z, axis=2)
@@ -297,10 +302,11 @@ def hamiltonian_spread(evaluation: Evaluation) -> float:
         return float("nan")
     z, p = evaluation.z, evaluation.p
     n_points, n_samples, d = z.shape
+    # One node stands for all.
     values = mean_field(
         evaluation.problem,
-        evaluation.grid,
-        evaluation.ensemble,
+        DepthGrid.euler(1),
+        ParticleEnsemble.view(theta[:1], evaluation.ensemble.weights),
         z.reshape(n_points * n_samples, d),
     )[0].reshape(z.shape)
     hamiltonian = np.einsum("pic,pic->pi", p, values)

@@ -219,7 +219,7 @@ class DormandPrince:
                     f"At training time s = {point.s:g} no step, down to {h:.1e}, keeps "
                     "the objective from rising or the state finite; the gradient of "
                     "the loss may not belong to its values.",
-                    index,
+                    None,
                 )
             factor = self.safety * error ** (-1 / self.order) if error > 1.0 else 0.5
             proposed = h * max(self.shrink_most, min(factor, 0.9))

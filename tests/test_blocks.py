@@ -172,3 +172,12 @@ def test_custom_cannot_be_rebuilt():
 def test_unknown_kind():
     with pytest.raises(ValueError, match="`kind` of a block must be one of perceptron"):
         blocks.from_description({"d": 2})
+
+
+def test_custom_functions_that_numba_cannot_compile():
+    def wrong(z, theta, out):
+        out[0] = unknown_name  # noqa: F821
+
+    block = Custom(1, 1, wrong, wrong, wrong)
+    with pytest.raises(TypeError, match="must be functions that numba can compile"):
+        block.kernels()

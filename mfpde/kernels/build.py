@@ -122,7 +122,14 @@ def custom_kernels(
     module.custom_f = numba.njit(f)
     module.custom_vjp_z = numba.njit(vjp_z)
     module.custom_vjp_theta = numba.njit(vjp_theta)
-    exec(compile(text, "<mfpde custom kernels>", "exec"), module.__dict__)
+    try:
+        exec(compile(text, "<mfpde custom kernels>", "exec"), module.__dict__)
+    except numba.core.errors.NumbaError as error:
+        causes = [line for line in str(error).splitlines() if line.strip()]
+        raise TypeError(
+            "`f`, `vjp_z` and `vjp_theta` must be functions that numba can compile, "
+            f"writing to their last argument; numba says: {causes[-1].strip()}"
+        ) from error
     return _kernels_of(module)
 
 

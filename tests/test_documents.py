@@ -1,0 +1,38 @@
+"""The Python blocks of README.md run, in order, as a newcomer would paste them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mfpde
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+
+
+def test_the_example_solves_its_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(BLOCKS[0], names)
+    solution = names["sol"]
+    assert capsys.readouterr().out.startswith("Reached s_end = 400.")
+    assert solution.loss[-1] < 1e-3 * solution.loss[0]
+    # Twice the default tolerances, relative to an objective of order one.
+    assert abs(solution.scalars["energy_residual"][-1]) < 2e-6
+
+
+def test_the_reader_example_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    problem = mfpde.MeanFieldProblem([1.0, 2.0], [2.0, 1.0], mfpde.blocks.Bias(1))
+    grid = mfpde.DepthGrid.euler(2)
+    ensemble = mfpde.ParticleEnsemble(np.zeros((2, 3, 1)))
+    mfpde.solve(problem, grid, ensemble, s_end=1.0, output="digits.h5")
+    names: dict[str, object] = {"mfpde": mfpde}
+    exec(BLOCKS[1], names)
+    assert float(names["table"]["s"][-1]) == 1.0
+    assert len(BLOCKS) == 2
