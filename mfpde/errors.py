@@ -32,7 +32,15 @@ class ConfigurationError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
+def nearest(value: object, names: Iterable[str]) -> str | None:
+    """The name nearest to an unknown one, whatever its case; None if none is near."""
+    names, text = list(names), str(value)
+    close = difflib.get_close_matches(text, names, n=1)
+    close = close or difflib.get_close_matches(text.lower(), names, n=1)
+    return close[0] if close else None
+
+
 def did_you_mean(value: object, names: Iterable[str]) -> str:
     """A sentence, after a blank, with the name nearest to an unknown one; or ""."""
-    close = difflib.get_close_matches(str(value).lower(), list(names), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    near = nearest(value, names)
+    return f" Did you mean {near!r}?" if near else ""

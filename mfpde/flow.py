@@ -180,7 +180,6 @@ def iterate(
         If a step cannot meet the tolerance; says at which particle and layer.
     """
     check_shapes(problem, grid, ensemble)
-    control = ErrorControl(rtol, atol)
     layout = Layout(problem, grid, ensemble.theta.shape, ensemble.weights)
     control = ErrorControl(rtol, atol, layout.parts, objective_does_not_rise)
     method = make_stepper(stepper, ds=ds, control=control)

@@ -8,11 +8,12 @@ can be written back as TOML.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from mfpde.errors import nearest
 
 
 class Check(Protocol):
@@ -28,8 +29,8 @@ class Check(Protocol):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return '; did you mean "..."?' for the known name nearest to `name`, or ''."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    near = nearest(name, known)
+    return f'; did you mean "{near}"?' if near else ""
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Iterable
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from mfpde.errors import nearest
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
@@ -73,7 +74,7 @@ def sample_matrix(name: str, values: ArrayLike) -> NDArray[np.float64]:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the nearest of the `known` names, or all of them."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = nearest(name, known)
     if near:
-        return f"Did you mean {near[0]!r}?"
+        return f"Did you mean {near!r}?"
     return "Known: " + ", ".join(repr(item) for item in known) + "."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import float_array
+from mfpde.errors import nearest
 
 # A number, one number per parameter, or a function of the depth t giving either.
 Parameter = ArrayLike | Callable[[float], ArrayLike]
@@ -35,8 +35,8 @@ def choice(name: str, value: Any, accepted: Sequence[str]) -> str:
     """Return `value` if it is one of `accepted`, else raise with a suggestion."""
     if value in accepted:
         return value
-    close = get_close_matches(str(value), accepted, n=1)
-    hint = f'; did you mean "{close[0]}"?' if close else "."
+    near = nearest(value, accepted)
+    hint = f'; did you mean "{near}"?' if near else "."
     names = ", ".join(f'"{each}"' for each in accepted)
     raise ValueError(f"`{name}` must be one of {names}, got {value!r}{hint}")
 
