@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import subprocess
@@ -13,7 +14,8 @@ import numpy as np
 from numba import njit
 
 from mfpde import __version__
-from mfpde.kernels import vectormath
+from mfpde.kernels import build
+from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.threads import n_threads
 
 
@@ -47,35 +49,36 @@ def interleaved(
     return {name: np.array(values) for name, values in times.items()}
 
 
-@njit(fastmath={"contract"}, error_model="numpy")
-def _activate(values, out, repeats):
-    for _ in range(repeats):
-        for i in range(values.shape[0]):
-            out[i] = vectormath.tanh(values[i])
-
-
-def activation_seconds(n: int = 1024) -> Callable[[], float]:
+def activation_seconds(dtype: str = "float64", n: int = 1024) -> Callable[[], float]:
     """A function that measures seconds per tanh on a cache-resident array."""
-    values = np.random.default_rng(0).normal(size=n)
-    out = np.empty(n)
+    tanh = importlib.import_module(f"mfpde.kernels.{build.MATHEMATICS[dtype]}").tanh
+
+    @njit(fastmath={"contract"}, error_model="numpy")
+    def activate(values, out, repeats):
+        for _ in range(repeats):
+            for i in range(values.shape[0]):
+                out[i] = tanh(values[i])
+
+    values, out = empty_aligned((n,), dtype), empty_aligned((n,), dtype)
+    values[:] = np.random.default_rng(0).normal(size=n)
     repeats = 200
-    _activate(values, out, 1)
+    activate(values, out, 1)
 
     def measure() -> float:
         start = time.perf_counter()
-        _activate(values, out, repeats)
+        activate(values, out, repeats)
         return (time.perf_counter() - start) / (n * repeats)
 
     return measure
 
 
-def flop_seconds(n: int = 512) -> Callable[[], float]:
+def flop_seconds(dtype: str = "float64", n: int = 512) -> Callable[[], float]:
     """A function that measures seconds per flop of a matrix product, one thread.
 
     The script that calls it must set OPENBLAS_NUM_THREADS=1 before NumPy is imported.
     """
-    a = np.random.default_rng(0).normal(size=(n, n))
-    out = np.empty((n, n))
+    a = np.random.default_rng(0).normal(size=(n, n)).astype(dtype)
+    out = np.empty_like(a)
     np.matmul(a, a, out=out)
 
     def measure() -> float:

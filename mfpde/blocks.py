@@ -2,7 +2,7 @@
 
 A block knows its sizes, the names of its parameters, and its compiled kernels; it knows
 neither data nor grids. Any object with `d`, `k`, `param_names`, `describe()` and
-`kernels()` (from `mfpde.kernels.build`) can take a block's place.
+`kernels(dtype)` (from `mfpde.kernels.build`) can take a block's place.
 """
 
 from __future__ import annotations
@@ -87,12 +87,13 @@ class Perceptron:
         """Names of the k parameters."""
         return _names(self.param_groups)
 
-    def kernels(self) -> build.Kernels:
-        """The compiled kernels."""
+    def kernels(self, dtype: str = "float64") -> build.Kernels:
+        """The compiled kernels for numbers of type "float64" or "float32"."""
         return build.generated_kernels(
             f"perceptron_{self.activation}_d{self.d}",
             families.perceptron,
             (self.d, self.activation, self.bias, self.scale),
+            dtype,
             self.activation,
         )
 
@@ -138,10 +139,10 @@ class Bilinear(_Sized):
         """Where u and v stand in theta."""
         return _dyadic_groups(self.d)
 
-    def kernels(self) -> build.Kernels:
-        """The compiled kernels."""
+    def kernels(self, dtype: str = "float64") -> build.Kernels:
+        """The compiled kernels for numbers of type "float64" or "float32"."""
         return build.generated_kernels(
-            f"bilinear_d{self.d}", families.bilinear, (self.d,), "identity"
+            f"bilinear_d{self.d}", families.bilinear, (self.d,), dtype, "identity"
         )
 
     def describe(self) -> dict[str, Any]:
@@ -170,10 +171,10 @@ class Linear(_Sized):
         """Names of the k parameters."""
         return [f"Theta[{i},{j}]" for i in range(self.d) for j in range(self.d)]
 
-    def kernels(self) -> build.Kernels:
-        """The compiled kernels."""
+    def kernels(self, dtype: str = "float64") -> build.Kernels:
+        """The compiled kernels for numbers of type "float64" or "float32"."""
         name = f"linear_d{self.d}"
-        return build.generated_kernels(name, families.linear, (self.d,))
+        return build.generated_kernels(name, families.linear, (self.d,), dtype)
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `from_description` rebuilds the block."""
@@ -198,9 +199,10 @@ class Bias(_Sized):
         """All parameters, as one group."""
         return {"theta": slice(0, self.d)}
 
-    def kernels(self) -> build.Kernels:
-        """The compiled kernels."""
-        return build.generated_kernels(f"bias_d{self.d}", families.bias, (self.d,))
+    def kernels(self, dtype: str = "float64") -> build.Kernels:
+        """The compiled kernels for numbers of type "float64" or "float32"."""
+        name = f"bias_d{self.d}"
+        return build.generated_kernels(name, families.bias, (self.d,), dtype)
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `from_description` rebuilds the block."""
@@ -254,11 +256,11 @@ class Custom:
         """Names of the k parameters."""
         return _names(self.param_groups)
 
-    def kernels(self) -> build.Kernels:
-        """The compiled kernels."""
+    def kernels(self, dtype: str = "float64") -> build.Kernels:
+        """The compiled kernels for numbers of type "float64" or "float32"."""
         functions = (self.f, self.vjp_z, self.vjp_theta)
         plain = [getattr(function, "py_func", function) for function in functions]
-        return build.custom_kernels(self.d, self.k, *plain)
+        return build.custom_kernels(self.d, self.k, *plain, dtype)
 
     def describe(self) -> dict[str, Any]:
         """Sizes only: the functions are not described."""

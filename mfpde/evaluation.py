@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,15 +17,17 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels import sweep
-from mfpde.kernels.assembly import assemble_node
+from mfpde.kernels.assembly import CHUNK, assemble
+from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import SampleLayout, sample_layout
-from mfpde.kernels.threads import run_parts
+from mfpde.kernels.threads import SERIAL_BELOW, run_parts
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
 
 # Fixed point of implicit stages: a few units of rounding of the largest state.
-STAGE_TOLERANCE = 1e-14
+STAGE_TOLERANCE = {"float64": 1e-14, "float32": 5e-6}
+ASSEMBLY_PARTS = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,7 +144,8 @@ def evaluate(
 def _evaluate(
     problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble, s: float
 ) -> Evaluation:
-    forward = _run_forward(problem, grid, ensemble, problem.z0, s)
+    particles = _particles(problem, ensemble)
+    forward = _run_forward(grid, particles, problem.z0, s)
     z_end = forward.end()
     output = problem.read(z_end)
     c = problem.sample_weights
@@ -157,7 +161,7 @@ def _evaluate(
     p_end = output_gradient
     if problem.readout is not None:
         p_end = problem.readout.transposed(output_gradient)
-    p, parts = _run_adjoint(problem, grid, ensemble, forward, p_end)
+    p, parts = _run_adjoint(grid, particles, forward, p_end)
     ridge = problem.regulariser.strength(s) if problem.regulariser else 0.0
     velocity, dissipation, squared_gradient, second_moment = _assemble(
         problem, grid, ensemble, parts, ridge
@@ -227,16 +231,18 @@ def field(
     check_shapes(problem, grid, ensemble)
     states = _rows("z", z, problem.d)
     layout = sample_layout(len(states), ensemble.theta[0].nbytes)
-    packed = layout.pack(states)
-    kernels = problem.block.kernels().addresses
-    scratch = np.empty(kernels[3])
-    values = np.zeros((len(layout.lanes), grid.n_nodes, packed.shape[1]))
+    particles = _particles(problem, ensemble)
+    packed = layout.pack(states, particles.dtype)
+    shape = (len(layout.lanes), grid.n_nodes, packed.shape[1])
+    values = empty_aligned(shape, particles.dtype)
+    values[:] = 0.0
+    scratch = particles.scratch()
     for block, n in enumerate(layout.lanes):
         for j in range(grid.n_nodes):
             sweep.field(
-                kernels,
-                ensemble.theta[j],
-                ensemble.weights,
+                particles.kernels,
+                particles.theta[j],
+                particles.weights,
                 n,
                 packed[block],
                 values[block, j],
@@ -269,6 +275,34 @@ def check_shapes(
 
 
 @dataclass(frozen=True, eq=False)
+class _Particles:
+    """What the sweeps need of block and ensemble, in the type of the problem."""
+
+    kernels: tuple[int, int, int, int]
+    theta: Array
+    weights: Array
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.theta.dtype
+
+    @property
+    def n_particles(self) -> int:
+        return len(self.weights)
+
+    def scratch(self) -> Array:
+        return empty_aligned((self.kernels[3],), self.dtype)
+
+
+def _particles(problem: MeanFieldProblem, ensemble: ParticleEnsemble) -> _Particles:
+    return _Particles(
+        problem.block.kernels(problem.dtype).addresses,
+        ensemble.theta.astype(problem.dtype, copy=False),
+        ensemble.weights.astype(problem.dtype, copy=False),
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class _Forward:
     """Blocked states of one sweep: z0, every stage, and the end."""
 
@@ -295,7 +329,7 @@ class _Forward:
 def _flow(problem, grid, ensemble, x) -> _Forward:
     check_shapes(problem, grid, ensemble)
     x = _rows("x", x, problem.x.shape[1])
-    forward = _run_forward(problem, grid, ensemble, problem.embed(x))
+    forward = _run_forward(grid, _particles(problem, ensemble), problem.embed(x))
     if not np.isfinite(forward.z_end).all():
         raise _not_finite(forward, grid, None)
     return forward
@@ -315,97 +349,122 @@ def _rows(name: str, values: ArrayLike, n_columns: int) -> Array:
 _layout = functools.lru_cache(maxsize=64)(sample_layout)
 
 
-def _run_forward(problem, grid, ensemble, z0, s=None) -> _Forward:
+def _run_forward(
+    grid: DepthGrid, particles: _Particles, z0: Array, s: float | None = None
+) -> _Forward:
     """Solve Eq. (22) for all samples, in parallel over parts of them."""
-    layout = _layout(len(z0), ensemble.theta.nbytes)
-    packed = layout.pack(z0)
-    zs = np.empty((len(packed), grid.n_steps, grid.n_stages, packed.shape[1]))
+    layout = _layout(len(z0), particles.theta.nbytes)
+    packed = layout.pack(z0, particles.dtype)
+    n_blocks, width = packed.shape
+    shape = (n_blocks, grid.n_steps, grid.n_stages, width)
+    zs = empty_aligned(shape, particles.dtype)
     if grid.is_implicit:
         # Steps after one that fails are not reached: their stages must be numbers.
         zs[:] = 0.0
-    z_end = np.zeros_like(packed)
-    kernels = problem.block.kernels().addresses
+    z_end = empty_aligned(packed.shape, particles.dtype)
+    z_end[:] = 0.0
 
     def run(part: int) -> int:
         return sweep.forward(
-            kernels,
-            ensemble.theta,
-            ensemble.weights,
-            grid.a,
-            grid.b,
-            grid.step_size,
-            grid.stage_node,
-            STAGE_TOLERANCE,
+            *_scheme(grid, particles),
             packed,
             layout.lanes,
             layout.part_start[part],
             layout.part_start[part + 1],
+            _work(grid, packed),
+            particles.scratch(),
             zs,
             z_end,
         )
 
-    results = run_parts(run, layout.n_parts, _n_operations(zs, ensemble))
+    results = run_parts(run, layout.n_parts, _n_operations(zs, particles))
     forward = _Forward(layout, grid.is_implicit, packed, zs, z_end)
     _check_stages(results, grid, forward, s)
     return forward
 
 
-def _run_adjoint(problem, grid, ensemble, forward, p_end) -> tuple[Array, Array]:
+def _run_adjoint(
+    grid: DepthGrid, particles: _Particles, forward: _Forward, p_end: Array
+) -> tuple[Array, Array]:
     """Solve Eq. (23); returns blocked p and the theta gradient of every part."""
     layout = forward.layout
-    packed = layout.pack(p_end, fill_own_only=True)
+    packed = layout.pack(p_end, particles.dtype, fill_own_only=True)
     n_points = len(grid.state_depths())
-    p = np.empty((len(packed), n_points, packed.shape[1]))
-    parts = np.zeros((layout.n_parts, *ensemble.theta.shape))
-    kernels = problem.block.kernels().addresses
+    p = empty_aligned((len(packed), n_points, packed.shape[1]), particles.dtype)
+    # Sums over samples: float64 whatever the type of the problem.
+    parts = np.zeros((layout.n_parts, *particles.theta.shape))
 
     def run(part: int) -> int:
         return sweep.adjoint(
-            kernels,
-            ensemble.theta,
-            ensemble.weights,
-            grid.a,
-            grid.b,
-            grid.step_size,
-            grid.stage_node,
-            STAGE_TOLERANCE,
+            *_scheme(grid, particles),
             forward.zs,
             packed,
             layout.lanes,
             layout.part_start[part],
             layout.part_start[part + 1],
+            _work(grid, packed),
+            particles.scratch(),
             p,
             parts[part],
         )
 
-    n_operations = _n_operations(forward.zs, ensemble)
+    n_operations = _n_operations(forward.zs, particles)
     _check_stages(run_parts(run, layout.n_parts, n_operations), grid, forward, None)
     return p, parts
 
 
+def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
+    """The arguments that both sweeps begin with."""
+    return (
+        particles.kernels,
+        particles.theta,
+        particles.weights,
+        grid.a,
+        grid.b,
+        grid.step_size,
+        grid.stage_node,
+        STAGE_TOLERANCE[particles.dtype.name],
+    )
+
+
+def _work(grid: DepthGrid, packed: Array) -> Array:
+    return empty_aligned((2 * grid.n_stages + 2, packed.shape[1]), packed.dtype)
+
+
 def _assemble(problem, grid, ensemble, parts, ridge):
     """Velocity (J, M, k), D, |gradient|^2 and M2, Eqs. (7), (13), (14)."""
-    velocity = np.empty_like(ensemble.theta)
+    n_nodes, n_particles, k = ensemble.theta.shape
+    velocity = np.empty((n_nodes, n_particles * k))
+    n_chunks = n_nodes * -(-n_particles // CHUNK)
+    integrands = np.empty((n_chunks, 3))
+    n_calls = min(n_chunks, ASSEMBLY_PARTS) if parts.size > SERIAL_BELOW else 1
+    bounds = np.linspace(0, n_chunks, n_calls + 1).astype(int)
+    weights = np.repeat(ensemble.weights, k)
+    metric = np.tile(problem.metric, CHUNK)
 
-    def run(node: int) -> tuple[float, float, float]:
-        return assemble_node(
-            parts,
-            node,
-            grid.weights[node],
-            ensemble.weights,
-            ensemble.theta,
+    def run(part: int) -> None:
+        assemble(
+            parts.reshape(len(parts), n_nodes, -1),
+            grid.weights,
+            weights,
+            ensemble.theta.reshape(n_nodes, -1),
             ridge,
-            problem.metric,
+            metric,
+            bounds[part],
+            bounds[part + 1],
             velocity,
+            integrands,
         )
 
-    integrands = np.array(run_parts(run, grid.n_nodes, parts.size))
-    integrals = (grid.weights[:, np.newaxis] * integrands).sum(axis=0)
+    run_parts(run, n_calls, parts.size)
+    at_nodes = integrands.reshape(n_nodes, -1, 3).sum(axis=1)
+    integrals = (grid.weights[:, np.newaxis] * at_nodes).sum(axis=0)
+    velocity = velocity.reshape(ensemble.theta.shape)
     return velocity, *(float(value) for value in integrals)
 
 
-def _n_operations(zs: Array, ensemble: ParticleEnsemble) -> int:
-    return zs.size * ensemble.n_particles
+def _n_operations(zs: Array, particles: _Particles) -> int:
+    return zs.size * particles.n_particles
 
 
 def _check_loss(name: str, array: Array, shape: tuple[int, ...]) -> None:

@@ -243,15 +243,17 @@ BLOCKS = [
 SIZES = [(1, 1), (7, 2), (8, 3), (9, 5), (129, 4), (300, 33)]
 
 
-def run_kernels(block, theta, weights, z, q):
+def run_kernels(block, theta, weights, z, q, dtype="float64"):
     """field, pullback_state (twice) and gradient, by the three kernels of a block."""
     layout = samples.sample_layout(len(z), theta.nbytes)
-    kernels = block.kernels().addresses
+    kernels = block.kernels(dtype).addresses
+    theta, weights = theta.astype(dtype), weights.astype(dtype)
     # Scratch must be written before it is read.
-    scratch = np.full(kernels[3], np.nan)
-    packed_z, packed_q = layout.pack(z), layout.pack(q, fill_own_only=True)
+    scratch = np.full(kernels[3], np.nan, dtype)
+    packed_z = layout.pack(z, dtype)
+    packed_q = layout.pack(q, dtype, fill_own_only=True)
     # Kernels add to what is there.
-    out = np.full((3, *packed_z.shape), 2.0)
+    out = np.full((3, *packed_z.shape), 2.0, dtype)
     gradient = np.full(theta.shape, 3.0)
     for i, n in enumerate(layout.lanes):
         at_block = packed_z[i], packed_q[i]
@@ -268,16 +270,24 @@ def run_kernels(block, theta, weights, z, q):
     return field, pulled, pulled_again, gradient - 3.0
 
 
+# Sums of some thousand terms of size one, and the 2 and 3 that were there.
+CLOSE = {
+    "float64": {"rtol": 1e-12, "atol": 1e-12},
+    "float32": {"rtol": 1e-5, "atol": 1e-5},
+}
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize(("n_samples", "n_particles"), SIZES)
 @pytest.mark.parametrize("block", BLOCKS, ids=repr)
-def test_kernels_equal_their_twins(rng, block, n_samples, n_particles):
+def test_kernels_equal_their_twins(rng, block, n_samples, n_particles, dtype):
     # Moderate pre-activations, so that every particle matters.
     theta = rng.normal(size=(n_particles, block.k)) / np.sqrt(block.d)
     weights = rng.dirichlet(np.full(n_particles, 2.0))
     z, q = rng.normal(size=(2, n_samples, block.d))
-    field, pulled, pulled_again, gradient = run_kernels(block, theta, weights, z, q)
-    # Sums of some thousand terms of size one, and the 2 and 3 that were there.
-    close = {"rtol": 1e-12, "atol": 1e-12}
+    found = run_kernels(block, theta, weights, z, q, dtype)
+    field, pulled, pulled_again, gradient = found
+    close = CLOSE[dtype]
     np.testing.assert_allclose(
         field, reference.field(block, theta, weights, z), **close
     )
@@ -353,21 +363,23 @@ def test_custom_block_equals_the_built_in_one(rng):
 # ---- vectorisation
 
 
-def _uncached_kernels(block_text, activation):
+def _uncached_kernels(block_text, activation, dtype):
     """A module compiled now: numba cannot show the machine code of cached functions."""
-    text = build.HEADER.format(stride=sweep.STRIDE, cache=False)
+    text = build.HEADER.format(stride=sweep.STRIDE, cache=False, dtype=dtype)
     if activation:
         names = f"{activation}, {activation}_pair"
-        text += f"from mfpde.kernels.vectormath import {names}\n"
+        text += f"from mfpde.kernels.{build.MATHEMATICS[dtype]} import {names}\n"
     module = ModuleType("uncached")
     exec(compile(text + block_text, "<uncached>", "exec"), module.__dict__)
     return module
 
 
-def _packed_multiply_adds(function):
+def _packed_multiply_adds(function, dtype):
     """Fused multiply-adds on whole vector registers in the machine code."""
     assembly_text = function._library.get_asm_str()
-    return len(re.findall(r"\bvfn?m(?:add|sub)\d+pd\b.*%[yz]mm", assembly_text))
+    suffix = {"float64": "pd", "float32": "ps"}[dtype]
+    pattern = rf"\bvfn?m(?:add|sub)\d+{suffix}\b.*%[yz]mm"
+    return len(re.findall(pattern, assembly_text))
 
 
 def _has_vector_registers():
@@ -380,11 +392,10 @@ def _has_vector_registers():
 NEEDS_VECTORS = pytest.mark.skipif(
     not _has_vector_registers(), reason="looks for AVX instructions, which are not here"
 )
-# Loops are written for a group of particles and for one.
-COPIES = families.GROUP + 1
 
 
 @NEEDS_VECTORS
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
     ("text", "activation", "degree"),
     [
@@ -405,22 +416,26 @@ COPIES = families.GROUP + 1
         ),
     ],
 )
-def test_hot_loops_of_dyadic_blocks_are_vectorised(text, activation, degree):
-    module = _uncached_kernels(text, activation)
-    # The polynomials of the activation, in both kernels.
-    assert _packed_multiply_adds(module.field) >= COPIES * degree
-    in_state = _packed_multiply_adds(module.pullback_state)
-    assert in_state >= COPIES * degree
+def test_hot_loops_of_dyadic_blocks_are_vectorised(text, activation, degree, dtype):
+    module = _uncached_kernels(text, activation, dtype)
+    # The polynomials of the activation, in both kernels. Loops are written for a group
+    # of at least four particles and for one.
+    group = 4
+    degree = degree if dtype == "float64" else 5
+    in_field = _packed_multiply_adds(module.field, dtype)
+    assert in_field >= (group + 1) * degree
+    in_state = _packed_multiply_adds(module.pullback_state, dtype)
+    assert in_state >= (group + 1) * degree
     # The sums over samples of the gradient: at least one tile in u and one in v.
-    in_sums = _packed_multiply_adds(module.pullback) - in_state
-    assert in_sums >= 2 * families.GROUP * 2
+    in_sums = _packed_multiply_adds(module.pullback, dtype) - in_state
+    assert in_sums >= 2 * group * 2
 
 
 @NEEDS_VECTORS
 def test_products_of_the_linear_block_are_vectorised():
-    module = _uncached_kernels(families.linear(3), None)
+    module = _uncached_kernels(families.linear(3), None, "float64")
     for name in ("field", "pullback_state", "pullback"):
-        assert _packed_multiply_adds(getattr(module, name)) >= 9, name
+        assert _packed_multiply_adds(getattr(module, name), "float64") >= 9, name
 
 
 # ---- layout of the samples
@@ -452,14 +467,14 @@ def test_layout_holds_every_sample_once():
 def test_pack_and_unpack(n_samples, rng):
     layout = samples.sample_layout(n_samples, 1000)
     values = rng.normal(size=(n_samples, 3))
-    packed = layout.pack(values)
+    packed = layout.pack(values, "float64")
     assert packed.shape == (len(layout.lanes), 3 * sweep.STRIDE)
     assert packed.flags.c_contiguous
     np.testing.assert_array_equal(layout.unpack(packed), values)
     # Component c of lane i stands at c * STRIDE + i; other lanes repeat a sample.
     np.testing.assert_array_equal(packed[0, [0, sweep.STRIDE]], values[0, :2])
     assert np.isin(packed, values).all()
-    adjoint = layout.pack(values, fill_own_only=True)
+    adjoint = layout.pack(values, "float64", fill_own_only=True)
     np.testing.assert_array_equal(layout.unpack(adjoint), values)
     assert np.count_nonzero(adjoint) == values.size
     # Axes between those of blocks and lanes, as in the states of a sweep.
@@ -567,7 +582,9 @@ def test_number_of_threads_without_a_wish(monkeypatch):
 
 def generate():
     """A module made now, whatever this process has made before."""
-    return build.generated_kernels.__wrapped__("bias", families.bias, (1,)).module
+    return build.generated_kernels.__wrapped__(
+        "bias", families.bias, (1,), "float64"
+    ).module
 
 
 def test_folder_of_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
@@ -676,20 +693,40 @@ def test_scaled_error_notices_what_is_not_finite():
     assert np.isnan(total)
 
 
-@pytest.mark.parametrize(("n_parts", "n_particles", "k"), [(1, 1, 1), (3, 5, 7)])
-def test_assemble_node(rng, n_parts, n_particles, k):
+@pytest.mark.parametrize(
+    ("n_parts", "n_particles", "k"),
+    [(1, 1, 1), (3, 5, 7), (2, assembly.CHUNK, 2), (4, 2 * assembly.CHUNK + 3, 5)],
+)
+def test_assemble(rng, n_parts, n_particles, k):
     parts = rng.normal(size=(n_parts, 2, n_particles, k))
     theta = rng.normal(size=(2, n_particles, k))
     weights, metric = rng.dirichlet(np.ones(n_particles)), rng.random(k)
-    velocity = np.full(theta.shape, 9.0)
-    found = assembly.assemble_node(
-        parts, 1, 0.25, weights, theta, 0.3, metric, velocity
+    node_weights = np.array([0.75, 0.25])
+    n_chunks = -(-n_particles // assembly.CHUNK)
+    velocity = np.full((2, n_particles * k), 9.0)
+    integrands = np.full((2 * n_chunks, 3), 9.0)
+    # Only the chunks of the second node.
+    assembly.assemble(
+        parts.reshape(n_parts, 2, -1),
+        node_weights,
+        np.repeat(weights, k),
+        theta.reshape(2, -1),
+        0.3,
+        np.tile(metric, assembly.CHUNK),
+        n_chunks,
+        2 * n_chunks,
+        velocity,
+        integrands,
     )
     gradient = parts[:, 1].sum(axis=0) / 0.25 + 0.6 * theta[1]
     # Sums of a few terms of size one.
-    np.testing.assert_allclose(velocity[1], -metric * gradient, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(
+        velocity[1].reshape(-1, k), -metric * gradient, rtol=1e-13, atol=1e-13
+    )
     np.testing.assert_array_equal(velocity[0], 9.0)
+    np.testing.assert_array_equal(integrands[:n_chunks], 9.0)
     squares = gradient**2
     expected = [weights @ (squares @ metric), weights @ squares.sum(axis=1)]
     expected.append(weights @ (theta[1] ** 2).sum(axis=1))
+    found = integrands[n_chunks:].sum(axis=0)
     np.testing.assert_allclose(found, expected, rtol=1e-13)

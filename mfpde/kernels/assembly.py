@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from numba import njit
 
+# Particles in a chunk: its numbers stay in the first-level cache from loop to loop.
+CHUNK = 64
 OPTIONS = {
-    "fastmath": {"contract", "nsz"},
+    "fastmath": {"contract", "nsz", "reassoc"},
     "error_model": "numpy",
     "nogil": True,
     "cache": True,
@@ -13,34 +15,57 @@ OPTIONS = {
 
 
 @njit(**OPTIONS)
-def assemble_node(parts, node, node_weight, weights, theta, ridge, metric, velocity):
-    """Velocity at one depth node, with the integrands of D and M2.
+def assemble(
+    parts,
+    node_weights,
+    weights,
+    theta,
+    ridge,
+    metric,
+    first,
+    last,
+    velocity,
+    integrands,
+):
+    """Velocity in the chunks first <= chunk < last, with the integrands of D and M2.
 
     velocity = -metric (sum of parts / node_weight + 2 ridge theta), Eqs. (7) and (13):
     the parts carry no particle weight, so only the depth weight divides.
 
-    parts (n_parts, J, M, k); weights (M,); theta and velocity (J, M, k); metric (k,).
-    Returns, as integrals over rho at this depth, sum_c metric_c g_c^2 (the dissipation
-    of Eq. 14), |g|^2 and |theta|^2, with g the gradient in the bracket.
+    Chunk c holds CHUNK particles of one node: there are ceil(M / CHUNK) of them in each.
+    parts (n_parts, J, M k); node_weights (J,); theta and velocity (J, M k). weights and
+    metric are given for the parameters of all particles: (M k,) each, the second of one
+    chunk (CHUNK k,).
+    Out: integrands (n_chunks, 3), sums over the chunk's part of rho at this depth of
+    sum_c metric_c g_c^2 (the dissipation of Eq. 14), |g|^2 and |theta|^2, with g the
+    gradient in the bracket.
     """
-    dissipation = 0.0
-    squared_gradient = 0.0
-    second_moment = 0.0
-    for m in range(theta.shape[1]):
+    n_parts = parts.shape[0]
+    size = metric.shape[0]
+    n_chunks = -(-theta.shape[1] // size)
+    for chunk in range(first, last):
+        node = chunk // n_chunks
+        start = (chunk % n_chunks) * size
+        stop = min(start + size, theta.shape[1])
+        at_node = theta[node, start:stop]
+        weight = weights[start:stop]
+        gradient = velocity[node, start:stop]
+        gradient[:] = parts[0, node, start:stop]
+        for part in range(1, n_parts):
+            summand = parts[part, node, start:stop]
+            for i in range(gradient.shape[0]):
+                gradient[i] += summand[i]
+        inverse = 1.0 / node_weights[node]
         dissipated = 0.0
         squared = 0.0
         moment = 0.0
-        for c in range(theta.shape[2]):
-            total = 0.0
-            for part in range(parts.shape[0]):
-                total += parts[part, node, m, c]
-            value = theta[node, m, c]
-            gradient = total / node_weight + 2.0 * ridge * value
-            velocity[node, m, c] = -metric[c] * gradient
-            dissipated += metric[c] * gradient * gradient
-            squared += gradient * gradient
-            moment += value * value
-        dissipation += weights[m] * dissipated
-        squared_gradient += weights[m] * squared
-        second_moment += weights[m] * moment
-    return dissipation, squared_gradient, second_moment
+        for i in range(gradient.shape[0]):
+            value = at_node[i]
+            g = gradient[i] * inverse + 2.0 * ridge * value
+            gradient[i] = -metric[i] * g
+            dissipated += weight[i] * (metric[i] * g * g)
+            squared += weight[i] * (g * g)
+            moment += weight[i] * (value * value)
+        integrands[chunk, 0] = dissipated
+        integrands[chunk, 1] = squared
+        integrands[chunk, 2] = moment

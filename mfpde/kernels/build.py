@@ -28,17 +28,22 @@ from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.sweep import STRIDE
 
 _HERE = Path(__file__).parent
+# The module of activations for each type of number.
+MATHEMATICS = {"float64": "vectormath", "float32": "vectormath32"}
 
 HEADER = """
 import numpy as np
 from numba import carray, cfunc, njit, types
 
 STRIDE = {stride}
-REAL = types.CPointer(types.float64)
+real = np.{dtype}
+ZERO = real(0.0)
+REAL = types.CPointer(types.{dtype})
+GRADIENT = types.CPointer(types.float64)
 SIZE = types.int64
 FIELD = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL)
 PULLBACK_STATE = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, REAL)
-PULLBACK = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, REAL, REAL)
+PULLBACK = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, GRADIENT, REAL)
 OPTIONS = {{
     "fastmath": {{"contract", "arcp", "nsz", "reassoc"}},
     "error_model": "numpy",
@@ -74,6 +79,7 @@ def generated_kernels(
     name: str,
     family: Callable[..., str],
     arguments: tuple[Any, ...],
+    dtype: str = "float64",
     activation: str | None = None,
 ) -> Kernels:
     """The kernels of a built-in block, from the disk cache where possible.
@@ -84,15 +90,18 @@ def generated_kernels(
         Readable part of the module's name.
     family : callable
         family(*arguments) gives the text of the three kernels (see `families`).
+    dtype : {"float64", "float32"}
+        Of all arrays but the gradient, which is float64.
     activation : str, optional
         Name of the function of `vectormath` that the text uses, with its `_pair`.
     """
-    text = HEADER.format(stride=STRIDE, cache=True)
+    text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
+    source = MATHEMATICS[dtype]
     if activation is not None:
         names = f"{activation}, {activation}_pair"
-        text += f"from mfpde.kernels.vectormath import {names}\n"
+        text += f"from mfpde.kernels.{source} import {names}\n"
     text += family(*arguments)
-    mathematics = (_HERE / "vectormath.py").read_text(encoding="utf-8")
+    mathematics = (_HERE / f"{source}.py").read_text(encoding="utf-8")
     key = "\n".join([text, mathematics, numba.__version__, sys.version])
     digest = hashlib.sha256(key.encode()).hexdigest()[:20]
     path = cache_folder() / digest / f"{name}.py"
@@ -112,12 +121,15 @@ def custom_kernels(
     f: Callable[..., None],
     vjp_z: Callable[..., None],
     vjp_theta: Callable[..., None],
+    dtype: str,
 ) -> Kernels:
     """The kernels of a custom block: compiled in this process, not kept.
 
     Their text calls the functions as custom_f, custom_vjp_z and custom_vjp_theta.
     """
-    text = HEADER.format(stride=STRIDE, cache=False) + families.custom(d, k)
+    text = HEADER.format(stride=STRIDE, cache=False, dtype=dtype) + families.custom(
+        d, k
+    )
     module = ModuleType("mfpde_custom_kernels")
     module.custom_f = numba.njit(f)
     module.custom_vjp_z = numba.njit(vjp_z)

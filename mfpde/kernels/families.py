@@ -2,25 +2,25 @@
 
 Every function here returns the text of `field`, `pullback_state` and `pullback` as
 `sweep` documents them, for one d; arrays are plain pointers. Each loop over samples is
-a small matrix product: the parameters of `GROUP` particles times a tile of components
+a small matrix product: the parameters of a group of particles times a tile of components
 sit in registers, the loop itself has constant strides, and LLVM vectorises it.
 
 Up to `UNROLLED_D` components one loop holds the products and the activation. Above, the
-dot products are built up in rows of scratch, a tile of components at a time. The tiles
-are the largest whose parameters, sums and operands fit the 32 vector registers.
+dot products are built up in rows of scratch, a tile of components at a time. Groups and
+tiles were measured: their parameters, sums and operands fit the 32 vector registers.
+
+All numbers are of the module's type `real` (float32 or float64; a literal would widen
+float32); only the gradients, sums over all samples, are float64 always.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-UNROLLED_D = 3
-GROUP = 4
+UNROLLED_D = 5
 DOT_TILE = 6
 SPREAD_TILE = 4
 SUM_TILE = 4
-# Rows of scratch: e, s and a of every particle of a group, and e times its weight.
-SCRATCH_ROWS = 5 * GROUP
 Lines = list[str]
 
 KERNEL = """
@@ -74,15 +74,19 @@ class _Dyadic:
     others belong to the dot products.
     """
 
+    group: int
+    scratch_rows: int
+
     def __init__(self, d: int, activation: str, bias: bool, scale: float) -> None:
         self.d, self.activation, self.bias, self.scale = d, activation, bias, scale
 
     def text(self) -> str:
         return (
-            f"SCRATCH = {SCRATCH_ROWS} * STRIDE\n"
-            + _kernel("field", self.field)
-            + _kernel("pullback_state", self.pullback_state)
-            + _kernel("pullback", self.pullback)
+            f"SCRATCH = {self.group * self.scratch_rows} * STRIDE\n"
+            f"SCALE = real({self.scale!r})\n"
+            + _kernel("field", self.field, self.group)
+            + _kernel("pullback_state", self.pullback_state, self.group)
+            + _kernel("pullback", self.pullback, self.group)
         )
 
     def pullback(self, g: int) -> Lines:
@@ -95,7 +99,7 @@ class _Dyadic:
             self.d, SUM_TILE, lambda first, width: self.sums(g, first, width, "q", g)
         )
         if self.bias:
-            lines += [f"sum{r} = 0.0" for r in range(g)]
+            lines += [f"sum{r} = ZERO" for r in range(g)]
             lines += _loop(f"sum{r} += {_scratch(r)}" for r in range(g))
             index = 2 * self.d
             lines += [f"{self.entry('grad', r, index)} += sum{r}" for r in range(g)]
@@ -104,13 +108,13 @@ class _Dyadic:
     def sums(self, g: int, first: str, width: int, lane: str, row: int) -> Lines:
         """grad_u += sum_i e_i z_i (row 0), or grad_v += scale sum_i s_i q_i (row g)."""
         offset = 0 if lane == "z" else self.d
-        factor = "" if lane == "z" else f"{self.scale!r} * "
+        factor = "" if lane == "z" else "SCALE * "
         start, end = [], []
         inner = [f"x{c} = {_lane(lane, first, c)}" for c in range(width)]
         for r in range(g):
             inner.append(f"y{r} = {_scratch(row + r)}")
             for c in range(width):
-                start.append(f"sum{r}_{c} = 0.0")
+                start.append(f"sum{r}_{c} = ZERO")
                 inner.append(f"sum{r}_{c} += y{r} * x{c}")
                 index = f"{offset} + {first} + {c}"
                 end.append(f"{self.entry('grad', r, index)} += {factor}sum{r}_{c}")
@@ -119,7 +123,7 @@ class _Dyadic:
     def load(self, g: int, first: str, width: int, letter: str) -> Lines:
         """Parameters u or scale v of g particles, for one tile of components."""
         offset = 0 if letter == "u" else self.d
-        factor = "" if letter == "u" else f"{self.scale!r} * "
+        factor = "" if letter == "u" else "SCALE * "
         return [
             f"{letter}{r}_{c} = {factor}"
             + self.entry("theta", r, f"{offset} + {first} + {c}")
@@ -134,13 +138,16 @@ class _Dyadic:
     def load_scalars(self, g: int) -> Lines:
         lines = [f"w{r} = weights[m + {r}]" for r in range(g)]
         for r in range(g):
-            value = self.entry("theta", r, 2 * self.d) if self.bias else "0.0"
+            value = self.entry("theta", r, 2 * self.d) if self.bias else "ZERO"
             lines.append(f"b{r} = {value}")
         return lines
 
 
 class _Unrolled(_Dyadic):
     """Small d: one loop over samples holds everything but the sums."""
+
+    group = 6
+    scratch_rows = 2
 
     def loads(self, g: int) -> Lines:
         return (
@@ -177,7 +184,13 @@ class _Unrolled(_Dyadic):
 
 
 class _Tiled(_Dyadic):
-    """Larger d: dot products grow in scratch, a tile of components at a time."""
+    """Larger d: dot products grow in scratch, a tile of components at a time.
+
+    Scratch holds, after e and s, the two dot products and e times the weight.
+    """
+
+    group = 4
+    scratch_rows = 5
 
     def dots(self, g: int, letter: str, lane: str, row: int) -> Lines:
         """Add u.z (or scale v.q) of the group to scratch rows row, row + 1, ..."""
@@ -215,7 +228,7 @@ class _Tiled(_Dyadic):
     def pullback_state(self, g: int) -> Lines:
         lines = self.load_scalars(g)
         lines += _loop(f"{_scratch(2 * g + r)} = b{r}" for r in range(g))
-        lines += _loop(f"{_scratch(3 * g + r)} = 0.0" for r in range(g))
+        lines += _loop(f"{_scratch(3 * g + r)} = ZERO" for r in range(g))
         lines += self.dots(g, "u", "z", 2 * g) + self.dots(g, "v", "q", 3 * g)
         inner = []
         for r in range(g):
@@ -234,7 +247,7 @@ SCRATCH = {d} * {d}
 @njit(**INLINE)
 def mean_matrix(theta, weights, n_particles, out):
     for c in range({d} * {d}):
-        out[c] = 0.0
+        out[c] = ZERO
     for m in range(n_particles):
         for c in range({d} * {d}):
             out[c] += weights[m] * theta[m * {d} * {d} + c]
@@ -270,7 +283,7 @@ def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
             add_row(n, scratch[c * {d} + e], q, c, out, e)
     for c in range({d}):
         for e in range({d}):
-            total = 0.0
+            total = ZERO
             for i in range(n):
                 total += q[c * STRIDE + i] * z[e * STRIDE + i]
             scratch[c * {d} + e] = total
@@ -286,7 +299,7 @@ SCRATCH = {d}
 @cfunc(FIELD, **OPTIONS)
 def field(theta, weights, n_particles, n, z, out, scratch):
     for c in range({d}):
-        total = 0.0
+        total = ZERO
         for m in range(n_particles):
             total += weights[m] * theta[m * {d} + c]
         for i in range(n):
@@ -301,7 +314,7 @@ def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
 @cfunc(PULLBACK, **OPTIONS)
 def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
     for c in range({d}):
-        total = 0.0
+        total = ZERO
         for i in range(n):
             total += q[c * STRIDE + i]
         for m in range(n_particles):
@@ -321,7 +334,7 @@ def load_lane(source, i, out):
 @cfunc(FIELD, **OPTIONS)
 def field(theta, weights, n_particles, n, z, out, scratch):
     particles = carray(theta, (n_particles, {k}))
-    z_i, value = np.empty({d}), np.empty({d})
+    z_i, value = np.empty({d}, real), np.empty({d}, real)
     for i in range(n):
         load_lane(z, i, z_i)
         for m in range(n_particles):
@@ -333,7 +346,7 @@ def field(theta, weights, n_particles, n, z, out, scratch):
 @cfunc(PULLBACK_STATE, **OPTIONS)
 def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
     particles = carray(theta, (n_particles, {k}))
-    z_i, q_i, value = np.empty({d}), np.empty({d}), np.empty({d})
+    z_i, q_i, value = np.empty({d}, real), np.empty({d}, real), np.empty({d}, real)
     for i in range(n):
         load_lane(z, i, z_i)
         load_lane(q, i, q_i)
@@ -346,8 +359,8 @@ def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
 @cfunc(PULLBACK, **OPTIONS)
 def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
     particles = carray(theta, (n_particles, {k}))
-    z_i, q_i = np.empty({d}), np.empty({d})
-    state, gradient = np.empty({d}), np.empty({k})
+    z_i, q_i = np.empty({d}, real), np.empty({d}, real)
+    state, gradient = np.empty({d}, real), np.empty({k}, real)
     for i in range(n):
         load_lane(z, i, z_i)
         load_lane(q, i, q_i)
@@ -366,29 +379,36 @@ def custom(d: int, k: int) -> str:
     return CUSTOM.replace("{d}", str(d)).replace("{k}", str(k))
 
 
-def _kernel(name: str, body: Callable[[int], Lines]) -> str:
+def _kernel(name: str, body: Callable[[int], Lines], group: int) -> str:
     return KERNEL.format(
         name=name,
         signature=name.upper(),
         arguments=ARGUMENTS[name],
-        group=GROUP,
-        grouped=_indent(body(GROUP)),
+        group=group,
+        grouped=_indent(body(group)),
         single=_indent(body(1)),
     )
 
 
 def _tiles(d: int, width: int, body: Callable[[str, int], Lines]) -> Lines:
-    """Body for every full tile of `width` components, then for the rest."""
-    n_full = d // width
-    lines = []
-    if n_full == 1:
-        lines += body("0", width)
-    elif n_full > 1:
-        lines.append(f"for first in range(0, {n_full * width}, {width}):")
-        lines += ["    " + line for line in body("first", width)]
-    if d % width:
-        lines += body(str(n_full * width), d % width)
-    return lines
+    """Body for tiles of at most `width` components, as even as they can be."""
+    n_tiles = -(-d // width)
+    narrow, n_wide = divmod(d, n_tiles)
+    return _repeated(0, n_wide, narrow + 1, body) + _repeated(
+        n_wide * (narrow + 1), n_tiles - n_wide, narrow, body
+    )
+
+
+def _repeated(
+    start: int, n_tiles: int, width: int, body: Callable[[str, int], Lines]
+) -> Lines:
+    """Body for n_tiles tiles of one width, from component `start` on."""
+    if n_tiles == 0:
+        return []
+    if n_tiles == 1:
+        return body(str(start), width)
+    lines = [f"for first in range({start}, {start + n_tiles * width}, {width}):"]
+    return lines + ["    " + line for line in body("first", width)]
 
 
 def _dot(left: str, right: str, d: int) -> str:

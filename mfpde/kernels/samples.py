@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.sweep import STRIDE
 
 # Largest number of lanes in use.
 BLOCK = 128
-# Doubles in the widest vector register: a loop over fewer or uneven lanes is scalar.
+# Numbers in a vector register: a loop over fewer or uneven lanes is scalar.
 VECTOR = 8
 MAX_PARTS = 16
 # Each part of the samples owns a gradient of the size of theta.
@@ -46,19 +47,23 @@ class SampleLayout:
         """Number of parts."""
         return len(self.part_start) - 1
 
-    def pack(self, values: NDArray, fill_own_only: bool = False) -> NDArray:
+    def pack(
+        self, values: NDArray, dtype: DTypeLike, fill_own_only: bool = False
+    ) -> NDArray:
         """Array (N, d) as blocks (n_blocks, d * STRIDE); optionally zero elsewhere."""
         blocks = values[self.index]
         if fill_own_only:
             blocks[~self.is_own] = 0.0
-        return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(len(blocks), -1)
+        packed = empty_aligned((len(blocks), blocks.shape[2], STRIDE), dtype)
+        packed[...] = blocks.transpose(0, 2, 1)
+        return packed.reshape(len(blocks), -1)
 
     def unpack(self, blocks: NDArray) -> NDArray:
-        """Blocks (n_blocks, ..., d * STRIDE) as an array (..., N, d)."""
+        """Blocks (n_blocks, ..., d * STRIDE) as a float64 array (..., N, d)."""
         shape = (*blocks.shape[:-1], -1, STRIDE)
         lanes_second = np.moveaxis(blocks.reshape(shape), -1, 1)
         own = lanes_second[self.is_own]
-        return np.ascontiguousarray(np.moveaxis(own, 0, -2))
+        return np.ascontiguousarray(np.moveaxis(own, 0, -2), dtype=np.float64)
 
 
 def sample_layout(n_samples: int, gradient_bytes: int) -> SampleLayout:

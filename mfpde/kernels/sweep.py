@@ -11,17 +11,18 @@ A block enters by the addresses of its three compiled kernels (see `build`):
   carries no particle weight.
 
 Each works at one depth node on one block of samples: theta (M, k), weights (M,), grad
-(M, k), and z, q, out of d * STRIDE numbers.
+(M, k), and z, q, out of d * STRIDE numbers. grad is float64 always; the other numbers
+are float64 or float32, the type for which the kernels were built.
 
 Layout. Samples are cut into blocks of at most 128. Component c of sample i of a block
 stands at c * STRIDE + i, so that the innermost loop of every kernel runs over samples
 with stride one. `n` lanes of a block are in use; lanes beyond its samples repeat one of
-them and carry a zero adjoint.
+them and carry a zero adjoint. Arrays of states start on a cache line (`memory`), and so
+then does every component.
 """
 
 from __future__ import annotations
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
@@ -109,20 +110,20 @@ def pullback(kernels, theta, weights, n, z, q, out, grad, scratch):
 
 @njit(**OPTIONS)
 def forward(
-    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, first, last, zs,
-    z_end,
+    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, first, last, work,
+    scratch, zs, z_end,
 ):  # fmt: skip
     """State at every stage, Eq. (22), of the sample blocks first <= block < last.
 
     kernels as in `field`; theta (J, M, k), weights (M,); a (n_stages, n_stages),
     b (n_stages,), dt (n_steps,), stage_node (n_steps, n_stages);
-    z0 (n_blocks, d * STRIDE), lanes (n_blocks,).
+    z0 (n_blocks, d * STRIDE), lanes (n_blocks,); work (2 n_stages + 2, d * STRIDE) and
+    scratch as the kernels need it are overwritten.
     Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE).
     Returns -1, or the depth step whose stages did not converge to tol.
     """
-    slopes = np.zeros((b.shape[0], z0.shape[1]), dtype=z0.dtype)
-    new = np.empty_like(z0[0])
-    scratch = np.empty(kernels[3], dtype=z0.dtype)
+    slopes = work[: b.shape[0]]
+    new = work[b.shape[0]]
     for block in range(first, last):
         n = lanes[block]
         z = z_end[block]
@@ -174,7 +175,7 @@ def forward_stages(
 @njit(**OPTIONS)
 def adjoint(
     kernels, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, first, last,
-    ps, grad,
+    work, scratch, ps, grad,
 ):  # fmt: skip
     """Adjoint and theta gradient, Eq. (23), of the blocks first <= block < last.
 
@@ -185,13 +186,13 @@ def adjoint(
     """
     is_implicit = has_coupled_stages(a)
     n_stages = b.shape[0]
-    pulled = np.zeros((n_stages, p_end.shape[1]), dtype=p_end.dtype)
-    q = np.zeros((n_stages, p_end.shape[1]), dtype=p_end.dtype)
-    new = np.empty_like(p_end[0])
-    scratch = np.empty(kernels[3], dtype=p_end.dtype)
+    pulled = work[:n_stages]
+    q = work[n_stages : 2 * n_stages]
+    new = work[2 * n_stages]
+    p = work[2 * n_stages + 1]
     for block in range(first, last):
         n = lanes[block]
-        p = p_end[block].copy()
+        p[:] = p_end[block]
         ps[block, ps.shape[1] - 1] = p
         for step in range(dt.shape[0] - 1, -1, -1):
             h = dt[step]

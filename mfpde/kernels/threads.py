@@ -35,7 +35,21 @@ def run_parts(
     workers = min(n_threads(), n_parts)
     if workers == 1 or n_operations < SERIAL_BELOW:
         return [function(part) for part in range(n_parts)]
-    return list(_pool(workers, os.getpid()).map(function, range(n_parts)))
+    results: list[Any] = [None] * n_parts
+    waiting = iter(range(n_parts))  # Its `next` is atomic: one part for one thread.
+
+    def work() -> None:
+        for part in waiting:
+            results[part] = function(part)
+
+    # The calling thread works, too: one thread less to wake.
+    helpers = [_pool(workers - 1, os.getpid()).submit(work) for _ in range(workers - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            helper.result()
+    return results
 
 
 @functools.lru_cache(maxsize=4)
