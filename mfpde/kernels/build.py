@@ -28,6 +28,8 @@ from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.sweep import STRIDE
 
 _HERE = Path(__file__).parent
+# What is inlined into the kernels: numba does not see when it changes.
+MATHEMATICS = ("bits.py", "piecewise.py", "vectormath.py", "vectormath32.py")
 
 HEADER = """
 import numpy as np
@@ -92,8 +94,8 @@ def generated_kernels(
         names = f"{activation}, {activation}_pair"
         text += f"from mfpde.kernels.vectormath import {names}\n"
     text += family(*arguments)
-    mathematics = (_HERE / "vectormath.py").read_text(encoding="utf-8")
-    key = "\n".join([text, mathematics, numba.__version__, sys.version])
+    mathematics = [(_HERE / name).read_text(encoding="utf-8") for name in MATHEMATICS]
+    key = "\n".join([text, *mathematics, numba.__version__, sys.version])
     digest = hashlib.sha256(key.encode()).hexdigest()[:20]
     path = cache_folder() / digest / f"{name}.py"
     if not path.exists():
