@@ -32,7 +32,7 @@ def assemble(
     velocity = -metric (sum of parts / node_weight + 2 ridge theta), Eqs. (7) and (13):
     the parts carry no particle weight, so only the depth weight divides.
 
-    Chunk c holds CHUNK particles of one node: there are ceil(M / CHUNK) of them in each.
+    A chunk holds CHUNK particles of one node, which has ceil(M / CHUNK) of them.
     parts (n_parts, J, M k); node_weights (J,); theta and velocity (J, M k). weights and
     metric are given for the parameters of all particles: (M k,) each, the second of one
     chunk (CHUNK k,).

@@ -28,8 +28,10 @@ from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.sweep import STRIDE
 
 _HERE = Path(__file__).parent
-# The module of activations for each type of number.
+# The module of activations for each type of number, and what those are made of. All of
+# it is inlined into the kernels: numba does not see when it changes.
 MATHEMATICS = {"float64": "vectormath", "float32": "vectormath32"}
+INLINED = (*MATHEMATICS.values(), "bits", "piecewise")
 
 HEADER = """
 import numpy as np
@@ -96,13 +98,12 @@ def generated_kernels(
         Name of the function of `vectormath` that the text uses, with its `_pair`.
     """
     text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
-    source = MATHEMATICS[dtype]
     if activation is not None:
         names = f"{activation}, {activation}_pair"
-        text += f"from mfpde.kernels.{source} import {names}\n"
+        text += f"from mfpde.kernels.{MATHEMATICS[dtype]} import {names}\n"
     text += family(*arguments)
-    mathematics = (_HERE / f"{source}.py").read_text(encoding="utf-8")
-    key = "\n".join([text, mathematics, numba.__version__, sys.version])
+    inlined = [(_HERE / f"{name}.py").read_text(encoding="utf-8") for name in INLINED]
+    key = "\n".join([text, *inlined, numba.__version__, sys.version])
     digest = hashlib.sha256(key.encode()).hexdigest()[:20]
     path = cache_folder() / digest / f"{name}.py"
     if not path.exists():

@@ -2,8 +2,9 @@
 
 Every function here returns the text of `field`, `pullback_state` and `pullback` as
 `sweep` documents them, for one d; arrays are plain pointers. Each loop over samples is
-a small matrix product: the parameters of a group of particles times a tile of components
-sit in registers, the loop itself has constant strides, and LLVM vectorises it.
+a small matrix product: the parameters of a group of particles times a tile of
+components sit in registers, the loop itself has constant strides, and LLVM vectorises
+it.
 
 Up to `UNROLLED_D` components one loop holds the products and the activation. Above, the
 dot products are built up in rows of scratch, a tile of components at a time. Groups and

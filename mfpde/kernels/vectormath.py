@@ -11,11 +11,45 @@ from __future__ import annotations
 
 import math
 
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-INLINE = {"fastmath": {"contract"}, "forceinline": True, "error_model": "numpy"}
+from mfpde.kernels.bits import power_of_two, upper_half
+from mfpde.kernels.piecewise import (
+    INLINE,
+    identity,
+    identity_pair,
+    leaky_relu,
+    leaky_relu_pair,
+    regularised_relu,
+    regularised_relu_pair,
+    relu,
+    relu_pair,
+    squared_relu,
+    squared_relu_pair,
+)
+
+__all__ = [
+    "gelu",
+    "gelu_pair",
+    "identity",
+    "identity_pair",
+    "leaky_relu",
+    "leaky_relu_pair",
+    "regularised_relu",
+    "regularised_relu_pair",
+    "relu",
+    "relu_pair",
+    "sigmoid",
+    "sigmoid_pair",
+    "sin",
+    "sin_pair",
+    "softplus",
+    "softplus_pair",
+    "squared_relu",
+    "squared_relu_pair",
+    "tanh",
+    "tanh_pair",
+]
 
 LOG2E = 1.4426950408889634
 LN2_HIGH = 6.93147180369123816490e-01
@@ -26,31 +60,6 @@ ROUND_MAGIC = 6755399441055744.0
 LOG_SMALLEST = -760.0
 INV_SQRT_2PI = 0.3989422804014327
 LEAKY_SLOPE = 0.01
-
-
-@intrinsic
-def _power_of_two(typingctx, shifted):
-    """2**n for a float64 that holds n + ROUND_MAGIC, by shifting its bits."""
-
-    def codegen(context, builder, signature, args):
-        bits = builder.bitcast(args[0], ir.IntType(64))
-        exponent = builder.shl(bits, ir.Constant(ir.IntType(64), 52))
-        one = ir.Constant(ir.IntType(64), 0x3FF0000000000000)
-        return builder.bitcast(builder.add(exponent, one), ir.DoubleType())
-
-    return types.float64(types.float64), codegen
-
-
-@intrinsic
-def _upper_half(typingctx, a):
-    """A float64 with its lower 27 mantissa bits cleared: its square is exact."""
-
-    def codegen(context, builder, signature, args):
-        bits = builder.bitcast(args[0], ir.IntType(64))
-        mask = ir.Constant(ir.IntType(64), -(1 << 27))
-        return builder.bitcast(builder.and_(bits, mask), ir.DoubleType())
-
-    return types.float64(types.float64), codegen
 
 
 @njit(**INLINE)
@@ -80,7 +89,7 @@ def expm1_reduced(a):
     shifted = a * LOG2E + ROUND_MAGIC
     n = shifted - ROUND_MAGIC
     r = (a - n * LN2_HIGH) - n * LN2_LOW
-    scale = _power_of_two(shifted)
+    scale = power_of_two(shifted)
     return scale, scale * expm1_polynomial(r)
 
 
@@ -112,8 +121,8 @@ def exp_split(high, low):
     n = (high * LOG2E + ROUND_MAGIC) - ROUND_MAGIC
     r = ((high - n * LN2_HIGH) - n * LN2_LOW) + low
     half = 0.5 * n + ROUND_MAGIC
-    first = _power_of_two(half)
-    second = _power_of_two((n - (half - ROUND_MAGIC)) + ROUND_MAGIC)
+    first = power_of_two(half)
+    second = power_of_two((n - (half - ROUND_MAGIC)) + ROUND_MAGIC)
     return expm1_polynomial(r) * first + first, second
 
 
@@ -159,7 +168,7 @@ def normal_tail(w):
     Chebyshev interpolant of degree 22 (relative error below 1e-18); w^2 is split, so
     that its rounding does not reach the exponential.
     """
-    high = _upper_half(w)
+    high = upper_half(w)
     low = w - high
     e, scale = exp_split(-0.5 * high * high, -0.5 * low * (w + high))
     t = (w - 5.0) / (w + 5.0)
@@ -209,7 +218,7 @@ def sigmoid_pair(a):
 @njit(**INLINE)
 def softplus(a):
     """max(a, 0) + log1p(exp(-|a|))."""
-    return (0.0 if a < 0.0 else a) + _log1p_unit(_exp_negative(a))
+    return relu(a) + _log1p_unit(_exp_negative(a))
 
 
 @njit(**INLINE)
@@ -217,7 +226,7 @@ def softplus_pair(a):
     """softplus(a) and sigmoid(a)."""
     e = _exp_negative(a)
     top = e if a < 0.0 else 1.0
-    return (0.0 if a < 0.0 else a) + _log1p_unit(e), top / (1.0 + e)
+    return relu(a) + _log1p_unit(e), top / (1.0 + e)
 
 
 @njit(**INLINE)
@@ -245,60 +254,6 @@ def gelu_pair(a):
 
 
 @njit(**INLINE)
-def relu(a):
-    """max(a, 0)."""
-    return 0.0 if a < 0.0 else a
-
-
-@njit(**INLINE)
-def relu_pair(a):
-    """max(a, 0) and 1 for a > 0, else 0."""
-    return (0.0 if a < 0.0 else a), (1.0 if a > 0.0 else 0.0)
-
-
-@njit(**INLINE)
-def leaky_relu(a):
-    """a for a > 0, else 0.01 a."""
-    return LEAKY_SLOPE * a if a < 0.0 else a
-
-
-@njit(**INLINE)
-def leaky_relu_pair(a):
-    """leaky_relu(a) and its slope, 0.01 at a = 0."""
-    return (LEAKY_SLOPE * a if a < 0.0 else a), (1.0 if a > 0.0 else LEAKY_SLOPE)
-
-
-@njit(**INLINE)
-def regularised_relu(a):
-    """0 below -e, (a + e)^2 / (4 e) on [-e, e], a above; half-width e = 1/2."""
-    c = a + 0.5
-    c = 0.0 if c < 0.0 else c
-    return a if c > 1.0 else 0.5 * c * c
-
-
-@njit(**INLINE)
-def regularised_relu_pair(a):
-    """regularised_relu(a) and its slope, (a + e) / (2 e) clipped to [0, 1]."""
-    c = a + 0.5
-    c = 0.0 if c < 0.0 else c
-    return (a if c > 1.0 else 0.5 * c * c), (1.0 if c > 1.0 else c)
-
-
-@njit(**INLINE)
-def squared_relu(a):
-    """max(a, 0)^2."""
-    c = 0.0 if a < 0.0 else a
-    return c * c
-
-
-@njit(**INLINE)
-def squared_relu_pair(a):
-    """max(a, 0)^2 and 2 max(a, 0)."""
-    c = 0.0 if a < 0.0 else a
-    return c * c, 2.0 * c
-
-
-@njit(**INLINE)
 def sin(a):
     """sin(a)."""
     return math.sin(a)
@@ -308,15 +263,3 @@ def sin(a):
 def sin_pair(a):
     """sin(a) and cos(a)."""
     return math.sin(a), math.cos(a)
-
-
-@njit(**INLINE)
-def identity(a):
-    """The activation a itself."""
-    return a
-
-
-@njit(**INLINE)
-def identity_pair(a):
-    """The activation a and 1."""
-    return a, 1.0
