@@ -20,14 +20,13 @@ from mfpde.kernels import sweep
 from mfpde.kernels.assembly import CHUNK, assemble
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import SampleLayout, sample_layout
-from mfpde.kernels.threads import SERIAL_BELOW, run_parts
+from mfpde.kernels.threads import run_workers
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
 
 # Fixed point of implicit stages: a few units of rounding of the largest state.
 STAGE_TOLERANCE = {"float64": 1e-14, "float32": 5e-6}
-ASSEMBLY_PARTS = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -161,10 +160,10 @@ def _evaluate(
     p_end = output_gradient
     if problem.readout is not None:
         p_end = problem.readout.transposed(output_gradient)
-    p, parts = _run_adjoint(grid, particles, forward, p_end)
+    p, gradient = _run_adjoint(grid, particles, forward, p_end)
     ridge = problem.regulariser.strength(s) if problem.regulariser else 0.0
     velocity, dissipation, squared_gradient, second_moment = _assemble(
-        problem, grid, ensemble, parts, ridge
+        problem, grid, ensemble, gradient, ridge
     )
     gradients = {}
     if "embedding" in problem.trained_maps:
@@ -230,7 +229,7 @@ def field(
     """The field F(z, t_j) of Eq. (8) at every node, (J, n, d), for states z (n, d)."""
     check_shapes(problem, grid, ensemble)
     states = _rows("z", z, problem.d)
-    layout = sample_layout(len(states), ensemble.theta[0].nbytes)
+    layout = _layout(len(states))
     particles = _particles(problem, ensemble)
     packed = layout.pack(states, particles.dtype)
     shape = (len(layout.lanes), grid.n_nodes, packed.shape[1])
@@ -352,65 +351,52 @@ _layout = functools.lru_cache(maxsize=64)(sample_layout)
 def _run_forward(
     grid: DepthGrid, particles: _Particles, z0: Array, s: float | None = None
 ) -> _Forward:
-    """Solve Eq. (22) for all samples, in parallel over parts of them."""
-    layout = _layout(len(z0), particles.theta.nbytes)
+    """Solve Eq. (22) for all samples, in parallel over blocks of them."""
+    layout = _layout(len(z0))
     packed = layout.pack(z0, particles.dtype)
-    n_blocks, width = packed.shape
-    shape = (n_blocks, grid.n_steps, grid.n_stages, width)
+    shape = (layout.n_blocks, grid.n_steps, grid.n_stages, packed.shape[1])
     zs = empty_aligned(shape, particles.dtype)
     if grid.is_implicit:
         # Steps after one that fails are not reached: their stages must be numbers.
         zs[:] = 0.0
     z_end = empty_aligned(packed.shape, particles.dtype)
-    z_end[:] = 0.0
+    claims = np.zeros(1, dtype=np.int64)
+    failed = np.empty(layout.n_blocks, dtype=np.int64)
 
-    def run(part: int) -> int:
-        return sweep.forward(
-            *_scheme(grid, particles),
-            packed,
-            layout.lanes,
-            layout.part_start[part],
-            layout.part_start[part + 1],
-            _work(grid, packed),
-            particles.scratch(),
-            zs,
-            z_end,
-        )
+    def work() -> None:
+        own = _own_arrays(grid, particles, packed)
+        start = (packed, layout.lanes, claims)
+        sweep.forward(*_scheme(grid, particles), *start, *own, zs, z_end, failed)
 
-    results = run_parts(run, layout.n_parts, _n_operations(zs, particles))
+    run_workers(work, layout.n_blocks, _n_operations(zs, particles))
     forward = _Forward(layout, grid.is_implicit, packed, zs, z_end)
-    _check_stages(results, grid, forward, s)
+    _check_stages(failed, grid, forward, s)
     return forward
 
 
 def _run_adjoint(
     grid: DepthGrid, particles: _Particles, forward: _Forward, p_end: Array
 ) -> tuple[Array, Array]:
-    """Solve Eq. (23); returns blocked p and the theta gradient of every part."""
+    """Solve Eq. (23); returns blocked p and the theta gradient (J, M, k)."""
     layout = forward.layout
     packed = layout.pack(p_end, particles.dtype, fill_own_only=True)
-    n_points = len(grid.state_depths())
-    p = empty_aligned((len(packed), n_points, packed.shape[1]), particles.dtype)
+    shape = (layout.n_blocks, len(grid.state_depths()), packed.shape[1])
+    p = empty_aligned(shape, particles.dtype)
     # Sums over samples: float64 whatever the type of the problem.
-    parts = np.zeros((layout.n_parts, *particles.theta.shape))
+    gradient = np.empty(particles.theta.shape)
+    claims = np.zeros(1, dtype=np.int64)
+    turns = np.zeros(grid.n_nodes, dtype=np.int64)
+    failed = np.empty(layout.n_blocks, dtype=np.int64)
 
-    def run(part: int) -> int:
-        return sweep.adjoint(
-            *_scheme(grid, particles),
-            forward.zs,
-            packed,
-            layout.lanes,
-            layout.part_start[part],
-            layout.part_start[part + 1],
-            _work(grid, packed),
-            particles.scratch(),
-            p,
-            parts[part],
-        )
+    def work() -> None:
+        own = *_own_arrays(grid, particles, packed), np.empty(gradient.shape[1:])
+        start = (forward.zs, packed, layout.lanes, claims)
+        out = (turns, p, gradient, failed)
+        sweep.adjoint(*_scheme(grid, particles), *start, *own, *out)
 
-    n_operations = _n_operations(forward.zs, particles)
-    _check_stages(run_parts(run, layout.n_parts, n_operations), grid, forward, None)
-    return p, parts
+    run_workers(work, layout.n_blocks, _n_operations(forward.zs, particles))
+    _check_stages(failed, grid, forward, None)
+    return p, gradient
 
 
 def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
@@ -427,40 +413,40 @@ def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
     )
 
 
-def _work(grid: DepthGrid, packed: Array) -> Array:
-    return empty_aligned((2 * grid.n_stages + 2, packed.shape[1]), packed.dtype)
+def _own_arrays(
+    grid: DepthGrid, particles: _Particles, packed: Array
+) -> tuple[Array, Array]:
+    """What a worker of a sweep needs for itself: rows of states, and scratch."""
+    rows = (2 * grid.n_stages + 2, packed.shape[1])
+    return empty_aligned(rows, particles.dtype), particles.scratch()
 
 
-def _assemble(problem, grid, ensemble, parts, ridge):
-    """Velocity (J, M, k), D, |gradient|^2 and M2, Eqs. (7), (13), (14)."""
+def _assemble(problem, grid, ensemble, gradient, ridge):
+    """Velocity (J, M, k), D, |gradient|^2 and M2, Eqs. (7), (13), (14).
+
+    The gradient is overwritten: it becomes the velocity.
+    """
     n_nodes, n_particles, k = ensemble.theta.shape
-    velocity = np.empty((n_nodes, n_particles * k))
-    n_chunks = n_nodes * -(-n_particles // CHUNK)
-    integrands = np.empty((n_chunks, 3))
-    n_calls = min(n_chunks, ASSEMBLY_PARTS) if parts.size > SERIAL_BELOW else 1
-    bounds = np.linspace(0, n_chunks, n_calls + 1).astype(int)
     weights = np.repeat(ensemble.weights, k)
     metric = np.tile(problem.metric, CHUNK)
+    claims = np.zeros(1, dtype=np.int64)
+    integrands = np.empty((n_nodes, -(-n_particles // CHUNK), 3))
 
-    def run(part: int) -> None:
+    def work() -> None:
         assemble(
-            parts.reshape(len(parts), n_nodes, -1),
             grid.weights,
             weights,
             ensemble.theta.reshape(n_nodes, -1),
             ridge,
             metric,
-            bounds[part],
-            bounds[part + 1],
-            velocity,
+            claims,
+            gradient.reshape(n_nodes, -1),
             integrands,
         )
 
-    run_parts(run, n_calls, parts.size)
-    at_nodes = integrands.reshape(n_nodes, -1, 3).sum(axis=1)
-    integrals = (grid.weights[:, np.newaxis] * at_nodes).sum(axis=0)
-    velocity = velocity.reshape(ensemble.theta.shape)
-    return velocity, *(float(value) for value in integrals)
+    run_workers(work, n_nodes, gradient.size)
+    integrals = grid.weights @ integrands.sum(axis=1)
+    return gradient, *(float(value) for value in integrals)
 
 
 def _n_operations(zs: Array, particles: _Particles) -> int:
@@ -476,16 +462,16 @@ def _check_loss(name: str, array: Array, shape: tuple[int, ...]) -> None:
 
 
 def _check_stages(
-    results: list[int], grid: DepthGrid, forward: _Forward, s: float | None
+    failed: NDArray[np.int64], grid: DepthGrid, forward: _Forward, s: float | None
 ) -> None:
     """Raise if the stages of an implicit step overflowed or did not converge."""
-    failed = [step for step in results if step >= 0]
-    if not failed:
+    steps = failed[failed >= 0]
+    if len(steps) == 0:
         return
     if not np.isfinite(forward.states()).all():
         raise _not_finite(forward, grid, s)
     raise ConvergenceError(
-        f"The stages of depth element {min(failed)} of {grid.n_steps} did not "
+        f"The stages of depth element {steps.min()} of {grid.n_steps} did not "
         "converge; the field is too large for the fixed-point iteration. Use more "
         "elements, DepthGrid.gauss(n_nodes, n_elements), or an explicit scheme."
     )

@@ -255,3 +255,20 @@ def test_a_node_without_weight_is_refused():
         ValueError, match=r"must have a positive weight, got 0; Eq\. \(7"
     ):
         node_weights(np.ones(1), np.array([0.0, 1.0]), np.array([[0, 1]]), 2)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        DepthGrid.euler(4),
+        DepthGrid.midpoint(3),
+        DepthGrid.rk4(3),
+        DepthGrid.gauss(3, 2),
+    ],
+    ids=repr,
+)
+def test_stages_that_share_a_node_follow_each_other(grid):
+    """The adjoint sweep gives the sums of a node away once, at the last of them."""
+    nodes = grid.stage_node.ravel()
+    runs = 1 + np.count_nonzero(np.diff(nodes))
+    assert runs == len(np.unique(nodes)) == grid.n_nodes

@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 import reference
 
-from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate
+from mfpde import (
+    ConvergenceError,
+    DepthGrid,
+    MeanFieldProblem,
+    ParticleEnsemble,
+    evaluate,
+)
 from mfpde.blocks import ACTIVATIONS, Bias, Bilinear, Custom, Linear, Perceptron
 from mfpde.kernels import assembly, build, families, samples, sweep, threads, vectors
 
@@ -245,7 +251,7 @@ SIZES = [(1, 1), (7, 2), (8, 3), (9, 5), (129, 4), (300, 33)]
 
 def run_kernels(block, theta, weights, z, q, dtype="float64"):
     """field, pullback_state (twice) and gradient, by the three kernels of a block."""
-    layout = samples.sample_layout(len(z), theta.nbytes)
+    layout = samples.sample_layout(len(z))
     kernels = block.kernels(dtype).addresses
     theta, weights = theta.astype(dtype), weights.astype(dtype)
     # Scratch must be written before it is read.
@@ -451,21 +457,17 @@ def check_layout(n_samples, layout):
     lane = np.arange(sweep.STRIDE)
     assert not layout.is_own[lane >= layout.lanes[:, np.newaxis]].any()
     assert layout.lanes.sum() - n_samples < samples.VECTOR
-    start = layout.part_start
-    assert start[0] == 0
-    assert start[-1] == len(layout.lanes)
-    assert (np.diff(start) >= 1).all()
-    assert layout.n_parts <= samples.MAX_PARTS
+    assert np.ptp(layout.lanes) <= samples.VECTOR
 
 
 def test_layout_holds_every_sample_once():
     for n_samples in range(1, 601):
-        check_layout(n_samples, samples.sample_layout(n_samples, 1000))
+        check_layout(n_samples, samples.sample_layout(n_samples))
 
 
 @pytest.mark.parametrize("n_samples", [1, 7, 8, 9, 127, 128, 129, 300, 600, 5000])
 def test_pack_and_unpack(n_samples, rng):
-    layout = samples.sample_layout(n_samples, 1000)
+    layout = samples.sample_layout(n_samples)
     values = rng.normal(size=(n_samples, 3))
     packed = layout.pack(values, "float64")
     assert packed.shape == (len(layout.lanes), 3 * sweep.STRIDE)
@@ -482,19 +484,19 @@ def test_pack_and_unpack(n_samples, rng):
     np.testing.assert_array_equal(layout.unpack(stages), [values, 2 * values])
 
 
-def test_parts_share_the_work_and_spare_memory(monkeypatch):
+def test_blocks_share_the_work(monkeypatch):
     for n_threads in ("1", "3"):
         monkeypatch.setenv("MFPDE_NUM_THREADS", n_threads)
-        layout = samples.sample_layout(1000, 1000)
-        np.testing.assert_array_equal(layout.part_start, np.arange(9))
+        layout = samples.sample_layout(1000)
         np.testing.assert_array_equal(layout.lanes, [128] * 5 + [120] * 3)
-    # Two parts always, for two cores; no more than the memory for their gradients.
-    assert samples.sample_layout(10, 1000).n_parts == 2
-    assert samples.sample_layout(1, 1000).n_parts == 1
-    large = samples.sample_layout(5000, samples.MAX_PARTS_BYTES // 4)
-    assert large.n_parts == 4
-    check_layout(5000, large)
-    assert samples.sample_layout(5000, 10**12).n_parts == 2
+    # Two blocks, for two cores, as soon as there are two vectors; an even number.
+    assert [samples.sample_layout(n).n_blocks for n in (1, 8, 9, 256, 257)] == [
+        1,
+        1,
+        2,
+        2,
+        4,
+    ]
 
 
 # ---- threads
@@ -511,12 +513,13 @@ def test_parts_share_the_work_and_spare_memory(monkeypatch):
 )
 def test_same_bits_for_every_number_of_threads(rng, monkeypatch, block, grid):
     monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
-    x, y = rng.normal(size=(2, 301, block.d))
+    x, y = rng.normal(size=(2, 2001, block.d))
     problem = MeanFieldProblem(x, y, block)
-    theta = 0.3 * rng.normal(size=(grid.n_nodes, 7, block.k))
-    ensemble = ParticleEnsemble(theta, rng.dirichlet(np.ones(7)))
+    theta = 0.3 * rng.normal(size=(grid.n_nodes, 70, block.k))
+    ensemble = ParticleEnsemble(theta, rng.dirichlet(np.ones(70)))
     found = []
-    for n_threads in ("1", "2", "3"):
+    # More threads than cores, too, and several times: who waits for whom varies.
+    for n_threads in ("1", "2", "3", "16", "16", "16"):
         monkeypatch.setenv("MFPDE_NUM_THREADS", n_threads)
         found.append(evaluate(problem, grid, ensemble))
     for other in found[1:]:
@@ -527,38 +530,60 @@ def test_same_bits_for_every_number_of_threads(rng, monkeypatch, block, grid):
         assert other.dissipation == found[0].dissipation
 
 
-def test_parts_run_at_the_same_time_and_in_order(monkeypatch):
+def test_a_block_that_fails_holds_nobody_up(rng, monkeypatch):
+    """The adjoint of the first block does not converge; the others wait for it."""
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    grid = DepthGrid.gauss(2)
+    # f = v tanh(u z) is steep at z = 0, where the state stays, and flat away from it.
+    theta = np.tile([40.0, 4.0], (2, 30, 1))
+    x = np.full((1000, 1), 30.0)
+    ensemble = ParticleEnsemble(theta)
+    x[:8] = 0.0
+    block = Perceptron(1, bias=False)
+    with pytest.raises(ConvergenceError, match="did not converge"):
+        evaluate(MeanFieldProblem(x, x + 1, block), grid, ensemble)
+    evaluate(MeanFieldProblem(x[8:], x[8:] + 1, block), grid, ensemble)
+
+
+def test_workers_run_at_the_same_time(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
     # Nobody passes alone; a broken barrier raises after the timeout.
     barrier = threading.Barrier(3, timeout=20)
+    names = []
 
-    def part(index):
+    def work():
         barrier.wait()
-        return index, threading.current_thread().name
+        names.append(threading.current_thread().name)
 
-    found = threads.run_parts(part, 3, threads.SERIAL_BELOW)
-    assert [index for index, _ in found] == [0, 1, 2]
-    assert len({name for _, name in found}) == 3
+    threads.run_workers(work, 5, threads.SERIAL_BELOW)
+    assert len(set(names)) == len(names) == 3
+    # No more of them than blocks.
+    barrier = threading.Barrier(2, timeout=20)
+    names.clear()
+    threads.run_workers(work, 2, threads.SERIAL_BELOW)
+    assert len(names) == 2
 
 
 def test_little_work_wakes_no_threads(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
-    here = threading.current_thread()
-    names = threads.run_parts(
-        lambda _: threading.current_thread(), 4, threads.SERIAL_BELOW - 1
+    found = []
+    threads.run_workers(
+        lambda: found.append(threading.current_thread()), 4, threads.SERIAL_BELOW - 1
     )
-    assert names == [here] * 4
+    assert found == [threading.current_thread()]
 
 
-def test_an_error_in_a_part_is_raised(monkeypatch):
+def test_an_error_in_a_worker_is_raised(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
+    here = threading.current_thread()
 
-    def part(index):
-        if index == 1:
-            raise ArithmeticError("part 1")
+    def work():
+        if threading.current_thread() is not here:
+            raise ArithmeticError("elsewhere")
 
-    with pytest.raises(ArithmeticError, match="part 1"):
-        threads.run_parts(part, 2, threads.SERIAL_BELOW)
+    with pytest.raises(ArithmeticError, match="elsewhere"):
+        threads.run_workers(work, 2, threads.SERIAL_BELOW)
 
 
 @pytest.mark.parametrize(
@@ -694,39 +719,33 @@ def test_scaled_error_notices_what_is_not_finite():
 
 
 @pytest.mark.parametrize(
-    ("n_parts", "n_particles", "k"),
-    [(1, 1, 1), (3, 5, 7), (2, assembly.CHUNK, 2), (4, 2 * assembly.CHUNK + 3, 5)],
+    ("n_particles", "k"),
+    [(1, 1), (5, 7), (assembly.CHUNK, 2), (2 * assembly.CHUNK + 3, 5)],
 )
-def test_assemble(rng, n_parts, n_particles, k):
-    parts = rng.normal(size=(n_parts, 2, n_particles, k))
-    theta = rng.normal(size=(2, n_particles, k))
+def test_assemble(rng, n_particles, k):
+    gradient, theta = rng.normal(size=(2, 2, n_particles, k))
     weights, metric = rng.dirichlet(np.ones(n_particles)), rng.random(k)
     node_weights = np.array([0.75, 0.25])
     n_chunks = -(-n_particles // assembly.CHUNK)
-    velocity = np.full((2, n_particles * k), 9.0)
-    integrands = np.full((2 * n_chunks, 3), 9.0)
-    # Only the chunks of the second node.
+    velocity = gradient.reshape(2, -1).copy()
+    integrands = np.full((2, n_chunks, 3), 9.0)
     assembly.assemble(
-        parts.reshape(n_parts, 2, -1),
         node_weights,
         np.repeat(weights, k),
         theta.reshape(2, -1),
         0.3,
         np.tile(metric, assembly.CHUNK),
-        n_chunks,
-        2 * n_chunks,
+        np.zeros(1, dtype=np.int64),
         velocity,
         integrands,
     )
-    gradient = parts[:, 1].sum(axis=0) / 0.25 + 0.6 * theta[1]
+    gradient = gradient / node_weights[:, None, None] + 0.6 * theta
     # Sums of a few terms of size one.
     np.testing.assert_allclose(
-        velocity[1].reshape(-1, k), -metric * gradient, rtol=1e-13, atol=1e-13
+        velocity.reshape(2, -1, k), -metric * gradient, rtol=1e-13, atol=1e-13
     )
-    np.testing.assert_array_equal(velocity[0], 9.0)
-    np.testing.assert_array_equal(integrands[:n_chunks], 9.0)
     squares = gradient**2
-    expected = [weights @ (squares @ metric), weights @ squares.sum(axis=1)]
-    expected.append(weights @ (theta[1] ** 2).sum(axis=1))
-    found = integrands[n_chunks:].sum(axis=0)
+    expected = [squares @ metric @ weights, squares.sum(axis=2) @ weights]
+    expected.append((theta**2).sum(axis=2) @ weights)
+    found = integrands.sum(axis=1).T
     np.testing.assert_allclose(found, expected, rtol=1e-13)

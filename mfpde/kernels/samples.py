@@ -14,14 +14,11 @@ from mfpde.kernels.sweep import STRIDE
 BLOCK = 128
 # Numbers in a vector register: a loop over fewer or uneven lanes is scalar.
 VECTOR = 8
-MAX_PARTS = 16
-# Each part of the samples owns a gradient of the size of theta.
-MAX_PARTS_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
 class SampleLayout:
-    """How N samples are cut into parts (units of parallel work) and blocks.
+    """How N samples are cut into blocks, the units of parallel work.
 
     Depends on sizes only, never on the number of threads.
 
@@ -33,19 +30,16 @@ class SampleLayout:
         The sample in every lane; lanes without one of their own repeat the last.
     is_own : ndarray of bool, shape (n_blocks, STRIDE)
         Whether a lane has a sample of its own.
-    part_start : ndarray of int, shape (n_parts + 1,)
-        First block of each part.
     """
 
     lanes: NDArray[np.int64]
     index: NDArray[np.int64]
     is_own: NDArray[np.bool_]
-    part_start: NDArray[np.int64]
 
     @property
-    def n_parts(self) -> int:
-        """Number of parts."""
-        return len(self.part_start) - 1
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.lanes)
 
     def pack(
         self, values: NDArray, dtype: DTypeLike, fill_own_only: bool = False
@@ -66,16 +60,17 @@ class SampleLayout:
         return np.ascontiguousarray(np.moveaxis(own, 0, -2), dtype=np.float64)
 
 
-def sample_layout(n_samples: int, gradient_bytes: int) -> SampleLayout:
-    """Cut samples into parts of equal work and blocks of at most BLOCK lanes."""
+def sample_layout(n_samples: int) -> SampleLayout:
+    """Cut samples into blocks of at most BLOCK lanes, an even number as even as can be.
+
+    A single block would leave all threads but one without work.
+    """
     n_vectors = -(-n_samples // VECTOR)
-    n_parts = max(2, -(-n_samples // BLOCK))
-    n_parts = min(n_parts, MAX_PARTS, max(2, MAX_PARTS_BYTES // gradient_bytes))
-    n_parts = min(n_parts + n_parts % 2, n_vectors)
-    sizes, part_start = [], [0]
-    for part in _even(n_vectors, n_parts):
-        sizes += _even(part, -(-part * VECTOR // BLOCK))
-        part_start.append(len(sizes))
+    n_blocks = max(2, -(-n_samples // BLOCK))
+    n_blocks = min(n_blocks + n_blocks % 2, n_vectors)
+    sizes = [
+        n_vectors // n_blocks + (i < n_vectors % n_blocks) for i in range(n_blocks)
+    ]
     lanes = VECTOR * np.array(sizes, dtype=np.int64)
     first = np.cumsum(lanes) - lanes
     lane = np.arange(STRIDE)
@@ -85,10 +80,4 @@ def sample_layout(n_samples: int, gradient_bytes: int) -> SampleLayout:
         lanes=lanes,
         index=np.minimum(sample, n_samples - 1),
         is_own=is_own,
-        part_start=np.array(part_start, dtype=np.int64),
     )
-
-
-def _even(total: int, n: int) -> list[int]:
-    """Total as n whole numbers that differ by at most one."""
-    return [total // n + (i < total % n) for i in range(n)]

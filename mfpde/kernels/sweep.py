@@ -27,6 +27,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from mfpde.kernels.turns import NEVER, fetch_and_add, wait_until_at_least
+
 # Not 128: rows a power of two apart compete for the same cache sets, and the kernels
 # for 16 and more components then take up to twice as long.
 STRIDE = 136
@@ -110,24 +112,29 @@ def pullback(kernels, theta, weights, n, z, q, out, grad, scratch):
 
 @njit(**OPTIONS)
 def forward(
-    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, first, last, work,
-    scratch, zs, z_end,
+    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, claims, work,
+    scratch, zs, z_end, failed,
 ):  # fmt: skip
-    """State at every stage, Eq. (22), of the sample blocks first <= block < last.
+    """State at every stage, Eq. (22): one worker, which takes blocks while there are.
 
     kernels as in `field`; theta (J, M, k), weights (M,); a (n_stages, n_stages),
     b (n_stages,), dt (n_steps,), stage_node (n_steps, n_stages);
-    z0 (n_blocks, d * STRIDE), lanes (n_blocks,); work (2 n_stages + 2, d * STRIDE) and
-    scratch as the kernels need it are overwritten.
-    Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE).
-    Returns -1, or the depth step whose stages did not converge to tol.
+    z0 (n_blocks, d * STRIDE), lanes (n_blocks,); claims (1,), zero at the start, is
+    shared by all workers; work (2 n_stages + 2, d * STRIDE) and scratch, as the kernels
+    need it, belong to this one and are overwritten.
+    Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE);
+    failed (n_blocks,) receives -1, or the depth step whose stages did not converge.
     """
     slopes = work[: b.shape[0]]
     new = work[b.shape[0]]
-    for block in range(first, last):
+    while True:
+        block = fetch_and_add(claims.ctypes.data, 1)
+        if block >= lanes.shape[0]:
+            return
         n = lanes[block]
         z = z_end[block]
         z[:] = z0[block]
+        failed[block] = -1
         for step in range(dt.shape[0]):
             h = dt[step]
             is_solved = forward_stages(
@@ -135,10 +142,10 @@ def forward(
                 zs[block, step], slopes, new, scratch,
             )  # fmt: skip
             if not is_solved:
-                return step
+                failed[block] = step
+                break
             for i in range(b.shape[0]):
                 add_scaled(n, h * b[i], slopes[i], z)
-    return -1
 
 
 @njit(**OPTIONS)
@@ -174,15 +181,18 @@ def forward_stages(
 
 @njit(**OPTIONS)
 def adjoint(
-    kernels, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, first, last,
-    work, scratch, ps, grad,
+    kernels, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, claims, work,
+    scratch, own, turns, ps, grad, failed,
 ):  # fmt: skip
-    """Adjoint and theta gradient, Eq. (23), of the blocks first <= block < last.
+    """Adjoint and theta gradient, Eq. (23): one worker, as in `forward`.
 
-    Arguments as in `forward`; p_end (n_blocks, d * STRIDE) is p(1), times the weight
-    of each sample. Out: adds sum_i dt (d_theta f)^T Lambda to grad (J, M, k), stage by
-    stage; ps (n_blocks, P, d * STRIDE) receives p at the ends of the steps (explicit)
-    or at 0, the stages and 1 (implicit). Returns as `forward`.
+    p_end (n_blocks, d * STRIDE) is p(1), times the weight of each sample. own (M, k)
+    belongs to this worker; turns (J,), zero at the start, is shared: the number of
+    blocks that have given their share at a node. They give it in their order, whatever
+    thread they are on, so that sums have the same bits for any number of threads.
+    Out: grad (J, M, k) receives the sum over samples of dt (d_theta f)^T Lambda;
+    ps (n_blocks, P, d * STRIDE) p at the ends of the steps (explicit) or at 0, the
+    stages and 1 (implicit).
     """
     is_implicit = has_coupled_stages(a)
     n_stages = b.shape[0]
@@ -190,18 +200,35 @@ def adjoint(
     q = work[n_stages : 2 * n_stages]
     new = work[2 * n_stages]
     p = work[2 * n_stages + 1]
-    for block in range(first, last):
+    while True:
+        block = fetch_and_add(claims.ctypes.data, 1)
+        if block >= lanes.shape[0]:
+            return
         n = lanes[block]
         p[:] = p_end[block]
         ps[block, ps.shape[1] - 1] = p
+        own[:] = 0.0
+        failed[block] = -1
         for step in range(dt.shape[0] - 1, -1, -1):
             h = dt[step]
-            is_solved = adjoint_stages(
+            if is_implicit and not adjoint_stages(
                 kernels, theta, weights, a, b, stage_node[step], h, tol, n, p,
-                zs[block, step], q, pulled, new, grad, scratch,
-            )  # fmt: skip
-            if not is_solved:
-                return step
+                zs[block, step], q, pulled, new, scratch,
+            ):  # fmt: skip
+                failed[block] = step
+                break
+            for i in range(n_stages - 1, -1, -1):
+                node = stage_node[step, i]
+                adjoint_stage(a, b, h, n, p, pulled, i, q[i])
+                pulled[i] = 0.0
+                pullback(
+                    kernels, theta[node], weights, n, zs[block, step, i], q[i],
+                    pulled[i], own, scratch,
+                )  # fmt: skip
+                # The stages that use a node follow each other.
+                following = next_node(stage_node, step, i)
+                if following != node:
+                    give_share(block, turns, node, own, grad)
             for i in range(n_stages):
                 add_scaled(n, 1.0, pulled[i], p)
             if is_implicit:
@@ -212,52 +239,70 @@ def adjoint(
             else:
                 ps[block, step] = p
         ps[block, 0] = p
-    return -1
+        if failed[block] >= 0:
+            # Nothing of the gradient is used: nobody shall wait for this block.
+            for node in range(turns.shape[0]):
+                fetch_and_add(turns[node:].ctypes.data, NEVER)
+
+
+@njit(**OPTIONS)
+def adjoint_stage(a, b, h, n, p, pulled, i, out):
+    """Write q_i = dt Lambda_i = dt (b_i p + sum_j a_ji g_j) to out, Eq. (23)."""
+    out[:] = 0.0
+    add_scaled(n, h * b[i], p, out)
+    for j in range(b.shape[0]):
+        add_scaled(n, h * a[j, i], pulled[j], out)
 
 
 @njit(**OPTIONS)
 def adjoint_stages(
-    kernels, theta, weights, a, b, nodes, h, tol, n, p, stages, q, pulled, new, grad,
-    scratch,
-):  # fmt: skip
+    kernels, theta, weights, a, b, nodes, h, tol, n, p, stages, q, pulled, new, scratch
+):
     """Solve Lambda_i = b_i p + sum_j a_ji g_j, g_j = dt (d_z F_j)^T Lambda_j, Eq. (23).
 
-    Works with q_i = dt Lambda_i, so that pulled_j = (d_z F_j)^T q_j = g_j and the
-    gradient needs no further factor. An implicit tableau is iterated with
-    `pullback_state` alone; its gradient is taken once, at the fixed point.
+    For an implicit tableau, by iteration with `pullback_state` alone. Works with
+    q_i = dt Lambda_i, so that pulled_j = (d_z F_j)^T q_j = g_j and the gradient needs
+    no further factor. Returns whether the stages stand still.
     """
-    is_implicit = has_coupled_stages(a)
-    n_stages = b.shape[0]
     pulled[:] = 0.0
     previous = 0.0
-    is_solved = not is_implicit
     for iteration in range(MAX_ITERATIONS):
         change = 0.0
-        for i in range(n_stages - 1, -1, -1):
-            new[:] = 0.0
-            add_scaled(n, h * b[i], p, new)
-            for j in range(n_stages):
-                add_scaled(n, h * a[j, i], pulled[j], new)
-            if is_implicit:
-                latest = relative_change(n, q[i], new)
-                change = change if latest <= change else latest
+        for i in range(b.shape[0] - 1, -1, -1):
+            adjoint_stage(a, b, h, n, p, pulled, i, new)
+            latest = relative_change(n, q[i], new)
+            change = change if latest <= change else latest
             q[i] = new
             pulled[i] = 0.0
             at_node = theta[nodes[i]]
-            if is_solved:
-                pullback(
-                    kernels, at_node, weights, n, stages[i], q[i], pulled[i],
-                    grad[nodes[i]], scratch,
-                )  # fmt: skip
-            else:
-                pullback_state(
-                    kernels, at_node, weights, n, stages[i], q[i], pulled[i], scratch
-                )
-        if is_solved:
+            pullback_state(
+                kernels, at_node, weights, n, stages[i], q[i], pulled[i], scratch
+            )
+        if is_settled(change, previous, iteration, tol):
             return True
-        is_solved = is_settled(change, previous, iteration, tol)
         previous = change
     return False
+
+
+@njit(**OPTIONS)
+def next_node(stage_node, step, i):
+    """Node of the stage after (step, i) on the way back, -1 after the last."""
+    if i > 0:
+        return stage_node[step, i - 1]
+    return stage_node[step - 1, stage_node.shape[1] - 1] if step > 0 else -1
+
+
+@njit(**OPTIONS)
+def give_share(block, turns, node, own, grad):
+    """Add the sums of a block to the gradient at a node when its turn has come."""
+    turn = turns[node:].ctypes.data
+    wait_until_at_least(turn, block)
+    target = grad[node]
+    for m in range(own.shape[0]):
+        for c in range(own.shape[1]):
+            target[m, c] = own[m, c] if block == 0 else target[m, c] + own[m, c]
+            own[m, c] = 0.0
+    fetch_and_add(turn, 1)
 
 
 @njit(**OPTIONS)

@@ -1,7 +1,7 @@
-"""Threads: one parallel level, over parts of the work that are fixed beforehand.
+"""Threads: one parallel level, over blocks of the work that are fixed beforehand.
 
-The parts do not depend on the number of threads and no two write the same memory, so
-results have the same bits for any number of threads. Kernels release the GIL.
+The blocks do not depend on the number of threads, and what they share is written in
+their order, so results have the same bits for any number. Kernels release the GIL.
 """
 
 from __future__ import annotations
@@ -25,31 +25,21 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_parts(
-    function: Callable[[int], Any], n_parts: int, n_operations: int
-) -> list[Any]:
-    """Call function(part) for every part and return the results in order.
+def run_workers(work: Callable[[], Any], n_blocks: int, n_operations: int) -> None:
+    """Call work() on one or more threads at once; each call takes blocks of its own.
 
-    n_operations, of all parts together, tells whether waking threads is worth it.
+    n_operations, of all blocks together, tells whether waking threads is worth it.
     """
-    workers = min(n_threads(), n_parts)
-    if workers == 1 or n_operations < SERIAL_BELOW:
-        return [function(part) for part in range(n_parts)]
-    results: list[Any] = [None] * n_parts
-    waiting = iter(range(n_parts))  # Its `next` is atomic: one part for one thread.
-
-    def work() -> None:
-        for part in waiting:
-            results[part] = function(part)
-
+    n_helpers = min(n_threads(), n_blocks) - 1
+    if n_operations < SERIAL_BELOW:
+        n_helpers = 0
     # The calling thread works, too: one thread less to wake.
-    helpers = [_pool(workers - 1, os.getpid()).submit(work) for _ in range(workers - 1)]
+    helpers = [_pool(n_helpers, os.getpid()).submit(work) for _ in range(n_helpers)]
     try:
         work()
     finally:
         for helper in helpers:
             helper.result()
-    return results
 
 
 @functools.lru_cache(maxsize=4)
