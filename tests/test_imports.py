@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 LAYERS = [
     ["mfpde", "errors", "progress", "kernels.*"],
     ["arrays"],
-    ["depth", "blocks", "objectives", "readouts", "data.*"],
+    ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*"],
     ["problem", "ensemble"],
     ["laws.*", "evaluation", "limits"],
     ["steppers", "storage.*", "refinement"],
