@@ -7,6 +7,7 @@ to 1e-10 or better; `finite_depth(n_layers)` is the residual network of that dep
 instead of the limit. Theory, section 6.
 """
 
+from mfpde.exact.bilinear import ScalarBilinear
 from mfpde.exact.closed import ExactCase
 from mfpde.exact.formulas import (
     bilinear_displacement,
@@ -26,7 +27,6 @@ from mfpde.exact.formulas import (
 from mfpde.exact.matrix import MatrixLinear, WhitenedLinear
 from mfpde.exact.moments import BilinearMoments, Moments, bures_distance
 from mfpde.exact.scalar import (
-    ScalarBilinear,
     ScalarLinear,
     ScalarQuadratic,
     blow_up_depth,

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 # Error per step of the order-8 pair. Below 1e-13 rounding of the sums takes over.
 RTOL, ATOL = 1e-13, 1e-15
-MAX_EVALUATIONS = 400_000
+MAX_EVALUATIONS = 100_000
 
 
 class ExactCase(ABC):
@@ -102,7 +102,7 @@ def trajectory(
                 now, y = float(target), solver.y
                 n_evaluations += solver.nfev
             row[:] = y
-    return values[places.ravel()].reshape(*s.shape, *start.shape)
+    return values[places.ravel()].reshape((*s.shape, *start.shape))
 
 
 def _run(solver: DOP853, n_left: int) -> None:

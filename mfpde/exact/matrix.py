@@ -30,8 +30,8 @@ class MatrixLinear(ExactCase):
     """f = Theta z in R^d (T7): dA_t/ds = -Q_t, Q_t = mean_i p_i z_i^T.
 
     A_t = int Theta drho_t is closed for every d, N, sample weights, law and number of
-    particles, on every depth scheme; `DepthScheme.euler` gives the exact law of a finite network. Readout
-    identity, no regulariser.
+    particles, on every depth scheme; `DepthScheme.euler` gives the exact law of a
+    finite network. Readout identity, no regulariser.
 
     Parameters
     ----------

@@ -205,22 +205,17 @@ class BilinearMoments(ExactCase):
         return -off_diagonal - 2.0 * ridge * np.eye(off_diagonal.shape[-1])
 
     def _describe(self, s: Array, sigma: Array) -> Moments:
-        shape = sigma.shape[s.ndim :]
-        sweeps, rates = [], []
-        times, each = s.ravel(), sigma.reshape(-1, *shape)
-        for time, matrix in zip(times, each, strict=True):
-            found = self._sweep(matrix)
-            b = self._generator(time, found.q)
-            rate = np.einsum("jab,jbc,jac->j", b, matrix, b)
-            sweeps.append(found)
-            rates.append(self.depth.weights @ rate)
-        output, loss, q = (
-            np.reshape(part, (*s.shape, *np.shape(part)[1:]))
-            for part in zip(*sweeps, strict=True)
-        )
+        """The moments that belong to covariances S + (J, 2d, 2d) at times s."""
+        output = np.empty((*s.shape, *self.x.shape))
+        loss, dissipation = np.empty(s.shape), np.empty(s.shape)
+        q = np.empty((*sigma.shape[:-2], *(self.x.shape[1],) * 2))
+        for place in np.ndindex(s.shape):
+            output[place], loss[place], q[place] = self._sweep(sigma[place])
+            b = self._generator(s[place], q[place])
+            rate = np.einsum("jab,jbc,jac->j", b, sigma[place], b)
+            dissipation[place] = self.depth.weights @ rate
         moment = np.trace(sigma, axis1=-2, axis2=-1) @ self.depth.weights
         objective = loss + ridge_at(self.ridge, self.decay, s) * moment
-        dissipation = np.reshape(rates, s.shape)
         return Moments(
             s, self.depth, sigma, output, loss, moment, objective, dissipation, q
         )
