@@ -62,7 +62,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_objective_falls_at_the_rate_of_the_dissipation(name):
     """dE_s/ds = -D_s + lambda'(s) M2, Eq. (14), by differences of fourth order."""
-    case, s, h = CASES[name], 0.4, 0.01
+    case, s, h = CASES[name], 0.1, 0.002
     value = getattr(case, "objective", case.loss)
     at = value(s + h * np.array([-2, -1, 1, 2]))
     slope = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h)
@@ -72,7 +72,7 @@ def test_the_objective_falls_at_the_rate_of_the_dissipation(name):
         expected -= case.decay * ridge * case.second_moment(s)
     # h^4 / 30 of the fifth derivative.
     assert slope == pytest.approx(expected, rel=2e-6)
-    assert abs(expected) > 1e-3
+    assert abs(expected) > 1e-5
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -424,7 +424,7 @@ def test_t7_velocity_and_traces_in_depth():
         traces = np.trace(np.linalg.matrix_power(moving, power), axis1=1, axis2=2)
         # Spectral in the twelve nodes, at the nodes themselves.
         assert np.ptp(traces) < 1e-10
-    assert np.ptp(moving, axis=0).max() > 0.1
+    assert np.ptp(moving, axis=0).max() > 0.05
 
 
 # T13
