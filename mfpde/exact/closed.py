@@ -29,8 +29,17 @@ class ExactCase(ABC):
     time s or an array of them, in any order. Values have the shape of s, then that
     of the quantity. Closed systems are integrated by an explicit Runge-Kutta pair of
     order 8 with error 1e-13 per step, relative; the values are right to 1e-10 of the
-    largest of them. The loss is sum_i c_i |z_i(1) - y_i|^2 / 2 everywhere, with
-    c_i = 1 / N unless `sample_weights` are given.
+    largest of them (a loss near zero to 1e-10, not to ten digits). The loss is
+    sum_i c_i |z_i(1) - y_i|^2 / 2 everywhere, with c_i = 1 / N unless `sample_weights`
+    are given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument has the wrong shape, sign or kind; the message names it.
+    ConvergenceError, NotFiniteError
+        By the verbs, see `trajectory`: data of a scale that makes the system too stiff
+        for explicit steps, or that overflows.
     """
 
     __slots__ = ()
@@ -137,14 +146,17 @@ def settle_samples(case: object, ndim: int) -> None:
     ----------
     case : frozen dataclass with these three fields
     ndim : int
-        Largest number of axes of x and y. One axis less stands for scalar states
-        of a single sample (1), and is refused for vectors (2).
+        1 for scalar states: x is (N,), or a number for a single sample. 2 for vectors:
+        x is (N, d).
     """
     x, y = float_array("x", case.x), float_array("y", case.y)
-    shapes = "a number or have shape (n_samples,)" if ndim == 1 else "(n_samples, d)"
-    if x.ndim > ndim or (ndim == 2 and x.ndim != 2) or x.size == 0:
-        verb = "must be" if ndim == 1 else "must have shape"
-        raise ValueError(f"`x` {verb} {shapes}, got shape {x.shape}.")
+    if x.size == 0 or x.ndim not in ((0, 1) if ndim == 1 else (2,)):
+        wanted = (
+            "be a number or have shape (n_samples,)"
+            if ndim == 1
+            else "have shape (n_samples, d)"
+        )
+        raise ValueError(f"`x` must {wanted}, got shape {x.shape}.")
     if y.shape != x.shape:
         raise ValueError(f"`y` must have the shape {x.shape} of `x`, got {y.shape}.")
     n_samples = x.shape[:1]
