@@ -17,6 +17,7 @@ _MODULES = (
     "blocks",
     "data",
     "errors",
+    "exact",
     "kernels",
     "laws",
     "plotting",

@@ -1,8 +1,8 @@
-"""Oracles of the exact cases of the theory: none of them uses the code under test.
+"""Helpers for the exact cases of the theory, and NumPy twins of the depth schemes.
 
-t is depth, s is training time. Closed systems are integrated by SciPy at 1e-13; depth
-schemes have a NumPy twin with textbook tableaus, which also takes complex states
-(a complex step gives tangents to rounding).
+t is depth, s is training time. The closed forms and closed systems themselves are
+`mfpde.exact`. The twins use textbook tableaus and none of the code under test; they
+also take complex states (a complex step gives tangents to rounding).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.integrate import solve_ivp
 from scipy.interpolate import BarycentricInterpolator
 
 import mfpde
@@ -18,17 +17,6 @@ import mfpde
 # Steps in s so small that only the rounding of the scheme in depth is left: errors of
 # the flow to s = 1 are then 1e-12 to 1e-11 in the cases here.
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
-
-
-def integrate(rhs, start, s):
-    """Values at the times s of y' = rhs(s, y), y(0) = start: (len(s), len(start))."""
-    s = np.atleast_1d(np.asarray(s, dtype=float))
-    start = np.atleast_1d(np.asarray(start, dtype=float))
-    found = solve_ivp(
-        rhs, (0.0, s[-1]), start, "DOP853", t_eval=s, rtol=1e-13, atol=1e-15
-    )
-    assert found.success
-    return found.y.T
 
 
 def flow(problem, grid, ensemble, times, **options):

@@ -8,7 +8,7 @@ import pytest
 from exact import FEATURES, assert_order, at, flow
 
 import mfpde
-from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble
+from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, exact
 from mfpde.blocks import Linear, Perceptron
 
 # T16: obstructions
@@ -43,7 +43,8 @@ def test_t16_order_cannot_be_reversed_in_one_dimension(rng):
     assert losses == sorted(losses, reverse=True)
     assert moments[1:] == sorted(moments[1:])
     # Above delta^2 / 8, and near it in the end.
-    assert delta**2 / 8 < losses[-1] < 1.2 * delta**2 / 8
+    infimum = exact.order_reversal_infimum(delta)
+    assert infimum < losses[-1] < 1.2 * infimum
     assert (np.diff([each.z_end[:, 0] for each in ends], axis=1) > 0).all()
 
 
@@ -75,7 +76,7 @@ def test_t18_formula_below_the_blow_up_shows_the_depth_order():
         return 0.9 * np.exp(-t) - 0.2 * t**2
 
     total = 0.9 * (1 - math.exp(-1.0)) - 0.2 / 3
-    exact = problem.x[:, 0] / (1 - problem.x[:, 0] * total)
+    closed = exact.ScalarQuadratic(problem.x[:, 0], [0.0, 0.0], total).output(0.0)
     cases = {
         # scheme: order, sizes, bound on the last error (twice what was seen)
         "euler": (1, [128, 256, 512, 1024, 2048], 1.5e-3),
@@ -87,16 +88,30 @@ def test_t18_formula_below_the_blow_up_shows_the_depth_order():
         for n in sizes:
             grid = getattr(DepthGrid, scheme)(n)
             end = mfpde.predict(problem, grid, growth_ensemble(grid, values), problem.x)
-            errors.append(np.abs(end[:, 0] - exact).max())
+            errors.append(np.abs(end[:, 0] - closed).max())
         assert_order(sizes, errors, order, last)
     grid = DepthGrid.gauss(12)
     end = mfpde.predict(problem, grid, growth_ensemble(grid, values), problem.x)
     # Twelve nodes, spectral, until the tolerance 1e-14 of the stages.
-    np.testing.assert_allclose(end[:, 0], exact, rtol=1e-12)
+    np.testing.assert_allclose(end[:, 0], closed, rtol=1e-12)
+
+
+def test_t18_flow_below_the_blow_up():
+    """A = int int theta is closed, for any number of samples."""
+    problem = quadratic([0.8, -0.5], [1.5, -0.3])
+    grid = DepthGrid.gauss(14)
+    ensemble = growth_ensemble(grid, lambda t: 0.2 + 0 * t)
+    closed = exact.ScalarQuadratic([0.8, -0.5], [1.5, -0.3], 0.2)
+    for end in flow(problem, grid, ensemble, [0.3, 1.0]):
+        # Spectral in 14 nodes, and the tolerance of the steps.
+        np.testing.assert_allclose(end.output[:, 0], closed.output(end.s), atol=1e-10)
+        dissipation = float(closed.dissipation(end.s))
+        assert end.dissipation == pytest.approx(dissipation, abs=1e-9)
 
 
 def test_t18_blow_up_at_the_start_is_named():
     """Sample 1 blows up at t = 1 / (0.8 * 2.5) = 0.5, sample 0 not at all."""
+    assert exact.blow_up_depth([0.2, 0.8], 2.5) == 0.5
     problem = quadratic([0.2, 0.8], [0.0, 0.0])
     grid = DepthGrid.euler(512)
     ensemble = growth_ensemble(grid, lambda t: 2.5 + 0 * t)

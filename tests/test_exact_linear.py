@@ -4,11 +4,18 @@ import math
 
 import numpy as np
 import pytest
-from exact import FEATURES, TIGHT, assert_order, at, flow, in_depth, integrate
+from exact import FEATURES, TIGHT, assert_order, at, flow, in_depth
 
 import mfpde
-from mfpde import DecayingQuadratic, DepthGrid, MeanFieldProblem, ParticleEnsemble
+from mfpde import (
+    DecayingQuadratic,
+    DepthGrid,
+    MeanFieldProblem,
+    ParticleEnsemble,
+    exact,
+)
 from mfpde.blocks import Bilinear, Linear, Perceptron
+from mfpde.exact import BilinearMoments, DepthScheme
 
 # T6: linear in theta
 
@@ -74,9 +81,7 @@ def test_t7_whitened_data():
     spread[:, 1] = -0.3  # mean zero
     problem = whitened(TARGET, Linear(3))
     end = at(problem, grid, ParticleEnsemble(spread), 1.0)
-    values, vectors = np.linalg.eigh(TARGET)
-    np.testing.assert_allclose(values, [0.74175209, 1.41221815, 2.14602976], atol=6e-9)
-    closed = integrate(lambda s, u: -(u**2) * (u - values), np.ones(3), 1.0)[0]
+    closed = exact.WhitenedLinear(TARGET)
     found = end_to_end(end)
     np.testing.assert_allclose(
         np.linalg.eigvalsh((found + found.T) / 2),
@@ -84,11 +89,11 @@ def test_t7_whitened_data():
         atol=6e-9,
     )
     # Two elements of six nodes, |A| = 0.7: below 1e-13; the steps 1e-12.
-    np.testing.assert_allclose(found, (vectors * closed) @ vectors.T, atol=1e-11)
+    np.testing.assert_allclose(found, closed.end_map(1.0), atol=1e-11)
     mean = end.ensemble.theta.mean(axis=1)
     assert np.ptp(mean, axis=0).max() < 1e-11
-    loss = 0.5 * np.sum((closed - values) ** 2)
-    assert end.loss == pytest.approx(loss, abs=1e-11)
+    assert end.loss == pytest.approx(float(closed.loss(1.0)), abs=1e-11)
+    assert end.dissipation == pytest.approx(float(closed.dissipation(1.0)), abs=1e-11)
 
 
 def test_t7_velocity_is_minus_the_mean_of_p_z():
@@ -155,13 +160,11 @@ def test_t16_negative_determinant_is_out_of_reach():
     ensemble = ParticleEnsemble(np.zeros((32, 1, 4)))
     times = [1.0, 10.0, 100.0]
     ends = flow(problem, grid, ensemble, times, rtol=1e-9)
-    values = np.diag(target)
-    closed = integrate(lambda s, u: -(u**2) * (u - values), np.ones(2), times)
+    expected = exact.WhitenedLinear(target).loss(times)
     losses = [each.loss for each in ends]
-    expected = 0.5 * ((closed - values) ** 2).sum(axis=1)
     # rtol 1e-9 over a hundred steps; four nodes with |A| / 8 = 0.5: 1e-10.
     np.testing.assert_allclose(losses, expected, rtol=1e-7)
-    assert losses[0] > losses[1] > losses[2] > 0.125
+    assert losses[0] > losses[1] > losses[2] > exact.orientation_infimum(target)
     assert losses[2] < 0.125 + 0.011  # u_2 = 1 / (0.5 s) = 0.02, times 0.5
 
 
@@ -174,8 +177,7 @@ def test_t8_gap_to_the_two_layer_network():
     grid = DepthGrid.gauss(8)
     f = np.array([math.tanh(x[1]) + 0.3, 0.7 * math.sin(x[0])])
     jacobian = np.array([[0, 1 / math.cosh(x[1]) ** 2], [0.7 * math.cos(x[0]), 0]])
-    limit = 0.5 * np.linalg.norm(jacobian @ f)
-    assert abs(limit - 0.123474) < 6e-7
+    limit = exact.near_two_layer_limit(f, jacobian)
     sizes = [0.2, 0.1, 0.05, 0.025]
     printed = [0.11983, 0.12166, 0.12257, 0.12302]
     for eps, value in zip(sizes, printed, strict=True):
@@ -186,8 +188,7 @@ def test_t8_gap_to_the_two_layer_network():
         # Half a unit of the last digit; rounding 1e-16 / eps^2 is far below.
         assert abs(gap / eps**2 - value) < 5.1e-6
         # Bound (21) with |d_z F| <= eps.
-        bound = eps * np.linalg.norm(f) * (math.expm1(eps) - eps) / eps
-        assert gap < bound
+        assert gap < exact.near_two_layer_bound(eps * np.linalg.norm(f), eps)
     assert abs(2 * printed[3] - printed[2] - limit) < 2e-5
 
 
@@ -197,9 +198,7 @@ def test_t8_gap_to_the_two_layer_network():
 def test_t9_mean_square_displacement():
     """L = 8, M = 4, d = 3: 0.0749483 for |z_0| = 1."""
     d, s_u, s_v, n_layers, n_particles = 3, 0.8, 1.1, 8, 4
-    kappa = d * (s_u * s_v) ** 2
-    expected = (1 + kappa / (n_layers**2 * n_particles)) ** n_layers - 1
-    assert abs(expected - 0.0749483) < 6e-8
+    expected = exact.bilinear_displacement(d, s_u, s_v, n_layers, n_particles)
     law = mfpde.laws.Gaussian(0.0, [s_u] * 3 + [s_v] * 3)
     problem = MeanFieldProblem(np.eye(3), np.zeros((3, 3)), Bilinear(3))
     grid = DepthGrid.euler(n_layers)
@@ -240,40 +239,6 @@ def covariance(ensemble):
     """Sigma at every node, (J, k, k)."""
     theta = ensemble.theta
     return np.einsum("m,jma,jmb->jab", ensemble.weights, theta, theta)
-
-
-def closure(sigma, problem, ridge=0.0):
-    """E, Q (L, d, d) and dSigma/ds of Eq. (32) on L Euler layers, in NumPy."""
-    x, y, c = problem.x, problem.y, problem.sample_weights
-    n_layers, d = len(sigma), x.shape[1]
-    a = sigma[:, d:, :d]
-    z = [x]
-    for matrix in a:
-        z.append(z[-1] + z[-1] @ matrix.T / n_layers)
-    p = z[-1] - y
-    loss = 0.5 * c @ (p**2).sum(axis=1)
-    q, rate = np.empty_like(a), np.empty_like(sigma)
-    for layer in reversed(range(n_layers)):
-        q[layer] = (c[:, np.newaxis] * p).T @ z[layer]
-        p = p + p @ a[layer] / n_layers
-        b = generator(q[layer], ridge)
-        rate[layer] = b @ sigma[layer] + sigma[layer] @ b.T
-    return loss, q, rate
-
-
-def generator(q, ridge=0.0):
-    """B of Eq. (32)."""
-    zero = np.zeros_like(q)
-    return -np.block([[zero, q.T], [q, zero]]) - 2 * ridge * np.eye(2 * len(q))
-
-
-def closed_flow(sigma, problem, s, ridge=0.0):
-    """Sigma (L, k, k) at training time s."""
-
-    def rhs(_, flat):
-        return closure(flat.reshape(sigma.shape), problem, ridge)[2].ravel()
-
-    return integrate(rhs, sigma.ravel(), s)[-1].reshape(sigma.shape)
 
 
 def test_t13_golden_table():
@@ -331,17 +296,40 @@ def test_t13_golden_state_at_one():
     np.testing.assert_allclose(after, before, atol=1e-10)
 
 
+def closed_network(problem, ensemble, ridge=0.0):
+    """The closure of a finite network, from the moments of its particles."""
+    return BilinearMoments(
+        problem.x,
+        problem.y,
+        covariance(ensemble),
+        ridge=ridge,
+        depth=DepthScheme.euler(len(ensemble.theta)),
+        sample_weights=problem.sample_weights,
+    )
+
+
 def test_t13_certified_rate():
     """(33): D >= 2 sigma^2 int |Q|^2 dt, with equality at s = 0."""
     grid = DepthGrid.euler(8)
     ends = flow(GOLDEN, grid, unit_covariance(grid), [0.0, 0.5, 2.0])
     for end in ends:
-        q = closure(covariance(end.ensemble), GOLDEN)[1]
-        bound = 2 * np.mean(np.sum(q**2, axis=(1, 2)))
+        state = closed_network(GOLDEN, end.ensemble).flow(0.0)
+        bound = state.certified_dissipation(1.0)
         if end.s == 0.0:
-            assert end.dissipation == pytest.approx(bound, rel=1e-13)
+            assert end.dissipation == pytest.approx(float(bound), rel=1e-13)
         else:
             assert end.dissipation > bound
+
+
+def assert_same_moments(evaluation, state, atol):
+    """Covariance, outputs and every scalar of the closure."""
+    np.testing.assert_allclose(
+        covariance(evaluation.ensemble), state.covariance, atol=atol
+    )
+    np.testing.assert_allclose(evaluation.z_end, state.output, atol=atol)
+    for name in ("loss", "objective", "second_moment", "dissipation"):
+        value = float(getattr(state, name))
+        assert getattr(evaluation, name) == pytest.approx(value, abs=atol), name
 
 
 def test_t13_exact_law_of_a_finite_network(rng):
@@ -356,27 +344,57 @@ def test_t13_exact_law_of_a_finite_network(rng):
     weights = np.array([0.2, 0.5, 0.3])
     ensemble = ParticleEnsemble(rng.normal(size=(5, 3, 4)), weights)
     end = at(problem, DepthGrid.euler(5), ensemble, 1.0)
-    sigma = closed_flow(covariance(ensemble), problem, 1.0, ridge=0.05)
     # Steps of the flow: 1e-12 each, some fifty of them; values up to 5.
-    np.testing.assert_allclose(covariance(end.ensemble), sigma, atol=1e-10)
-    loss, q, _ = closure(sigma, problem)
-    assert end.loss == pytest.approx(loss, abs=1e-11)
-    moment = np.trace(sigma, axis1=1, axis2=2).mean()
-    assert end.objective == pytest.approx(loss + 0.05 * moment, abs=1e-10)
-    b = np.array([generator(each, 0.05) for each in q])
-    dissipation = np.trace(b @ sigma @ b.transpose(0, 2, 1), axis1=1, axis2=2).mean()
-    assert end.dissipation == pytest.approx(dissipation, abs=1e-10)
+    state = closed_network(problem, ensemble, ridge=0.05).flow(1.0)
+    assert_same_moments(end, state, 1e-10)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("midpoint", (3,)), ("rk4", (2,)), ("gauss", (3, 2))]
+)
+def test_t13_exact_law_of_every_depth_scheme(rng, scheme, size):
+    """d = 3, particles that differ at all nodes, a ridge that decays."""
+    x, y = rng.normal(size=(2, 2, 3))
+    problem = MeanFieldProblem(
+        x, y, Bilinear(3), regulariser=DecayingQuadratic(0.2, 0.7)
+    )
+    grid = getattr(DepthGrid, scheme)(*size)
+    ensemble = ParticleEnsemble(
+        0.5 * rng.normal(size=(grid.n_nodes, 4, 6)), [0.1, 0.4, 0.3, 0.2]
+    )
+    depth = getattr(DepthScheme, scheme)(*size)
+    np.testing.assert_allclose(depth.nodes, grid.nodes, atol=1e-15)
+    np.testing.assert_allclose(depth.weights, grid.weights, atol=1e-15)
+    closed = BilinearMoments(x, y, covariance(ensemble), 0.2, 0.7, depth=depth)
+    for end in flow(problem, grid, ensemble, [0.0, 0.8]):
+        assert_same_moments(end, closed.flow(end.s), 1e-10)
+
+
+def test_t7_matrix_flow_of_any_data(rng):
+    """Means that vary in depth and sample weights, on every grid."""
+    x, y = rng.normal(size=(2, 4, 2))
+    c = rng.dirichlet(np.ones(4))
+    problem = MeanFieldProblem(x, y, Linear(2), sample_weights=c)
+    for scheme, size in (("euler", (4,)), ("rk4", (2,)), ("gauss", (4,))):
+        grid = getattr(DepthGrid, scheme)(*size)
+        theta = 0.5 * rng.normal(size=(grid.n_nodes, 2, 4))
+        ensemble = ParticleEnsemble(theta, [0.3, 0.7])
+        mean = np.einsum("m,jmk->jk", [0.3, 0.7], theta).reshape(-1, 2, 2)
+        depth = getattr(DepthScheme, scheme)(*size)
+        closed = exact.MatrixLinear(x, y, mean, depth, c)
+        end = at(problem, grid, ensemble, 0.9)
+        np.testing.assert_allclose(end.z_end, closed.output(0.9), atol=2e-11)
+        assert end.loss == pytest.approx(float(closed.loss(0.9)), abs=2e-11)
+        dissipation = float(closed.dissipation(0.9))
+        assert end.dissipation == pytest.approx(dissipation, abs=1e-10)
 
 
 def test_t13_one_euler_step_is_a_congruence(rng):
     """Sigma <- T Sigma T^T with T = I + ds B, exactly."""
     ensemble = ParticleEnsemble(rng.normal(size=(4, 3, 4)), [0.2, 0.5, 0.3])
-    sigma = covariance(ensemble)
-    q = closure(sigma, GOLDEN)[1]
     end = at(GOLDEN, DepthGrid.euler(4), ensemble, 0.1, stepper="euler", ds=0.1)
-    steps = np.array([np.eye(4) + 0.1 * generator(each) for each in q])
-    expected = steps @ sigma @ steps.transpose(0, 2, 1)
-    np.testing.assert_allclose(covariance(end.ensemble), expected, atol=1e-14)
+    state = closed_network(GOLDEN, ensemble).descend(0.1, 1)
+    assert_same_moments(end, state, 1e-13)
 
 
 @pytest.mark.parametrize(
@@ -408,12 +426,12 @@ def test_t13_gradient_descent(n_layers, ds, printed):
 def test_t13_depth_order_of_rk4():
     reference = 0.6250272556
     fine = DepthGrid.gauss(8)
-    exact = at(GOLDEN, fine, unit_covariance(fine), 0.5).loss
-    assert abs(exact - reference) < 6e-11
+    limit = at(GOLDEN, fine, unit_covariance(fine), 0.5).loss
+    assert abs(limit - reference) < 6e-11
     n, errors = [2, 4, 8, 16, 32], []
     for n_steps in n:
         grid = DepthGrid.rk4(n_steps)
-        errors.append(at(GOLDEN, grid, unit_covariance(grid), 0.5).loss - exact)
+        errors.append(at(GOLDEN, grid, unit_covariance(grid), 0.5).loss - limit)
     # By SciPy at 1e-13 on the closed system of the 2 L + 1 covariances, and three
     # digits. The theory prints 6.5e-8 for L = 8, as RK4 in s with 30 steps would give.
     for found, closed in zip(errors, (1.755e-5, 1.020e-6, 6.12e-8), strict=False):

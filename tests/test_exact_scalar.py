@@ -4,10 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from exact import FEATURES, assert_order, at, flow, integrate, split
+from exact import FEATURES, assert_order, at, flow, split
 
 import mfpde
-from mfpde import DecayingQuadratic, DepthGrid, MeanFieldProblem, ParticleEnsemble
+from mfpde import (
+    DecayingQuadratic,
+    DepthGrid,
+    MeanFieldProblem,
+    ParticleEnsemble,
+    exact,
+)
 from mfpde.blocks import Bias, Bilinear, Linear, Perceptron
 
 # Printed numbers are right to half a unit of their last digit.
@@ -52,8 +58,8 @@ def test_t1_flow_of_one_sample():
     u = np.array([state(each) for each in evaluations])
     # Depth: 10 nodes, spectral, below 1e-13. Training time: rtol = 1e-12.
     assert u[0] == pytest.approx(1.3 * math.exp(-0.4), rel=1e-12)
-    closed = integrate(lambda s, u: -(u**2) * (u - 2.0), u[0], times)[:, 0]
-    np.testing.assert_allclose(u, closed, rtol=5e-12)
+    closed = exact.ScalarLinear(1.3, 2.0, -0.4)
+    np.testing.assert_allclose(u, closed.output(times), rtol=5e-12)
     assert abs(u[2] - 1.97709146720) < 6e-12 + 5e-12
     implicit = np.log(np.abs(u - 2.0) / u) / 4.0 + 1.0 / (2.0 * u)
     # 1 / |u - y| = 44 amplifies the error of u at the last time.
@@ -62,9 +68,10 @@ def test_t1_flow_of_one_sample():
         # All particles at all depths translate by ln(u / u0).
         shift = each.ensemble.theta - ensemble.theta
         np.testing.assert_allclose(shift, math.log(state(each) / u[0]), atol=1e-11)
-        expected = state(each) ** 2 * (state(each) - 2.0) ** 2
         # Relative to |u - y|, as above.
-        assert each.dissipation == pytest.approx(expected, rel=1e-10)
+        assert each.dissipation == pytest.approx(
+            float(closed.dissipation(each.s)), rel=1e-9
+        )
 
 
 def test_t1_target_zero():
@@ -84,11 +91,8 @@ def test_t1_many_samples_with_weights():
     grid = DepthGrid.gauss(10)
     found = at(problem, grid, tilted_ensemble(grid, -0.4), 0.8)
 
-    def rhs(s, a):
-        return c @ (x * y) * np.exp(a) - c @ x**2 * np.exp(2 * a)
-
-    a = integrate(rhs, -0.4, 0.8)[0, 0]
-    np.testing.assert_allclose(found.z_end[:, 0], x * math.exp(a), rtol=1e-11)
+    closed = exact.ScalarLinear(x, y, -0.4, c)
+    np.testing.assert_allclose(found.z_end[:, 0], closed.output(0.8), rtol=1e-11)
 
 
 @pytest.mark.parametrize("n_layers", [1, 3, 8])
@@ -101,11 +105,8 @@ def test_t1_exact_law_of_finite_depth(n_layers):
     ensemble = ParticleEnsemble(spread[:, :, np.newaxis], weights)
     found = state(at(SCALAR_LINEAR, grid, ensemble, 1.5))
 
-    def rhs(s, u):
-        return -(u ** (2 - 2 / n_layers)) * 1.3 ** (2 / n_layers) * (u - 2.0)
-
-    start = 1.3 * (1 - 0.4 / n_layers) ** n_layers
-    assert found == pytest.approx(integrate(rhs, start, 1.5)[0, 0], rel=5e-12)
+    closed = exact.ScalarLinear(1.3, 2.0, -0.4).finite_depth(n_layers)
+    assert found == pytest.approx(float(closed.output(1.5)), rel=5e-12)
 
 
 def scaled_depth_error(n_layers, u):
@@ -121,15 +122,8 @@ T1_END, T1_DELTA = 1.97709146720, -0.0505147
 
 
 def test_t1_coefficient_of_one_over_depth():
-    def rhs(s, y):
-        u, delta = y
-        forcing = -2 * u**2 * (u - 2.0) * np.log(1.3 / u)
-        return np.array([-(u**2) * (u - 2.0), -(3 * u**2 - 4 * u) * delta + forcing])
-
-    u0 = 1.3 * math.exp(-0.4)
-    u, delta = integrate(rhs, [u0, -0.5 * u0 * 0.16], 1.5)[0]
-    assert abs(u - T1_END) < 6e-12
-    assert abs(delta - T1_DELTA) < 6e-8
+    closed = exact.ScalarLinear(1.3, 2.0, -0.4)
+    u, delta = float(closed.output(1.5)), float(closed.depth_coefficient(1.5))
     printed = {8: -0.054431, 16: -0.052494, 32: -0.051509, 64: -0.051013}
     found = {n_layers: scaled_depth_error(n_layers, u) for n_layers in printed}
     for n_layers, value in printed.items():
@@ -154,9 +148,8 @@ def test_t1_left_positions_forward():
     def a(t):
         return 0.3 + 0.8 * t - 1.1 * t**2
 
-    mean, square = 0.3 + 0.4 - 1.1 / 3, 0.09 + 0.24 - 0.22 + 0.64 / 3 - 0.44 + 1.21 / 5
-    end = 1.3 * math.exp(mean)
-    limit = end * ((a(0.0) - a(1.0)) / 2 - square / 2)
+    end = 1.3 * math.exp(0.3 + 0.4 - 1.1 / 3)
+    limit = exact.left_position_coefficient(1.3, a)
     n = 2 ** np.arange(5, 11)
     scaled = []
     for n_layers in n:
@@ -181,18 +174,9 @@ def sample_end_states(law, grid, n_particles, coupling, n_draws):
 def test_t1_sampling_variance(coupling):
     m, sg, n_particles, n_draws = 0.4, 0.9, 6, 2500
     law = mfpde.laws.Gaussian(m, sg)
-    x = 1.3
-    if coupling == "tied":
-        grid = DepthGrid.gauss(6)
-        v = sg**2 / n_particles
-        mean = x * math.exp(m + v / 2)
-        variance = x**2 * math.exp(2 * m + v) * (math.exp(v) - 1)
-    else:
-        n = 5
-        grid = DepthGrid.euler(n)
-        mean = x * (1 + m / n) ** n
-        square = (1 + m / n) ** 2 + sg**2 / (n_particles * n**2)
-        variance = x**2 * (square**n - (1 + m / n) ** (2 * n))
+    n_layers = None if coupling == "tied" else 5
+    grid = DepthGrid.gauss(6) if n_layers is None else DepthGrid.euler(n_layers)
+    mean, variance = exact.scalar_sampling(1.3, m, sg, n_particles, n_layers)
     z = sample_end_states(law, grid, n_particles, coupling, n_draws)
     # Four standard errors of fixed seeds: 3 % of the standard deviation, and 17 % of
     # the variance (excess kurtosis below 3). A factor M or L would be 5 at least.
@@ -220,14 +204,6 @@ def moments(ensemble):
     return (u * v) @ ensemble.weights, (u**2 + v**2) @ ensemble.weights / 2
 
 
-def bilinear_limit(s, sigma=0.7, x=1.3, y=2.0):
-    def rhs(s, r):
-        z = x * np.exp(r)
-        return -2 * np.sqrt(r**2 + sigma**4) * z * (z - y)
-
-    return integrate(rhs, 0.0, s)[-1, 0]
-
-
 def test_t3_limit_law():
     grid = DepthGrid.gauss(8)
     ensemble = layers(*[with_moments(0.0, 0.49)] * 8)
@@ -236,14 +212,14 @@ def test_t3_limit_law():
     other = ParticleEnsemble(
         np.broadcast_to(corners, (8, 6, 2)), [0.1, 0.25, 0.1, 0.25, 0.15, 0.15]
     )
-    r = bilinear_limit(1.0)
+    closed = exact.ScalarBilinear.gaussian(1.3, 2.0, sigma=0.7)
+    z, moment = float(closed.output(1.0)), float(closed.second_moment(1.0))
     for start in (ensemble, other):
         end = at(SCALAR_BILINEAR, grid, start, 1.0)
         assert abs(state(end) - 1.982636171334) < 5e-12
-        assert state(end) == pytest.approx(1.3 * math.exp(r), abs=5e-12)
+        assert state(end) == pytest.approx(z, abs=5e-12)
         assert abs(end.second_moment - 1.293425306) < 6e-10
-        expected = 2 * math.sqrt(r**2 + 0.7**4)
-        assert end.second_moment == pytest.approx(expected, abs=1e-11)
+        assert end.second_moment == pytest.approx(moment, abs=1e-11)
         theta = end.ensemble.theta
         change = (theta**2 - start.theta**2) @ [1, -1]
         # u^2 - v^2 of every particle, kept to the tolerance of the steps.
@@ -256,20 +232,15 @@ def test_t3_exact_law_of_a_finite_network(rng, n_layers):
     weights = np.array([0.15, 0.6, 0.25])
     ensemble = ParticleEnsemble(rng.normal(0.3, 0.8, (n_layers, 3, 2)), weights)
 
-    def rhs(s, y):
-        r, a = y.reshape(2, n_layers)
-        z = 1.3 * np.prod(1 + r / n_layers)
-        c = z * (z - 2.0) / (1 + r / n_layers)
-        return np.concatenate([-2 * a * c, -2 * r * c])
-
-    start = np.concatenate(moments(ensemble))
-    r, a = integrate(rhs, start, 0.9)[0].reshape(2, n_layers)
+    start_r, start_a = moments(ensemble)
+    closed = exact.ScalarBilinear(1.3, 2.0, start_a, start_r, n_layers=n_layers)
+    r, a = closed.moments(0.9)
     end = at(SCALAR_BILINEAR, DepthGrid.euler(n_layers), ensemble, 0.9)
     found_r, found_a = moments(end.ensemble)
     # Tolerance 1e-12 of the steps, over some fifty of them.
     np.testing.assert_allclose(found_r, r, atol=2e-11)
     np.testing.assert_allclose(found_a, a, atol=2e-11)
-    assert state(end) == pytest.approx(1.3 * np.prod(1 + r / n_layers), abs=2e-11)
+    assert state(end) == pytest.approx(float(closed.output(0.9)), abs=2e-11)
 
 
 def test_t3_printed_depth_errors():
@@ -291,9 +262,6 @@ def test_t3_late_rate():
     later = at(SCALAR_BILINEAR, grid, ensemble, 2.5)
     # D / E is the rate; |z - y| = 1e-5 now.
     assert abs(later.dissipation / later.loss - 10.4390) < 5e-4
-    assert 16 * math.sqrt(0.49**2 + math.log(2 / 1.3) ** 2) == pytest.approx(
-        10.4390, abs=6e-5
-    )
 
 
 def test_t3_dirac_at_zero_is_stationary():
@@ -431,14 +399,8 @@ def lifted_particles(rng):
 
 def test_t4_solvable_case(rng):
     problem, theta = lifted_problem(), lifted_particles(rng)
-    k, y = math.sqrt(0.59), 1.7
-    root = math.sqrt(y**2 + k**2)
-    plus, minus = (y + root) / k, (y - root) / k
-    start = math.exp(math.asinh(0.2 / k))
-    ratio = (start - plus) / (start - minus) * math.exp(-2 * root * 0.6)
-    w = (plus - minus * ratio) / (1 - ratio)
-    closed = k / 2 * (w - 1 / w)
-    assert abs(closed - 1.322467244730) < 6e-13
+    case = exact.TwoLayer(1.7, r=0.2, a=math.sqrt(0.59 + 0.2**2))
+    closed = float(case.output(0.6))
     for n_layers in (1, 3, 12):
         ensemble = ParticleEnsemble(theta.reshape(n_layers, -1, 4))
         grid = DepthGrid.euler(n_layers)
@@ -447,7 +409,7 @@ def test_t4_solvable_case(rng):
         assert abs(found - closed) < 5e-12
     late = at(problem, grid, ensemble, 4.0)
     # D / E is the late rate 4 sqrt(y^2 + k^2); r - y = 1e-6 here.
-    assert late.dissipation / late.loss == pytest.approx(4 * root, rel=1e-5)
+    assert late.dissipation / late.loss == pytest.approx(case.late_rate(), rel=1e-5)
 
 
 # T5: f = theta
@@ -461,16 +423,13 @@ def test_t5_bias_block_is_exact_on_every_grid(rng, grid):
     weights = np.array([0.7, 0.2, 0.1])
     ensemble = ParticleEnsemble(rng.normal(size=(grid.n_nodes, 3, 2)), weights)
     mean = np.einsum("j,m,jmk->k", grid.weights, weights, ensemble.theta)
-    gap = c @ (y - x)
-    scatter = c @ ((y - x - gap) ** 2).sum(axis=1)
+    closed = exact.Bias(x, y, mean, sample_weights=c)
     for end in flow(problem, grid, ensemble, [0.0, 0.4, 1.7]):
-        now = gap + (mean - gap) * math.exp(-end.s)
         theta = end.ensemble.theta
         found = np.einsum("j,m,jmk->k", grid.weights, weights, theta)
         # The right side is linear: tolerance 1e-12 of the steps.
-        np.testing.assert_allclose(found, now, atol=1e-11)
-        loss = 0.5 * scatter + 0.5 * np.sum((now - gap) ** 2)
-        assert end.loss == pytest.approx(loss, abs=1e-11)
+        np.testing.assert_allclose(found, closed.mean_at(end.s), atol=1e-11)
+        assert end.loss == pytest.approx(float(closed.loss(end.s)), abs=1e-11)
         shift = theta - ensemble.theta
         # Every particle takes the same steps: rounding only.
         assert np.ptp(shift, axis=(0, 1)).max() < 1e-14
@@ -494,7 +453,11 @@ def test_t20_decaying_regulariser(grid):
     mean = np.einsum("j,m,jm->", grid.weights, weights, theta)
     # Right side linear in theta: the tolerance 1e-12 of the steps.
     assert abs(mean - 0.570543962844) < 5e-12
-    shrink = math.exp(-2 * (lambda0 / gamma) * (1 - math.exp(-gamma * 1.3)))
+    spread = np.einsum("j,m,jm->", grid.weights, weights, deviation**2)
+    closed = exact.Bias([[x]], [[y]], [-0.3], spread, lambda0, gamma)
+    assert end.dissipation == pytest.approx(float(closed.dissipation(1.3)), abs=1e-11)
+    assert end.objective == pytest.approx(float(closed.objective(1.3)), abs=1e-11)
+    shrink = math.sqrt(closed.variance_at(1.3)[0] / spread)
     np.testing.assert_allclose(theta - mean, shrink * deviation, atol=5e-12)
 
 
@@ -504,9 +467,8 @@ def test_t20_constant_ridge():
     )
     ensemble = ParticleEnsemble(np.full((2, 1, 1), -0.3))
     theta = at(problem, DepthGrid.euler(2), ensemble, 1.3).ensemble.theta
-    rate = 1 + 2 * 0.7
-    expected = 1.1 / rate + (-0.3 - 1.1 / rate) * math.exp(-rate * 1.3)
-    np.testing.assert_allclose(theta, expected, atol=5e-12)
+    closed = exact.Bias([[0.4]], [[1.5]], [-0.3], ridge=0.7)
+    np.testing.assert_allclose(theta[:, 0], [closed.mean_at(1.3)] * 2, atol=5e-12)
 
 
 def test_split_is_that_of_the_blocks():

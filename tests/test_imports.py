@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 LAYERS = [
     ["mfpde", "errors", "progress", "kernels.*"],
     ["arrays"],
-    ["depth", "blocks", "objectives", "readouts", "data.*"],
+    ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*"],
     ["problem", "ensemble"],
     ["laws.*", "evaluation", "limits"],
     ["steppers", "storage.*", "refinement"],
@@ -128,6 +128,12 @@ def test_no_imports_of_our_own_inside_functions(module):
     assert not calls or module in LATE, f"import_module in lines {calls}"
 
 
+def test_the_exact_references_know_nothing_of_what_they_check():
+    used = {used for name, used in EDGES if group_of(name) == "exact.*"}
+    others = {name for name in used if group_of(name) != "exact.*"}
+    assert others == {"arrays", "errors"}
+
+
 def test_the_check_sees_an_import_that_points_up():
     """The rules above can fail."""
     tree = ast.parse("def f():\n    from mfpde import solver\nimport mfpde.cli as c\n")
@@ -157,6 +163,7 @@ def test_importing_the_package_loads_nothing_heavy():
     [
         ("import mfpde.cli; mfpde.cli.make_parser()", HEAVY),
         ("import mfpde.laws, mfpde.data, mfpde.ensemble", {"numba", "matplotlib"}),
+        ("import mfpde.exact", {"numba", "matplotlib", "h5py"}),
         ("import mfpde.storage", {"numba", "matplotlib", "scipy"}),
         ("import mfpde.solver", {"matplotlib", "tqdm", "xarray"}),
     ],
