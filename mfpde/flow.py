@@ -198,7 +198,9 @@ def objective_does_not_rise(old: Point, new: Point) -> bool:
     covector = problem.loss.gradients(before.output, problem.y)
     size = np.abs(covector) * (np.abs(before.output) + np.abs(problem.y))
     # Sums over particles, layers and samples: some tens of units of rounding.
-    rounding = 100 * np.finfo(float).eps * (before.objective + c @ size.sum(axis=1))
+    rounding = (
+        100 * np.finfo(problem.dtype).eps * (before.objective + c @ size.sum(axis=1))
+    )
     return after.objective <= before.objective + rounding
 
 

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde import blocks, objectives
 from mfpde.arrays import float_array
 from mfpde.errors import did_you_mean
+from mfpde.kernels import DTYPES
 from mfpde.readouts import Linear
 
 Array = NDArray[np.float64]
-DTYPES = ("float64", "float32")
 
 
 @dataclass(frozen=True, eq=False, init=False)

@@ -16,6 +16,7 @@ from mfpde import (
     evaluate,
     field,
     predict,
+    solve,
     trajectories,
 )
 from mfpde.blocks import Bias, Bilinear, Linear, Perceptron
@@ -567,3 +568,67 @@ def test_shapes_of_a_loss_of_the_users_own(method, rng):
     ensemble = ensemble_on(GRIDS[0], problem.block, rng)
     with pytest.raises(ValueError, match="`loss`"):
         evaluate(problem, GRIDS[0], ensemble)
+
+
+# ---- float32
+
+
+FLOAT32_BLOCKS = [
+    Perceptron(3, "gelu"),
+    Perceptron(7, "sin", scale=0.7),
+    Bilinear(2),
+    Linear(3),
+    Bias(2),
+]
+
+
+@pytest.mark.parametrize("grid", [DepthGrid.rk4(2), DepthGrid.gauss(3)], ids=repr)
+@pytest.mark.parametrize("block", FLOAT32_BLOCKS, ids=repr)
+def test_float32_is_right_to_its_rounding(rng, block, grid):
+    x, y = rng.normal(size=(2, 300, block.d))
+    theta = 0.5 * rng.normal(size=(grid.n_nodes, 50, block.k))
+    ensemble = ParticleEnsemble(theta)
+    exact = evaluate(MeanFieldProblem(x, y, block), grid, ensemble)
+    found = evaluate(MeanFieldProblem(x, y, block, dtype="float32"), grid, ensemble)
+    for name in ("velocity", "output", "z", "p"):
+        value, twin = getattr(found, name), getattr(exact, name)
+        assert value.dtype == np.float64
+        # Some units of 6e-8, relative to the largest; not zero, or it was not used.
+        error = np.abs(value - twin).max() / np.abs(twin).max()
+        assert 1e-10 < error < 2e-6, name
+    assert found.loss == pytest.approx(exact.loss, rel=2e-6)
+
+
+def test_sums_over_samples_stay_accurate_in_float32(rng):
+    """A float32 sum of 100,000 equal terms would be wrong by more than 1e-4."""
+    x = np.full((100_000, 1), 0.7)
+    y = np.full((100_000, 1), -0.4)
+    grid, theta = DepthGrid.euler(2), rng.normal(size=(2, 3, 3))
+    many = MeanFieldProblem(x, y, Perceptron(1), dtype="float32")
+    one = MeanFieldProblem(x[:1], y[:1], Perceptron(1), dtype="float32")
+    found, exact = (evaluate(p, grid, ParticleEnsemble(theta)) for p in (many, one))
+    # The weight 1e-5 of a sample is rounded once.
+    np.testing.assert_allclose(found.velocity, exact.velocity, rtol=1e-6)
+
+
+def test_flow_in_float32(rng):
+    x, y = rng.normal(size=(2, 20, 2))
+    grid, theta = DepthGrid.rk4(2), rng.normal(size=(5, 30, 5))
+    found, exact = (
+        solve(
+            MeanFieldProblem(x, y, Perceptron(2), dtype=dtype),
+            grid,
+            ParticleEnsemble(theta),
+            s_end=2.0,
+            rtol=1e-4,
+        )
+        for dtype in ("float32", "float64")
+    )
+    assert found.status == "finished"
+    assert found.loss[-1] == pytest.approx(exact.loss[-1], rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "double precision", None, 3])
+def test_unknown_dtype(dtype):
+    with pytest.raises(ValueError, match="`dtype` must be one of float64, float32"):
+        MeanFieldProblem([[1.0]], [[1.0]], Bias(1), dtype=dtype)

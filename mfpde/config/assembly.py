@@ -126,6 +126,7 @@ def _build_problem(config: Configuration, dataset: Dataset) -> MeanFieldProblem:
         metric=None
         if section.metric is None
         else _per_parameter(section.metric, block, default=1.0),
+        dtype=section.dtype,
     )
 
 

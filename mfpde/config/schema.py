@@ -19,7 +19,7 @@ from mfpde.config.checks import (
 )
 from mfpde.config.keys import Key, key, variants
 from mfpde.data import SOURCES
-from mfpde.kernels import ACTIVATIONS
+from mfpde.kernels import ACTIVATIONS, DTYPES
 
 BLOCK_GROUPS = {
     "perceptron": ("u", "v", "b"),
@@ -214,6 +214,10 @@ class Problem:
             "factor of the velocity per parameter, 0 freezes it; default 1",
             example={"u": 1.0, "v": 1.0, "b": 1.0},
         ),
+    )
+    dtype: str = field(
+        default="float64",
+        metadata=key(Choice(DTYPES), "numbers of states and fields; float32 is faster"),
     )
     block: Block = field(default_factory=Block)
     embedding: Embedding = field(default_factory=Embedding)

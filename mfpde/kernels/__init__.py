@@ -1,5 +1,7 @@
 """Numba kernels: activations, sweeps through depth, vector operations."""
 
+# Types of the numbers that the sweeps work with.
+DTYPES = ("float64", "float32")
 # Names of the functions of `vectormath`, for those who must not import numba.
 ACTIVATIONS = (
     "tanh",
