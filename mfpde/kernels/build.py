@@ -29,7 +29,13 @@ from mfpde.kernels.sweep import STRIDE
 
 _HERE = Path(__file__).parent
 # What is inlined into the kernels: numba does not see when it changes.
-MATHEMATICS = ("bits.py", "piecewise.py", "vectormath.py", "vectormath32.py")
+MATHEMATICS = (
+    "bits.py",
+    "piecewise.py",
+    "sine.py",
+    "vectormath.py",
+    "vectormath32.py",
+)
 
 HEADER = """
 import numpy as np
