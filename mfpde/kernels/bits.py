@@ -60,6 +60,19 @@ def low_bits(typingctx, shifted):
 
 
 @intrinsic
+def exponent_group(typingctx, a):
+    """The biased exponent of a float64 number, divided by 8: from 0 to 255."""
+
+    def codegen(context, builder, signature, args):
+        integer = ir.IntType(64)
+        bits = builder.bitcast(args[0], integer)
+        bits = builder.lshr(bits, ir.Constant(integer, 52 + 3))
+        return builder.and_(bits, ir.Constant(integer, 255))
+
+    return types.uint64(types.float64), codegen
+
+
+@intrinsic
 def is_odd(typingctx, n):
     """Whether the integer n is odd."""
 

@@ -31,7 +31,7 @@ _HERE = Path(__file__).parent
 # The module of activations for each type of number, and what those are made of. All of
 # it is inlined into the kernels: numba does not see when it changes.
 MATHEMATICS = {"float64": "vectormath", "float32": "vectormath32"}
-INLINED = (*MATHEMATICS.values(), "bits", "piecewise")
+INLINED = (*MATHEMATICS.values(), "bits", "piecewise", "sine")
 
 HEADER = """
 import numpy as np

@@ -29,10 +29,35 @@ KERNEL = """
 @cfunc({signature}, **OPTIONS)
 def {name}({arguments}):
     m = 0
-    while m + {group} <= n_particles:
+{before}    while m + {group} <= n_particles:
 {grouped}
         m += {group}
     while m < n_particles:
+{single}
+        m += 1
+"""
+# The quick sine does not hold for huge arguments: there, a slower one takes over.
+SINE = """
+from mfpde.kernels.sine import QUICK_LIMIT, quick_sin, quick_sin_pair
+
+
+@njit(**INLINE)
+def arguments_fit(theta, n_particles, n, z):
+    size = 0.0
+    for c in range({d}):
+        for i in range(n):
+            size += abs(z[c * STRIDE + i])
+    for m in range(n_particles):
+        bound = {bias}
+        for c in range({d}):
+            bound += size * abs(theta[m * {k} + c])
+        if not bound <= QUICK_LIMIT:
+            return False
+    return True
+"""
+UNLESS_FIT = """\
+    fit = arguments_fit(theta, n_particles, n, z)
+    while m < n_particles and not fit:
 {single}
         m += 1
 """
@@ -50,7 +75,13 @@ def perceptron(d: int, activation: str, bias: bool, scale: float) -> str:
     gradients are e z in u, scale s q in v, e in b.
     """
     dyadic = _Unrolled if d <= UNROLLED_D else _Tiled
-    return dyadic(d, activation, bias, scale).text()
+    block = dyadic(d, activation, bias, scale)
+    if activation != "sin":
+        return block.text()
+    size = {"d": d, "k": 2 * d + bias, "bias": "0.0"}
+    if bias:
+        size["bias"] = f"abs(theta[m * {size['k']} + {2 * d}])"
+    return SINE.format(**size) + dyadic(d, "quick_sin", bias, scale).text(block)
 
 
 def bilinear(d: int) -> str:
@@ -81,14 +112,14 @@ class _Dyadic:
     def __init__(self, d: int, activation: str, bias: bool, scale: float) -> None:
         self.d, self.activation, self.bias, self.scale = d, activation, bias, scale
 
-    def text(self) -> str:
-        return (
-            f"SCRATCH = {self.group * self.scratch_rows} * STRIDE\n"
-            f"SCALE = real({self.scale!r})\n"
-            + _kernel("field", self.field, self.group)
-            + _kernel("pullback_state", self.pullback_state, self.group)
-            + _kernel("pullback", self.pullback, self.group)
-        )
+    def text(self, unless_fit: _Dyadic | None = None) -> str:
+        """The kernels, which leave huge pre-activations to those of another block."""
+        text = f"SCRATCH = {self.group * self.scratch_rows} * STRIDE\n"
+        text += f"SCALE = real({self.scale!r})\n"
+        for name in ARGUMENTS:
+            slow = getattr(unless_fit, name, None)
+            text += _kernel(name, getattr(self, name), self.group, slow)
+        return text
 
     def pullback(self, g: int) -> Lines:
         """`pullback_state`, then the sums over samples from the rows e and s."""
@@ -380,11 +411,20 @@ def custom(d: int, k: int) -> str:
     return CUSTOM.replace("{d}", str(d)).replace("{k}", str(k))
 
 
-def _kernel(name: str, body: Callable[[int], Lines], group: int) -> str:
+def _kernel(
+    name: str,
+    body: Callable[[int], Lines],
+    group: int,
+    unless_fit: Callable[[int], Lines] | None,
+) -> str:
+    before = ""
+    if unless_fit is not None:
+        before = UNLESS_FIT.format(single=_indent(unless_fit(1)))
     return KERNEL.format(
         name=name,
         signature=name.upper(),
         arguments=ARGUMENTS[name],
+        before=before,
         group=group,
         grouped=_indent(body(group)),
         single=_indent(body(1)),

@@ -27,6 +27,7 @@ from mfpde.kernels.piecewise import (
     squared_relu,
     squared_relu_pair,
 )
+from mfpde.kernels.sine import sin, sin_pair
 
 __all__ = [
     "gelu",
@@ -251,15 +252,3 @@ def gelu_pair(a):
         return (a * tail) * scale, (tail + weighted) * scale
     cumulative = 1.0 - tail * scale
     return a * cumulative, cumulative + weighted * scale
-
-
-@njit(**INLINE)
-def sin(a):
-    """sin(a)."""
-    return math.sin(a)
-
-
-@njit(**INLINE)
-def sin_pair(a):
-    """sin(a) and cos(a)."""
-    return math.sin(a), math.cos(a)
