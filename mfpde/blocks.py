@@ -92,7 +92,7 @@ class Perceptron:
         return build.generated_kernels(
             f"perceptron_{self.activation}_d{self.d}",
             families.perceptron,
-            (self.d, self.activation, self.bias, self.scale),
+            (self.d, self.activation, self.bias, self.scale, dtype),
             dtype,
             self.activation,
         )

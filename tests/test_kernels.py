@@ -21,216 +21,8 @@ from mfpde import (
     ParticleEnsemble,
     evaluate,
 )
-from mfpde.blocks import ACTIVATIONS, Bias, Bilinear, Custom, Linear, Perceptron
+from mfpde.blocks import Bias, Bilinear, Custom, Linear, Perceptron
 from mfpde.kernels import assembly, build, families, samples, sweep, threads, vectors
-
-LONG = np.longdouble
-NEEDS_LONG_DOUBLE = pytest.mark.skipif(
-    np.finfo(LONG).eps > 2e-19, reason="no extended precision to measure rounding with"
-)
-
-# ---- activations
-
-
-def _activation_text():
-    """Loops over every activation, with the options of the sweeps around them."""
-    names = ", ".join(f"{name}, {name}_pair" for name in ACTIVATIONS)
-    lines = [f"from mfpde.kernels.vectormath import {names}"]
-    for name in ACTIVATIONS:
-        lines += [
-            "@njit(**OPTIONS)",
-            f"def all_{name}(a, value, pair_value, slope):",
-            "    for i in range(a.shape[0]):",
-            f"        value[i] = {name}(a[i])",
-            f"        pair_value[i], slope[i] = {name}_pair(a[i])",
-        ]
-    kernels = "\n".join(
-        f"@cfunc({name.upper()}, **OPTIONS)\ndef {name}({arguments}):\n    pass"
-        for name, arguments in families.ARGUMENTS.items()
-    )
-    return "SCRATCH = 1\n" + "\n".join(lines) + "\n" + kernels
-
-
-def compiled(name, a):
-    """Value, value of the pair, and slope, as the sweeps compute them."""
-    module = build.generated_kernels("all_activations", _activation_text, ()).module
-    out = np.full((3, len(a)), np.inf)
-    getattr(module, f"all_{name}")(np.asarray(a, dtype=np.float64), *out)
-    return out
-
-
-def arguments(largest):
-    """Arguments of all sizes and both signs; their number is no multiple of 8."""
-    rng = np.random.default_rng(3)
-    small = np.geomspace(1e-300, 1.0, 3001)
-    near = rng.uniform(0.0, min(largest, 45.0), 20001)
-    far = rng.uniform(0.0, largest, 5001)
-    a = np.concatenate([small, near, far])
-    return np.concatenate([a, -a])
-
-
-def ulps(found, exact):
-    """Largest error in units of the last place of the exact value."""
-    # Below the normal range a unit of the last place is the smallest denormal.
-    unit = np.spacing(np.abs(exact.astype(np.float64)))
-    return float(np.max(np.abs(found.astype(LONG) - exact) / unit))
-
-
-def _long_tanh_slope(a):
-    return 4 / (np.exp(a) + np.exp(-a)) ** 2
-
-
-SMOOTH = {
-    # name: (sigma, sigma', bound on sigma in ulp). Observed: 1.7, 2.4, 2.2, 0.6.
-    "tanh": (np.tanh, _long_tanh_slope, 3),
-    "sigmoid": (
-        lambda a: 1 / (1 + np.exp(-a)),
-        lambda a: 1 / (2 + np.exp(-a) + np.exp(a)),
-        4,
-    ),
-    "softplus": (
-        lambda a: np.maximum(a, 0) + np.log1p(np.exp(-np.abs(a))),
-        lambda a: 1 / (1 + np.exp(-a)),
-        4,
-    ),
-    # The library's sine and cosine are good to one unit.
-    "sin": (np.sin, np.cos, 1),
-}
-
-
-@NEEDS_LONG_DOUBLE
-@pytest.mark.parametrize("name", SMOOTH)
-def test_smooth_activations_to_a_few_units_of_the_last_place(name):
-    sigma, slope, bound = SMOOTH[name]
-    # exp of the extended type reaches 11,000, so that nothing overflows here.
-    a = arguments(740.0)
-    long = a.astype(LONG)
-    value, pair_value, found = compiled(name, a)
-    assert ulps(value, sigma(long)) <= bound
-    assert ulps(pair_value, sigma(long)) <= bound
-    if name == "tanh":
-        # By definition 1 - tanh^2: absolute, not relative, precision.
-        assert np.abs(found - slope(long)).max() <= bound * np.finfo(float).eps
-    else:
-        # Products and quotients of factors as good as sigma.
-        assert ulps(found, slope(long)) <= 2 * bound
-
-
-ROOT_2_PI = np.sqrt(2 * LONG("3.14159265358979323846264338327950288"))
-
-
-@NEEDS_LONG_DOUBLE
-def test_gelu_to_a_few_units_of_the_last_place():
-    # Phi from the series of erf around 0, whose terms have one sign: no SciPy function
-    # has extended precision. 200 terms reach a = 8.
-    a = np.linspace(0.0, 8.0, 2003)
-    x = a.astype(LONG) ** 2 / 2
-    term, total = np.ones_like(x), np.ones_like(x)
-    for n in range(1, 200):
-        term = term * 2 * x / (2 * n + 1)
-        total += term
-    density = np.exp(-x) / ROOT_2_PI
-    cumulative = LONG(0.5) + a * density * total
-    check_gelu(a, cumulative, density)
-
-
-@NEEDS_LONG_DOUBLE
-def test_gelu_tail_to_a_few_units_of_the_last_place():
-    # The continued fraction of Laplace for P(X > w), to the smallest denormal.
-    w = np.linspace(2.0, 39.0, 4001).astype(np.float64)
-    long = w.astype(LONG)
-    fraction = long
-    for n in range(400, 0, -1):
-        fraction = long + n / fraction
-    density = np.exp(-long * long / 2) / ROOT_2_PI
-    check_gelu(-w, density / fraction, density)
-
-
-def check_gelu(a, cumulative, density):
-    value, pair_value, slope = compiled("gelu", a)
-    assert ulps(value, a * cumulative) <= 4
-    assert ulps(pair_value, a * cumulative) <= 4
-    # Phi and a phi cancel for negative a; the unit is that of the larger one.
-    size = np.maximum(cumulative, np.abs(a) * density).astype(np.float64)
-    error = np.abs(slope - (cumulative + a * density)) / np.spacing(size)
-    assert error.max() <= 4
-
-
-@pytest.mark.parametrize(
-    "name", ["relu", "leaky_relu", "regularised_relu", "squared_relu", "identity"]
-)
-def test_piecewise_polynomials_are_exact(name):
-    a = np.concatenate([arguments(700.0), [0.5, -0.5, 0.25, 1.0, -1.0]])
-    value, pair_value, slope = compiled(name, a)
-    exact, exact_slope = (function(a) for function in reference.ACTIVATIONS[name])
-    # A product or two: one rounding each.
-    np.testing.assert_allclose(value, exact, rtol=4e-16, atol=0)
-    np.testing.assert_array_equal(pair_value, value)
-    np.testing.assert_allclose(slope, exact_slope, rtol=4e-16, atol=0)
-
-
-# Arguments +-0, the smallest denormals, the largest numbers, +-infinity.
-TINY, HUGE = 5e-324, 1.7e308
-SPECIAL = np.array([0.0, -0.0, TINY, -TINY, HUGE, -HUGE, np.inf, -np.inf])
-LN_2 = np.log(2.0)
-NAN = np.nan
-EXPECTED = {
-    "tanh": ([0, 0, TINY, -TINY, 1, -1, 1, -1], [1, 1, 1, 1, 0, 0, 0, 0]),
-    "sigmoid": ([0.5] * 4 + [1, 0, 1, 0], [0.25] * 4 + [0] * 4),
-    "softplus": ([LN_2] * 4 + [HUGE, 0, np.inf, 0], [0.5] * 4 + [1, 0, 1, 0]),
-    "gelu": ([0] * 4 + [HUGE, 0, np.inf, 0], [0.5] * 4 + [1, 0, 1, 0]),
-    "relu": ([0, 0, TINY, 0, HUGE, 0, np.inf, 0], [0, 0, 1, 0, 1, 0, 1, 0]),
-    "leaky_relu": (
-        [0, 0, TINY, 0, HUGE, -0.01 * HUGE, np.inf, -np.inf],
-        [0.01, 0.01, 1, 0.01, 1, 0.01, 1, 0.01],
-    ),
-    "regularised_relu": (
-        [0.125] * 4 + [HUGE, 0, np.inf, 0],
-        [0.5] * 4 + [1, 0, 1, 0],
-    ),
-    "squared_relu": (
-        [0, 0, 0, 0, np.inf, 0, np.inf, 0],
-        [0, 0, 2 * TINY, 0, np.inf, 0, np.inf, 0],
-    ),
-    # sin of a huge number is whatever the library says: some number in [-1, 1].
-    "sin": (
-        [0, 0, TINY, -TINY, np.sin(HUGE), -np.sin(HUGE), NAN, NAN],
-        [1, 1, 1, 1, np.cos(HUGE), np.cos(HUGE), NAN, NAN],
-    ),
-    "identity": (SPECIAL, np.ones(8)),
-}
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_special_arguments(name):
-    expected, expected_slope = EXPECTED[name]
-    # One rounding; a unit of the denormals.
-    close = {"rtol": 4e-16, "atol": TINY}
-    # Twice over: in the vector registers and in the remainder of the loop.
-    value, pair_value, slope = compiled(name, np.concatenate([SPECIAL, SPECIAL[:7]]))
-    for found in (value[:8], pair_value[:8]):
-        np.testing.assert_allclose(found, expected, **close)
-    np.testing.assert_allclose(slope[:8], expected_slope, **close)
-    np.testing.assert_array_equal(value[8:], value[:7])
-    np.testing.assert_array_equal(slope[8:], slope[:7])
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_nan_stays_nan(name):
-    value, pair_value, _ = compiled(name, np.full(9, np.nan))
-    assert np.isnan(value).all()
-    assert np.isnan(pair_value).all()
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_twin_of_every_activation(name, rng):
-    """The twin in `reference` itself: kernels are compared with it below."""
-    a = rng.normal(scale=3.0, size=1001)
-    value, _, slope = compiled(name, a)
-    for found, twin in zip((value, slope), reference.ACTIVATIONS[name], strict=True):
-        # tanh' and gelu' cancel: absolute precision.
-        np.testing.assert_allclose(found, twin(a), rtol=2e-14, atol=2e-15)
-
 
 # ---- the kernels of every block
 
@@ -242,6 +34,7 @@ BLOCKS = [
     Perceptron(16),
     Perceptron(17, "softplus", bias=False, scale=-0.4),
     Perceptron(20, "leaky_relu"),
+    Perceptron(2, "sin"),
     Bilinear(2),
     Linear(3),
     Bias(2),
@@ -302,6 +95,25 @@ def test_kernels_equal_their_twins(rng, block, n_samples, n_particles, dtype):
     np.testing.assert_allclose(pulled_again, twin, **close)
     twin = reference.vjp_theta(block, z, theta, q).sum(axis=0)
     np.testing.assert_allclose(gradient, twin, **close)
+
+
+@pytest.mark.parametrize("lane", [0, 8])
+def test_sine_of_huge_arguments(rng, lane):
+    """Whole numbers, so that u.z + b is exact: every turn of the sine counts."""
+    block = Perceptron(2, "sin")
+    theta = rng.integers(-3, 4, size=(6, block.k)).astype(float)
+    weights = rng.dirichlet(np.ones(6))
+    z, q = rng.integers(-9, 10, size=(2, 9, 2)).astype(float)
+    z[lane] *= 2.0**90
+    theta[:, 4] = 0.0
+    found = run_kernels(block, theta, weights, z, q)
+    np.testing.assert_allclose(
+        found[0], reference.field(block, theta, weights, z), rtol=1e-13, atol=1e-13
+    )
+    # Terms of size 27 * 2**90 in the gradient come from one lane: relative to them.
+    gradient = reference.vjp_theta(block, z, theta, q).sum(axis=0)
+    scale = np.abs(gradient).max(axis=0)
+    assert (np.abs(found[3] - gradient) <= 1e-13 * scale + 1e-13).all()
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=repr)

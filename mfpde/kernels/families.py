@@ -68,15 +68,18 @@ ARGUMENTS = {
 }
 
 
-def perceptron(d: int, activation: str, bias: bool, scale: float) -> str:
+def perceptron(
+    d: int, activation: str, bias: bool, scale: float, dtype: str = "float64"
+) -> str:
     """f = scale v sigma(u.z + b), theta = (u, v, b) or (u, v).
 
     With s = sigma(a) and e = scale (q.v) sigma'(a): (d_z f)^T q = e u, and the
-    gradients are e z in u, scale s q in v, e in b.
+    gradients are e z in u, scale s q in v, e in b. The sine of float32 numbers holds
+    for all of them as it is.
     """
     dyadic = _Unrolled if d <= UNROLLED_D else _Tiled
     block = dyadic(d, activation, bias, scale)
-    if activation != "sin":
+    if activation != "sin" or dtype == "float32":
         return block.text()
     size = {"d": d, "k": 2 * d + bias, "bias": "0.0"}
     if bias:

@@ -120,7 +120,7 @@ def exp_split(high, low):
     """
     high = LOG_SMALLEST if high < LOG_SMALLEST else high
     n = (high * LOG2E + ROUND_MAGIC) - ROUND_MAGIC
-    r = ((high - n * LN2_HIGH) - n * LN2_LOW) + low
+    r = (high - n * LN2_HIGH) + (low - n * LN2_LOW)
     half = 0.5 * n + ROUND_MAGIC
     first = power_of_two(half)
     second = power_of_two((n - (half - ROUND_MAGIC)) + ROUND_MAGIC)
@@ -172,7 +172,8 @@ def normal_tail(w):
     high = upper_half(w)
     low = w - high
     e, scale = exp_split(-0.5 * high * high, -0.5 * low * (w + high))
-    t = (w - 5.0) / (w + 5.0)
+    # One rounding near w = 0, where t is -1.
+    t = 2.0 * (w / (w + 5.0)) - 1.0
     q = 9.98232001902474e-10
     q = q * t + 5.115188269200342e-09
     q = q * t - 1.7461931875275197e-11
