@@ -28,6 +28,7 @@ LONG_REACH = 1.4
 # A ball instead of a cube saves nodes once the corners are this improbable, exp(-8);
 # the mass outside it is exp(-4) times the error expected of the rule, or less.
 CUT_FROM, CUT_MARGIN = 8.0, 4.0
+CHUNK = 64  # germs looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,51 +179,57 @@ def quadrature_rule(
     return _filled(TensorRule(kinds, counts, is_folded and any(counts)), n_particles)
 
 
-def _germ_sizes(law: Any, germs: Sequence[str]) -> NDArray[np.float64]:
-    """How far a germ moves each parameter, at any depth: (n_random, k).
-
-    By one standard deviation of a normal germ, by half the width of a uniform one.
-    """
-    is_normal = np.array([germ == "normal" for germ in germs], dtype=bool)
-    middle = np.where(is_normal, 0.0, 0.5)
-    step = np.where(is_normal, 1.0, 0.25)
-    xi = np.vstack([middle, middle + np.diag(step)])
-    theta = germ_paths(law, xi, np.linspace(0.0, 1.0, 9))
-    moved = np.abs(theta[:, 1:] - theta[:, :1]).max(axis=0)
-    return moved * np.where(is_normal, 1.0, 2.0)[:, np.newaxis]
-
-
 def _checked_germs(law: Any) -> tuple[str, ...]:
     germs = germs_of(law)
     if germs is not None:
         return germs
     raise ValueError(
-        '`method` = "quadrature" needs a law of independent germs, and '
-        f'{type(law).__name__} declares none: use "sobol". A law whose paths are '
-        'smooth in its n_random uniform numbers says so by `germs` = ("uniform",) * '
-        "n_random."
+        '`method` = "quadrature" needs a law of independent random numbers on which '
+        f"theta depends smoothly, and {type(law).__name__} does not declare any. Use "
+        '"sobol", or, for a law of your own that is smooth in its uniform numbers, set '
+        '`germs` = ("uniform",) * n_random.'
     )
 
 
 def _germ_reaches(law: Any, germs: Sequence[str], block: Any) -> NDArray[np.float64]:
     """Reach of the flow in every germ, in units of its size, (n_random,).
 
-    The size is the standard deviation of a normal germ, half the width of a uniform
-    one. Infinite for a germ that moves nothing.
+    A parameter moves by its size at most, at any depth, when a normal germ moves by
+    one standard deviation, a uniform one by half its width. The reach of a germ is
+    infinite if nothing moves.
     """
-    reach = np.full(law.n_params, USUAL_REACH)
-    if block is not None:
-        if block.k != law.n_params:
-            raise ValueError(
-                f"`block` must have as many parameters as the law, k = "
-                f"{law.n_params}, got {block.k}."
-            )
-        for group, value in getattr(block, "param_reach", {}).items():
-            reach[block.param_groups[group]] = value
-    nearness = (_germ_sizes(law, germs) / reach).max(axis=1, initial=0.0)
+    reach = _param_reaches(law, block)
+    is_constant = getattr(law, "is_constant_in_t", False)
+    t = np.linspace(0.0, 1.0, 1 if is_constant else 9)
+    is_normal = np.array([germ == "normal" for germ in germs], dtype=bool)
+    middle = np.where(is_normal, 0.0, 0.5)
+    centre = germ_paths(law, middle[np.newaxis], t)
+    nearness = np.empty(len(germs))
+    for start in range(0, len(germs), CHUNK):
+        part = np.arange(start, min(start + CHUNK, len(germs)))
+        xi = np.tile(middle, (len(part), 1))
+        xi[np.arange(len(part)), part] += np.where(is_normal[part], 1.0, 0.25)
+        sizes = np.abs(germ_paths(law, xi, t) - centre).max(axis=0)
+        nearness[part] = (sizes / reach).max(axis=1)
+    nearness[~is_normal] *= 2.0
     return np.divide(
         1.0, nearness, out=np.full(len(germs), np.inf), where=nearness > 0.0
     )
+
+
+def _param_reaches(law: Any, block: Any) -> NDArray[np.float64]:
+    """Reach of the flow in every parameter, (k,): the block's, or the usual one."""
+    reach = np.full(law.n_params, USUAL_REACH)
+    if block is None:
+        return reach
+    if block.k != law.n_params:
+        raise ValueError(
+            f"`block` must have as many parameters as the law, k = {law.n_params}, "
+            f"got {block.k}."
+        )
+    for group, value in getattr(block, "param_reach", {}).items():
+        reach[block.param_groups[group]] = value
+    return reach
 
 
 def _kind(germ: str, reach: float) -> str:
@@ -287,12 +294,15 @@ def _largest(
     counts = tuple(FEWEST if reach < math.inf else 1 for reach in reaches)
     best = replace(rule, counts=counts)
     if best.n_particles > n_particles:
+        n_fewest = best.n_particles if len(used) < 30 else f"{FEWEST}^{len(used)}"
         raise ValueError(
             f"`n_particles` = {n_particles} is too few for a tensor rule over "
             f"{len(used)} random numbers: {FEWEST} nodes in each make "
-            f"{best.n_particles} particles. Give `nodes` with 0 for Sobol in some, or "
+            f"{n_fewest} particles. Give `nodes` with 0 for Sobol in some, or "
             'use `method` = "sobol".'
         )
+
+    has_corners = sum(RULES[kind][0] == "normal" for kind in rule.kinds) > 1
 
     def served(germ: int, n: int) -> float:
         return _accuracy(rule.kinds[germ], reaches[germ], n)
@@ -302,7 +312,7 @@ def _largest(
         least = min(open_germs, key=lambda germ: served(germ, best.counts[germ]))
         larger = best.with_count(least, best.counts[least] + 1)
         accuracy = min(served(germ, larger.counts[germ]) for germ in used)
-        if accuracy >= CUT_FROM:
+        if has_corners and accuracy >= CUT_FROM:
             larger = replace(larger, radius=math.sqrt(2.0 * (accuracy + CUT_MARGIN)))
         if larger.n_particles <= n_particles:
             best = larger
