@@ -17,6 +17,13 @@ from mfpde.arrays import is_number
 from mfpde.errors import did_you_mean
 from mfpde.kernels import ACTIVATIONS, build, families
 
+ODD_ACTIVATIONS = ("tanh", "sin", "identity")
+# `param_reach` is how far from the real line the flow is analytic in a parameter. It
+# only shares quadrature nodes among the parameters, so rough numbers do: these follow
+# from the nodes that tanh with d = 1, |x| <= 1 needs at s = 8 (at s = 0: pi / 2).
+PERCEPTRON_REACH = {"u": 0.55, "v": 2.5, "b": 0.3}
+LINEAR_REACH = 2.5
+
 
 @dataclass(frozen=True, slots=True)
 class Perceptron:
@@ -75,6 +82,19 @@ class Perceptron:
         return self.activation == "identity" and not self.bias
 
     @property
+    def is_even_in_theta(self) -> bool:
+        """Whether f(z, -theta) = f(z, theta): for an odd activation."""
+        return self.activation in ODD_ACTIVATIONS
+
+    @property
+    def param_reach(self) -> dict[str, float]:
+        """How far from the real line the flow is analytic, by group."""
+        groups = self.param_groups
+        if self.activation == "identity":
+            return dict.fromkeys(groups, LINEAR_REACH)
+        return {name: PERCEPTRON_REACH[name] for name in groups}
+
+    @property
     def param_groups(self) -> dict[str, slice]:
         """Where u, v and b stand in theta."""
         groups = _dyadic_groups(self.d)
@@ -113,6 +133,12 @@ class _Sized:
 
     __slots__ = ()
     is_linear_in_z = True
+    is_even_in_theta = False
+
+    @property
+    def param_reach(self) -> dict[str, float]:
+        """f is linear in each group of parameters."""
+        return dict.fromkeys(self.param_groups, LINEAR_REACH)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "d", _check_size("d", self.d))
@@ -128,6 +154,8 @@ class Bilinear(_Sized):
     """f(z, theta) = v (u.z), theta = (u[d], v[d]), k = 2 d."""
 
     d: int
+
+    is_even_in_theta = True
 
     @property
     def k(self) -> int:

@@ -5,7 +5,8 @@ from mfpde.laws.composite import Mixture, Path, Product, standard_path
 from mfpde.laws.descriptions import from_description
 from mfpde.laws.elementary import Dirac, Gaussian, PointCloud, Uniform
 from mfpde.laws.process import GaussianProcess
-from mfpde.laws.sampling import COUPLINGS, METHODS, sample
+from mfpde.laws.quadrature import TensorRule, quadrature_rule
+from mfpde.laws.sampling import COUPLINGS, METHODS, replicate_mean, replicates, sample
 
 __all__ = [
     "COUPLINGS",
@@ -18,8 +19,12 @@ __all__ = [
     "Path",
     "PointCloud",
     "Product",
+    "TensorRule",
     "Uniform",
     "from_description",
+    "quadrature_rule",
+    "replicate_mean",
+    "replicates",
     "sample",
     "standard_path",
 ]

@@ -1,0 +1,352 @@
+"""Tensor rules over the germs of a law, and how a budget is shared among them.
+
+Frozen weights on moving nodes keep the accuracy of a rule along the flow (theory,
+section 2.3), as long as every weight is positive: rho stays a measure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.laws.germs import germ_paths, germs_of
+from mfpde.laws.parameters import choice, integer
+from mfpde.laws.rules import RULES, trapezoid_end
+
+SOBOL = "sobol"
+FEWEST = 2  # nodes that keep mean and variance of a germ
+# Distance from the real line to which the flow is taken to be analytic in a parameter,
+# where the block says nothing.
+USUAL_REACH = 0.5
+# From this reach on, in units of the germ, a Gauss rule needs the fewest nodes.
+LONG_REACH = 1.4
+# A ball instead of a cube saves nodes once the corners are this improbable, exp(-8);
+# the mass outside it is exp(-4) times the error expected of the rule, or less.
+CUT_FROM, CUT_MARGIN = 8.0, 4.0
+CHUNK = 64  # germs looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRule:
+    """A product of rules on a line, one for each germ of a law.
+
+    Parameters
+    ----------
+    kinds : tuple of str
+        For each germ "legendre" or "transplanted" (uniform), "hermite" or
+        "trapezoid" (normal): see `mfpde.laws.rules`.
+    counts : tuple of int
+        Nodes for each germ; 0 leaves a germ to the scrambled Sobol set.
+    is_folded : bool
+        Keep one node of every pair xi, -xi (u, 1 - u), with twice the weight. Exact
+        where law and block do not change with the sign of theta.
+    n_sobol : int
+        Points of the Sobol set; each is combined with every node.
+    radius : float
+        Leave out the nodes whose normal germs lie outside a ball of this radius.
+    """
+
+    kinds: tuple[str, ...]
+    counts: tuple[int, ...]
+    is_folded: bool = False
+    n_sobol: int = 1
+    radius: float = math.inf
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            choice("kinds", kind, list(RULES))
+        if len(self.kinds) != len(self.counts):
+            raise ValueError(
+                "`kinds` and `counts` must have one entry for each germ, got "
+                f"{len(self.kinds)} kinds and {len(self.counts)} counts."
+            )
+
+    @property
+    def germs(self) -> tuple[str, ...]:
+        """Kind of germ that each rule is for."""
+        return tuple(RULES[kind][0] for kind in self.kinds)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some germs are left to the Sobol set."""
+        return 0 in self.counts
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of tensor nodes, those left out not counted."""
+        if self.radius == math.inf:
+            n_nodes = math.prod(count for count in self.counts if count)
+        else:
+            n_nodes = int(np.count_nonzero(self._is_inside()))
+        return (n_nodes + 1) // 2 if self.is_folded else n_nodes
+
+    @property
+    def n_particles(self) -> int:
+        """Number of particles per depth node."""
+        return self.n_nodes * self.n_sobol
+
+    def with_count(self, germ: int, count: int) -> TensorRule:
+        """Return the rule with another number of nodes for one germ."""
+        counts = list(self.counts)
+        counts[germ] = integer("count", count, minimum=1)
+        return replace(self, counts=tuple(counts))
+
+    def tensor(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Nodes of the counted germs and their weights.
+
+        Returns
+        -------
+        nodes : ndarray, shape (n_nodes, number of counted germs)
+        weights : ndarray, shape (n_nodes,)
+            Positive, with sum one.
+        """
+        lines = self._lines()
+        shape = [len(x) for _, x, _ in lines]
+        weights = _outer(np.multiply, [w for _, _, w in lines], 1.0)
+        index = np.flatnonzero(self._is_inside())
+        if self.is_folded:
+            # Lines are symmetric, so the reflection reverses the order of the nodes.
+            index = index[: (len(index) + 1) // 2]
+        places = np.unravel_index(index, shape) if lines else ()
+        nodes = np.empty((len(index), len(lines)))
+        for column, (place, (_, x, _)) in enumerate(zip(places, lines, strict=True)):
+            nodes[:, column] = x[place]
+        is_middle = 2 * index == len(weights) - 1
+        kept = weights[index] * np.where(is_middle & self.is_folded, 0.5, 1.0)
+        return nodes, kept / kept.sum()
+
+    def _lines(self) -> list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+        """Germ, nodes and weights of every counted germ."""
+        pairs = zip(self.kinds, self.counts, strict=True)
+        return [
+            (RULES[kind][0], *RULES[kind][1](count)) for kind, count in pairs if count
+        ]
+
+    def _is_inside(self) -> NDArray[np.bool_]:
+        """Which nodes of the full tensor are inside the ball, in C order."""
+        squares = [x**2 * (germ == "normal") for germ, x, _ in self._lines()]
+        return _outer(np.add, squares, 0.0) <= self.radius**2
+
+
+def _outer(
+    operation: np.ufunc, lines: Sequence[NDArray[np.float64]], start: float
+) -> NDArray[np.float64]:
+    """Combine one entry of each line in all ways, in C order."""
+    values = np.array([start])
+    for line in lines:
+        values = operation.outer(values, line).ravel()
+    return values
+
+
+def quadrature_rule(
+    law: Any,
+    n_particles: int | None = None,
+    *,
+    nodes: Sequence[int | str] | TensorRule | None = None,
+    block: Any = None,
+) -> TensorRule:
+    """Choose a tensor rule for a law of independent germs.
+
+    Parameters
+    ----------
+    law : Law
+    n_particles : int, optional
+        Largest number of particles. Without `nodes` the best tensor that fits is
+        taken; a mixed rule takes the largest power of two of Sobol points.
+    nodes : sequence of int, or TensorRule, optional
+        Nodes for each random number of the law; 0 or "sobol" fills it by Sobol. A
+        rule is checked and returned as it is.
+    block : block, optional
+        Then the budget follows its `param_reach` (few nodes where f is linear), and
+        where law and f do not change with the sign of theta, the rule is folded:
+        half the particles.
+
+    Returns
+    -------
+    rule : TensorRule
+
+    Raises
+    ------
+    ValueError
+        If the law has no independent germs, or the budget is too small.
+    """
+    germs = _checked_germs(law)
+    if isinstance(nodes, TensorRule):
+        return _checked_rule(nodes, germs, n_particles)
+    reaches = _germ_reaches(law, germs, block)
+    kinds = tuple(map(_kind, germs, reaches))
+    if n_particles is not None:
+        n_particles = integer("n_particles", n_particles, minimum=1)
+    elif nodes is None:
+        raise ValueError(
+            "`n_particles`, the largest number allowed, is needed for `method` = "
+            '"quadrature" where `nodes` is not given.'
+        )
+    is_even = getattr(block, "is_even_in_theta", False)
+    is_folded = bool(is_even and getattr(law, "is_symmetric", False))
+    if nodes is None:
+        rule = TensorRule(kinds, (1,) * len(germs), is_folded)
+        return _largest(rule, reaches, n_particles)
+    counts = _checked_nodes(nodes, len(germs))
+    return _filled(TensorRule(kinds, counts, is_folded and any(counts)), n_particles)
+
+
+def _checked_germs(law: Any) -> tuple[str, ...]:
+    germs = germs_of(law)
+    if germs is not None:
+        return germs
+    raise ValueError(
+        '`method` = "quadrature" needs a law of independent random numbers on which '
+        f"theta depends smoothly, and {type(law).__name__} does not declare any. Use "
+        '"sobol", or, for a law of your own that is smooth in its uniform numbers, set '
+        '`germs` = ("uniform",) * n_random.'
+    )
+
+
+def _germ_reaches(law: Any, germs: Sequence[str], block: Any) -> NDArray[np.float64]:
+    """Reach of the flow in every germ, in units of its size, (n_random,).
+
+    A parameter moves by its size at most, at any depth, when a normal germ moves by
+    one standard deviation, a uniform one by half its width. The reach of a germ is
+    infinite if nothing moves.
+    """
+    reach = _param_reaches(law, block)
+    is_constant = getattr(law, "is_constant_in_t", False)
+    t = np.linspace(0.0, 1.0, 1 if is_constant else 9)
+    is_normal = np.array([germ == "normal" for germ in germs], dtype=bool)
+    middle = np.where(is_normal, 0.0, 0.5)
+    centre = germ_paths(law, middle[np.newaxis], t)
+    nearness = np.empty(len(germs))
+    for start in range(0, len(germs), CHUNK):
+        part = np.arange(start, min(start + CHUNK, len(germs)))
+        xi = np.tile(middle, (len(part), 1))
+        xi[np.arange(len(part)), part] += np.where(is_normal[part], 1.0, 0.25)
+        sizes = np.abs(germ_paths(law, xi, t) - centre).max(axis=0)
+        nearness[part] = (sizes / reach).max(axis=1)
+    nearness[~is_normal] *= 2.0
+    return np.divide(
+        1.0, nearness, out=np.full(len(germs), np.inf), where=nearness > 0.0
+    )
+
+
+def _param_reaches(law: Any, block: Any) -> NDArray[np.float64]:
+    """Reach of the flow in every parameter, (k,): the block's, or the usual one."""
+    reach = np.full(law.n_params, USUAL_REACH)
+    if block is None:
+        return reach
+    if block.k != law.n_params:
+        raise ValueError(
+            f"`block` must have as many parameters as the law, k = {law.n_params}, "
+            f"got {block.k}."
+        )
+    for group, value in getattr(block, "param_reach", {}).items():
+        reach[block.param_groups[group]] = value
+    return reach
+
+
+def _kind(germ: str, reach: float) -> str:
+    is_easy = reach >= LONG_REACH
+    if germ == "normal":
+        return "hermite" if is_easy else "trapezoid"
+    return "legendre" if is_easy else "transplanted"
+
+
+def _accuracy(kind: str, reach: float, n: int) -> float:
+    """Rough -log(error) of n nodes, by the distance of the nearest singularity."""
+    if kind == "legendre":
+        return 2.0 * n * math.asinh(reach)
+    if kind == "transplanted":
+        return 2.6 * n * math.asinh(reach)
+    if kind == "hermite":
+        return 0.5 * n * min(math.pi, reach)
+    return math.pi * reach * n / trapezoid_end(n)
+
+
+def _checked_rule(
+    rule: TensorRule, germs: Sequence[str], n_particles: int | None
+) -> TensorRule:
+    if rule.germs != germs:
+        raise ValueError(
+            "`nodes` must have one kind of rule for each random number of the law: "
+            f"{', '.join(germs)}, got a rule for {', '.join(rule.germs)}."
+        )
+    _check_budget(rule, n_particles)
+    return rule
+
+
+def _check_budget(rule: TensorRule, n_particles: int | None) -> None:
+    if n_particles is not None and rule.n_particles > n_particles:
+        raise ValueError(
+            f"`nodes` makes {rule.n_particles} particles, more than `n_particles` = "
+            f"{n_particles}."
+        )
+
+
+def _checked_nodes(nodes: Any, n_random: int) -> tuple[int, ...]:
+    if isinstance(nodes, str) or not hasattr(nodes, "__len__"):
+        raise TypeError(
+            "`nodes` must be a sequence of numbers of nodes, one for each random "
+            f"number of the law, got {nodes!r}."
+        )
+    if len(nodes) != n_random:
+        raise ValueError(
+            "`nodes` must have one entry for each random number of the law, "
+            f"n_random = {n_random}, got {len(nodes)}."
+        )
+    return tuple(
+        0
+        if isinstance(each, str) and each == SOBOL
+        else integer("nodes", each, minimum=0)
+        for each in nodes
+    )
+
+
+def _filled(rule: TensorRule, n_particles: int | None) -> TensorRule:
+    """The rule with as many Sobol points as the budget allows, if it is mixed."""
+    _check_budget(rule, n_particles)
+    if not rule.is_mixed:
+        return rule
+    if n_particles is None:
+        raise ValueError("`n_particles` is needed where `nodes` has zeros.")
+    room = n_particles // rule.n_nodes
+    return replace(rule, n_sobol=2 ** (room.bit_length() - 1))
+
+
+def _largest(
+    rule: TensorRule, reaches: NDArray[np.float64], n_particles: int
+) -> TensorRule:
+    """The most accurate rule that fits, all germs served alike."""
+    used = [germ for germ, reach in enumerate(reaches) if reach < math.inf]
+    counts = tuple(FEWEST if reach < math.inf else 1 for reach in reaches)
+    best = replace(rule, counts=counts)
+    if best.n_particles > n_particles:
+        n_fewest = best.n_particles if len(used) < 30 else f"{FEWEST}^{len(used)}"
+        raise ValueError(
+            f"`n_particles` = {n_particles} is too few for a tensor rule over "
+            f"{len(used)} random numbers: {FEWEST} nodes in each make "
+            f"{n_fewest} particles. Give `nodes` with 0 for Sobol in some, or "
+            'use `method` = "sobol".'
+        )
+
+    has_corners = rule.germs.count("normal") > 1
+
+    def served(germ: int, n: int) -> float:
+        return _accuracy(rule.kinds[germ], reaches[germ], n)
+
+    open_germs = set(used)
+    while open_germs:
+        least = min(open_germs, key=lambda germ: served(germ, best.counts[germ]))
+        larger = best.with_count(least, best.counts[least] + 1)
+        accuracy = min(served(germ, larger.counts[germ]) for germ in used)
+        if has_corners and accuracy >= CUT_FROM:
+            larger = replace(larger, radius=math.sqrt(2.0 * (accuracy + CUT_MARGIN)))
+        if larger.n_particles <= n_particles:
+            best = larger
+        else:
+            open_germs.remove(least)
+    return best
