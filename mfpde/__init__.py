@@ -31,6 +31,7 @@ _NAMES = {
     "DecayingQuadratic": "objectives",
     "DepthGrid": "depth",
     "Evaluation": "evaluation",
+    "Langevin": "steppers",
     "MeanFieldProblem": "problem",
     "NotFiniteError": "errors",
     "ParticleEnsemble": "ensemble",
