@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "blocks",
     "data",
+    "entropy",
     "errors",
     "kernels",
     "laws",

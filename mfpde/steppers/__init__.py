@@ -13,7 +13,7 @@ from mfpde.steppers.base import Point, Step, StepFailure
 from mfpde.steppers.control import ErrorControl
 from mfpde.steppers.dopri5 import DOPRI5_A, DOPRI5_C, DOPRI5_ERROR, DormandPrince
 from mfpde.steppers.fixed import FixedStepper, euler, heun, rk4
-from mfpde.steppers.langevin import Langevin
+from mfpde.steppers.langevin import Diffusion, Langevin
 from mfpde.steppers.names import ADAPTIVE, FIXED, STEPPERS, make_stepper
 from mfpde.steppers.rkc import RungeKuttaChebyshev
 
@@ -25,6 +25,7 @@ __all__ = [
     "FIXED",
     "STEPPERS",
     "Automatic",
+    "Diffusion",
     "DormandPrince",
     "ErrorControl",
     "FixedStepper",

@@ -10,8 +10,10 @@ from mfpde.steppers.control import ErrorControl
 from mfpde.steppers.dopri5 import DOPRI5_A, DormandPrince
 from mfpde.steppers.rkc import RungeKuttaChebyshev
 
-# Where dopri5 stops being stable on the negative real axis (3.3), with a margin.
+# Where dopri5 stops being stable on the negative real axis (3.3), with a margin; and
+# from where on its steps are taken to be cut by that: the control stays clear of it.
 STABLE = 3.25
+STIFF = 2.5
 # Steps of dopri5 at that limit, in a row but for a few, that count as stiff.
 STIFF_STEPS = 15
 CALM_STEPS = 6
@@ -24,7 +26,7 @@ MOST_PATIENCE = 64.0
 class Automatic:
     """dopri5 until its steps are cut by stability, then rkc2 while that is cheaper.
 
-    Stiff: h radius > 3.25 in 15 steps, fewer than 6 in a row below it between them
+    Stiff: h radius > 2.5 in 15 steps, fewer than 6 in a row below it between them
     (Hairer, Wanner, Solving Ordinary Differential Equations II, section IV.2). Back:
     in 10 steps in a row, rkc2 spends more evaluations per unit of s than dopri5 would
     with steps of 3.25 / radius. Each return doubles the steps that count as stiff, so
@@ -68,7 +70,7 @@ def _after_dopri5(step: Step, counts: Memory) -> Memory:
         counts["auto_calm"],
         counts["auto_patience"],
     )
-    if step.size * radius > STABLE:
+    if step.size * radius > STIFF:
         count, calm = count + 1, 0.0
     else:
         calm += 1

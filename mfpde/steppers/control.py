@@ -78,7 +78,9 @@ class Trial:
     point : Point or None
         Where it leads; None if it is refused for another reason than its error.
     error : float
-        Scaled error, accepted up to 1.
+        Scaled error, accepted up to 1; the estimate or the defect, what is larger.
+    defect : float
+        What the points themselves show, see `ErrorControl`; 0 if it was not asked for.
     index : int or None
         The entry of the state with the largest error.
     cause : Exception or None
@@ -92,17 +94,19 @@ class Trial:
     error: float = 0.0
     index: int | None = None
     cause: Exception | None = None
+    defect: float = 0.0
     notes: Memory = field(default_factory=dict)
     n_evaluations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An accepted trial, its size, the last proposal, and the work."""
+    """An accepted trial, its size, the last proposal, the largest defect, the work."""
 
     trial: Trial
     h: float
     proposed: float
+    defect: float
     n_evaluations: int
     n_rejected: int
 
@@ -120,7 +124,8 @@ def judged(
         if control.accept is not None and not control.accept(old, new):
             return Trial(None, 0.0, index, **others)
         if control.defect is not None:
-            error = max(error, control.defect(old, new))
+            defect = control.defect(old, new)
+            return Trial(new, max(error, defect), index, defect=defect, **others)
     return Trial(new, error, index, **others)
 
 
@@ -144,15 +149,16 @@ def search(
     StepFailure
         If the step becomes too small, or is refused too often.
     """
-    trial = None
+    trial, defect = None, 0.0
     n_evaluations = n_rejected = n_refused = 0
     while True:
         h, s_new = towards(point.s, target, proposed)
         _check_size(point.s, h, None, None)
         trial = attempt(h, s_new, trial)
         n_evaluations += trial.n_evaluations
+        defect = max(defect, trial.defect)
         if trial.point is not None and trial.error <= 1.0:
-            return Found(trial, h, proposed, n_evaluations, n_rejected)
+            return Found(trial, h, proposed, defect, n_evaluations, n_rejected)
         n_rejected += 1
         n_refused += trial.point is None and trial.cause is None
         if n_refused > MOST_REFUSALS:
@@ -165,6 +171,11 @@ def search(
         factor = safety * trial.error**-exponent if trial.error > 1.0 else 0.5
         proposed = h * max(shrink_most, min(factor, 0.9))
         _check_size(point.s, proposed, trial.index, trial.cause)
+
+
+def lasting_defect(found: Found, memory: Memory) -> float:
+    """The defect that limits growth: it fades, for one that changes sign may vanish."""
+    return max(min(found.defect, 1.0), 0.7 * memory.get("defect", 0.0))
 
 
 def following_step(found: Found, factor: float, grow_most: float, shrink_most: float):

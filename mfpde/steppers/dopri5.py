@@ -16,6 +16,7 @@ from mfpde.steppers.control import (
     first_step,
     following_step,
     judged,
+    lasting_defect,
     search,
 )
 
@@ -47,9 +48,9 @@ class DormandPrince:
     Proportional-integral step control (Hairer, Norsett, Wanner, Solving Ordinary
     Differential Equations I, section II.4 and IV.2). It holds seven rates.
 
-    Its memory has the next "step", the last "error", and the "radius": how fast the
-    rate changes between the last two stages, which both lie at the end of the step.
-    In a stiff problem that is nearly the spectral radius of the Jacobian (IV.2).
+    Its memory has the next "step", the last "error" and "defect", and the "radius": how
+    fast the rate changes between the last two stages, which both lie at the end of the
+    step. In a stiff problem that is nearly the spectral radius of the Jacobian (IV.2).
     """
 
     control: ErrorControl
@@ -83,11 +84,17 @@ class DormandPrince:
             exponent=exponent,
             shrink_most=self.shrink_most,
         )
-        error = max(found.trial.error, 1e-10)
+        defect = lasting_defect(found, memory)
+        error = max(found.trial.error, defect, 1e-10)
         power = exponent - 0.75 * self.integral
         factor = self.safety * error**-power * memory["error"] ** self.integral
         following = following_step(found, factor, self.grow_most, self.shrink_most)
-        after = {"step": following, "error": max(error, 1e-4), **found.trial.notes}
+        after = {
+            "step": following,
+            "error": max(error, 1e-4),
+            "defect": defect,
+            **found.trial.notes,
+        }
         n_evaluations += found.n_evaluations
         return Step(found.trial.point, found.h, after, n_evaluations, found.n_rejected)
 

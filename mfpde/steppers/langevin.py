@@ -120,7 +120,7 @@ class Langevin:
         generator = np.random.Generator(
             np.random.Philox(key=int(self.seed), counter=[0, 0, n, 0])
         )
-        noise = generator.standard_normal((diffusion.size,))
-        noise = noise.reshape(-1, len(diffusion.mobility))
+        n_cycles = diffusion.size // len(diffusion.mobility)
+        noise = generator.standard_normal((n_cycles, len(diffusion.mobility)))
         noise *= np.sqrt(2.0 * self.temperature * h * diffusion.mobility)
         y[: diffusion.size] += noise.ravel()

@@ -28,6 +28,7 @@ from mfpde.steppers.control import (
     first_step,
     following_step,
     judged,
+    lasting_defect,
     search,
 )
 
@@ -96,8 +97,9 @@ class RungeKuttaChebyshev:
     ends of the step, with predictive control of its size (Sommeijer, Shampine, Verwer).
     It holds five vectors whatever the number of stages.
 
-    Its memory has the next "step", the last "error" and its step "previous", the
-    "radius" with its "age" in steps, and the "cost", evaluations of the last step.
+    Its memory has the next "step", the last "error" and "defect" and the step
+    "previous" they belong to, the "radius" with its "age" in steps, and the "cost",
+    evaluations of the last step.
     """
 
     control: ErrorControl
@@ -141,7 +143,8 @@ class RungeKuttaChebyshev:
             exponent=self.exponent,
             shrink_most=self.shrink_most,
         )
-        error = max(found.trial.error, 1e-10)
+        defect = lasting_defect(found, memory)
+        error = max(found.trial.error, defect, 1e-10)
         factor = self.safety * error**-self.exponent
         if "error" in memory:
             # What the last two errors foretell (Gustafsson, Watts).
@@ -153,6 +156,7 @@ class RungeKuttaChebyshev:
             "step": following,
             "error": error,
             "previous": found.h,
+            "defect": defect,
             **notes,
             "age": notes["age"] + 1,
         }
