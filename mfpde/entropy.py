@@ -26,8 +26,8 @@ def entropy(theta: ArrayLike, n_neighbours: int = N_NEIGHBOURS) -> float:
 
     An estimate (Kozachenko, Leonenko 1987): psi(M) - psi(n) + ln V_k + k mean ln r_m,
     r_m the distance from draw m to its n-th neighbour, V_k the volume of the unit ball.
-    Its standard error is about (Var ln rho / M)^(1/2), its bias of order (n / M)^(2 / k)
-    for smooth densities: large for k above about 5 unless M is huge.
+    Its standard error is about (Var ln rho / M)^(1/2), its bias for smooth densities of
+    order (n / M)^(2 / k): large for k above about 5 unless M is huge.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def entropy(theta: ArrayLike, n_neighbours: int = N_NEIGHBOURS) -> float:
 
 @dataclass(frozen=True)
 class FreeEnergy:
-    """Observer: E_s + nu int int rho ln rho dtheta dt, the entropy of each node estimated.
+    """Observer: E_s + nu int int rho ln rho dtheta dt, with `entropy` at each node.
 
     Frozen parameters (metric 0) are left out of the entropy: they do not diffuse.
 

@@ -175,7 +175,7 @@ def search(
 
 def lasting_defect(found: Found, memory: Memory) -> float:
     """The defect that limits growth: it fades, for one that changes sign may vanish."""
-    return max(min(found.defect, 1.0), 0.7 * memory.get("defect", 0.0))
+    return max(min(found.defect, 1.0), 0.9 * memory.get("defect", 0.0))
 
 
 def following_step(found: Found, factor: float, grow_most: float, shrink_most: float):

@@ -175,9 +175,9 @@ class RungeKuttaChebyshev:
         """Bound of the spectral radius of the Jacobian, and the evaluations it took.
 
         Power iteration on differences of the rate, to 1 %, times a safety factor. It
-        starts in the direction of the rate plus, of the same length, one drawn from a
-        fixed seed: the former is rich in what moves now, and the latter leaves no
-        symmetry of the particles unseen. Nothing has to be remembered of it.
+        starts in a direction drawn from a fixed seed plus, half as long, that of the
+        rate: the latter is rich in what moves now, the former leaves no symmetry of
+        the particles unseen. Nothing has to be remembered of it.
         """
         size = max(float(np.linalg.norm(point.y)), 1e-3)
         distance = math.sqrt(np.finfo(float).eps) * size
@@ -185,7 +185,7 @@ class RungeKuttaChebyshev:
         direction *= 1 / np.linalg.norm(direction)
         length = float(np.linalg.norm(point.rate))
         if length > 0:
-            direction += point.rate / length
+            direction += (0.5 / length) * point.rate
         radius, n_evaluations, is_settled = 0.0, 0, False
         while not is_settled and n_evaluations < self.most_iterations:
             direction *= distance / np.linalg.norm(direction)
@@ -194,7 +194,7 @@ class RungeKuttaChebyshev:
             n_evaluations += 1
             np.subtract(rate, point.rate, out=direction)
             last, radius = radius, float(np.linalg.norm(direction)) / distance
-            is_settled = abs(radius - last) <= 0.01 * radius
+            is_settled = radius == 0.0 or abs(radius - last) <= 0.01 * radius
         return self.radius_safety * radius, n_evaluations
 
     def _largest_step(self, radius: float) -> float:
@@ -222,7 +222,8 @@ class RungeKuttaChebyshev:
             new, spare = _stages(evaluate, point, h, s_new, chebyshev(m))
         except (NotFiniteError, ConvergenceError) as failure:
             return Trial(None, cause=failure, notes=notes, n_evaluations=n_evaluations)
-        # 0.8 (y - y_new) + 0.4 h (f + f_new): the third derivative, times h^3 / 15.
+        # 0.8 (y - y_new) + 0.4 h (f + f_new): between 1.2 (m = 2) and 1.8 times the
+        # error for small h; both are of order 3.
         np.subtract(point.y, new.y, out=spare)
         spare *= 2.0 / h
         spare += point.rate
