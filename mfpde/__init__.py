@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "blocks",
     "data",
+    "entropy",
     "errors",
     "exact",
     "kernels",
@@ -32,6 +33,7 @@ _NAMES = {
     "DecayingQuadratic": "objectives",
     "DepthGrid": "depth",
     "Evaluation": "evaluation",
+    "Langevin": "steppers",
     "MeanFieldProblem": "problem",
     "NotFiniteError": "errors",
     "ParticleEnsemble": "ensemble",

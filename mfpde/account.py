@@ -143,9 +143,11 @@ def _law_text(run: Any) -> str:
 
 def _flow_text(flow: Mapping[str, Any], s: np.ndarray) -> str:
     name = flow["stepper"] or "a stepper of the user's own"
+    if name == "langevin":
+        name += f", temperature = {flow['temperature']:g}, seed = {flow['seed']}"
     if flow["ds"] is not None:
         name += f", ds = {flow['ds']:g}"
-    elif name == "dopri5":
+    elif flow["stepper"] is not None:
         name += f", rtol = {flow['rtol']:g}, atol = {flow['atol']:g}"
     return f"{name}, from s = {s[0]:g} to {s[-1]:g} of {flow['s_end']:g}"
 
@@ -207,6 +209,14 @@ def _trust(run: Any, refinement: Any) -> list[Line]:
 def _ledger(run: Any) -> list[Line]:
     change = float(run.objective[-1] - run.objective[0])
     residual = float(run.energy_residual[-1])
+    if math.isnan(residual):
+        return [
+            (
+                "  ledger",
+                f"objective changed by {change:.6g}; with noise the dissipation does "
+                "not account for it, so there is no residual",
+            )
+        ]
     relative = abs(residual / change) if change else math.nan
     share = f" ({relative:.1e} of it)" if math.isfinite(relative) else ""
     rate = "dissipation"

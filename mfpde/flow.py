@@ -18,7 +18,14 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, check_shapes, evaluate
 from mfpde.problem import MeanFieldProblem
-from mfpde.steppers import ErrorControl, Point, StepFailure, make_stepper
+from mfpde.steppers import (
+    Diffusion,
+    ErrorControl,
+    Langevin,
+    Point,
+    StepFailure,
+    make_stepper,
+)
 
 Array = NDArray[np.float64]
 
@@ -38,7 +45,8 @@ class State:
     evaluation : Evaluation
         At this state; its `problem` holds the present trained maps.
     ledger : float
-        Objective at the start plus the integral of -D_s + lambda' M2, Eq. (28).
+        Objective at the start plus the integral of -D_s + lambda' M2, Eq. (28); NaN
+        with noise, which adds to the objective what no integral of rates counts.
     y : ndarray
         The flat vector of the steppers.
     memory : dict of str to float
@@ -82,6 +90,11 @@ class Layout:
     grid: DepthGrid
     theta_shape: tuple[int, int, int]
     weights: Array
+
+    @property
+    def diffusion(self) -> Diffusion:
+        """What noise acts on, Eq. (16): theta, with the metric as mobility."""
+        return Diffusion(int(np.prod(self.theta_shape)), self.problem.metric)
 
     @property
     def parts(self) -> tuple[tuple[int, int], ...]:
@@ -181,12 +194,62 @@ def iterate(
     """
     check_shapes(problem, grid, ensemble)
     layout = Layout(problem, grid, ensemble.theta.shape, ensemble.weights)
-    control = ErrorControl(rtol, atol, layout.parts, objective_does_not_rise)
+    control = ErrorControl(
+        rtol,
+        atol,
+        layout.parts,
+        accept=objective_does_not_rise,
+        defect=LedgerBudget(rtol, atol),
+    )
     method = make_stepper(stepper, ds=ds, control=control)
-    state = _start(layout, ensemble, restart)
+    if isinstance(method, Langevin):
+        method = method.diffusing(layout.diffusion)
+    state = _start(layout, ensemble, restart, has_ledger=not has_noise(method))
     check_end(s_end, state.s)
     targets = sorted({s for s in hits if state.s < s < s_end} | {s_end})
     return _steps(layout, method, state, targets)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerBudget:
+    """How far one step may move the residual of the ledger, Eq. (28).
+
+    The share of a step from s to s + h is
+
+        30 rtol |change of E_s| + (rtol |E_s| + atol) h / (s + h),
+
+    and rounding. Over a run the shares add up to no more than
+
+        30 rtol (E_0 - E_s) + (rtol E_0 + atol) (1 + ln(s / first step)),
+
+    however many steps it takes: a bound of the residual that grows like ln s. A
+    tolerance per step would let it grow with the number of steps. The factor 30 keeps
+    the first term from ruling the steps where E_s falls fast.
+    """
+
+    rtol: float
+    atol: float
+
+    factor = 30.0
+
+    def __call__(self, old: Point, new: Point) -> float:
+        """The part of its share that a step has used; accepted up to 1."""
+        before, after = old.info, new.info
+        change = after.objective - before.objective
+        defect = change - (new.y[-1] - old.y[-1])
+        size = self.rtol * abs(before.objective) + self.atol
+        share = self.factor * self.rtol * abs(change) + size * (new.s - old.s) / new.s
+        return float(abs(defect) / (share + rounding_of_objective(before)))
+
+
+def rounding_of_objective(evaluation: Evaluation) -> float:
+    """Rounding of E_s: sums over particles, layers and samples."""
+    c, problem = evaluation.problem.sample_weights, evaluation.problem
+    covector = problem.loss.gradients(evaluation.output, problem.y)
+    size = np.abs(covector) * (np.abs(evaluation.output) + np.abs(problem.y))
+    # Some tens of units of rounding.
+    total = evaluation.objective + c @ size.sum(axis=1)
+    return float(100 * np.finfo(problem.dtype).eps * total)
 
 
 def objective_does_not_rise(old: Point, new: Point) -> bool:
@@ -194,14 +257,12 @@ def objective_does_not_rise(old: Point, new: Point) -> bool:
     before, after = old.info, new.info
     if before.ledger_rate > 0:
         return True
-    c, problem = before.problem.sample_weights, before.problem
-    covector = problem.loss.gradients(before.output, problem.y)
-    size = np.abs(covector) * (np.abs(before.output) + np.abs(problem.y))
-    # Sums over particles, layers and samples: some tens of units of rounding.
-    rounding = (
-        100 * np.finfo(problem.dtype).eps * (before.objective + c @ size.sum(axis=1))
-    )
-    return after.objective <= before.objective + rounding
+    return after.objective <= before.objective + rounding_of_objective(before)
+
+
+def has_noise(stepper: Any) -> bool:
+    """Whether a stepper adds noise, so that the ledger of Eq. (28) does not hold."""
+    return bool(getattr(stepper, "has_noise", False))
 
 
 def check_end(s_end: float, s: float) -> None:
@@ -215,7 +276,11 @@ def check_end(s_end: float, s: float) -> None:
 
 
 def _start(
-    layout: Layout, ensemble: ParticleEnsemble, restart: Restart | None
+    layout: Layout,
+    ensemble: ParticleEnsemble,
+    restart: Restart | None,
+    *,
+    has_ledger: bool,
 ) -> State:
     if restart is not None:
         point = layout.point(restart.s, restart.y)
@@ -232,8 +297,9 @@ def _start(
         )
     maps = {name: m.matrix for name, m in layout.problem.trained_maps.items()}
     point = layout.point(0.0, layout.pack(ensemble.theta, maps, 0.0))
-    point.y[-1] = point.info.objective
-    return State(0.0, 0, 0.0, 1, 0, point.info, point.info.objective, point.y, {})
+    ledger = point.info.objective if has_ledger else np.nan
+    point.y[-1] = ledger
+    return State(0.0, 0, 0.0, 1, 0, point.info, ledger, point.y, {})
 
 
 def _steps(

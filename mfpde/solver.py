@@ -20,7 +20,7 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import check_shapes
-from mfpde.flow import Restart, State, check_end, iterate
+from mfpde.flow import Restart, State, check_end, has_noise, iterate
 from mfpde.journal import Cadence, Journal, Metadata, Records, restart_from
 from mfpde.limits import problem_of
 from mfpde.problem import MeanFieldProblem
@@ -32,7 +32,7 @@ from mfpde.recording import (
     make_schedule,
     schedule_from_description,
 )
-from mfpde.steppers import ErrorControl, make_stepper
+from mfpde.steppers import ErrorControl, Langevin, make_stepper
 from mfpde.storage import RunWriter, check_writable, open_run, read_checkpoint
 
 Array = NDArray[np.float64]
@@ -122,19 +122,31 @@ class Solution:
 class StopRules:
     """Conditions beside s_end that end a run; None is no condition.
 
-    The wall time counts from the start or the restart.
+    The wall time counts from the start or the restart. A state is steady if, at its
+    present rate |dE_s/ds| = D_s - lambda'(s) M2, Eq. (14), the objective would change
+    over the whole horizon s_end by at most `steady_state` times what it was at s = 0.
+    Without metric and decay that bounds the gradient norm by
+    sqrt(steady_state E_0 / s_end).
     """
 
     loss_below: float | None = None
     gradient_norm_below: float | None = None
+    steady_state: float | None = None
     wall_time_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("loss_below", "gradient_norm_below", "wall_time_s"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
+        for name, value in dataclasses.asdict(self).items():
+            if value is not None:
+                check_positive(name, value)
 
-    def reason(self, state: State, wall_time_s: float) -> tuple[str, str] | None:
+    def reason(
+        self,
+        state: State,
+        wall_time_s: float,
+        *,
+        s_end: float,
+        objective_at_start: float,
+    ) -> tuple[str, str] | None:
         """(status, sentence) if the run shall end at this state."""
         evaluation = state.evaluation
         at = f"at s = {state.s:g}"
@@ -145,6 +157,14 @@ class StopRules:
         norm, limit = evaluation.gradient_norm, self.gradient_norm_below
         if limit is not None and norm < limit:
             return "finished", f"The gradient norm {norm:.4g} is below {limit:g} {at}."
+        change = abs(evaluation.ledger_rate) * s_end
+        limit = self.steady_state
+        if limit is not None and change <= limit * abs(objective_at_start):
+            return "finished", (
+                f"Steady {at}: at the present rate the objective would change by "
+                f"{change:.2g} up to s_end = {s_end:g}, at most {limit:g} of that at "
+                "the start."
+            )
         limit = self.wall_time_s
         if limit is not None and wall_time_s > limit:
             return "interrupted", (
@@ -201,18 +221,13 @@ class _Plan:
             "grid": self.grid.describe(),
             "flow": {
                 "s_end": self.s_end,
-                "stepper": self.stepper if isinstance(self.stepper, str) else None,
-                "ds": self.ds,
+                **_describe_stepper(self.stepper, self.ds),
                 **self.tolerances,
                 "schedules": {
                     name: schedule and _describe(name, schedule)
                     for name, schedule in self.schedules.items()
                 },
-                "rules": {
-                    "loss_below": self.rules.loss_below,
-                    "gradient_norm_below": self.rules.gradient_norm_below,
-                    "wall_time_s": self.rules.wall_time_s,
-                },
+                "rules": dataclasses.asdict(self.rules),
                 "checkpoint_every_s": self.checkpoint_every_s,
                 "swmr": self.swmr,
             },
@@ -238,6 +253,7 @@ def solve(
     progress: bool | Progress = False,
     loss_below: float | None = None,
     gradient_norm_below: float | None = None,
+    steady_state: float | None = None,
     wall_time_s: float | None = None,
     observers: Mapping[str, Observer] | None = None,
     metadata: Metadata | Mapping[str, Any] | None = None,
@@ -255,9 +271,11 @@ def solve(
         rho at s = 0, theta of shape (J, M, k).
     s_end : float
         End in training time s (dimensionless).
-    stepper : {"dopri5", "euler", "heun", "rk4"} or object
-        The first controls its error, the others need `ds`. Objects: see
-        `mfpde.steppers`.
+    stepper : {"dopri5", "rkc2", "auto", "euler", "heun", "rk4"} or object
+        The first three control their error: "dopri5" is of order 5, "rkc2" of order 2
+        for stiff problems, "auto" the one or the other, whichever is cheaper. The
+        others need `ds`. Objects: `Langevin(temperature, ds)`, which adds noise, or
+        any other, see `mfpde.steppers`.
     rtol, atol : float
         Tolerances of an adaptive stepper for every parameter and for the ledger.
     ds : float, optional
@@ -275,6 +293,10 @@ def solve(
         (s, s_end, loss, n_steps, objective) after every step.
     loss_below, gradient_norm_below, wall_time_s : float, optional
         Further reasons to end.
+    steady_state : float, optional
+        End, at some s before s_end, when the objective at its present rate would
+        change by at most this fraction of its initial value up to s_end; see
+        `StopRules`. Records after that are left out. Not with noise.
     observers : dict of str to callable, optional
         Functions of an `Evaluation` that give a number or an array of fixed shape.
     metadata : Metadata or dict, optional
@@ -307,7 +329,12 @@ def solve(
     """
     check_shapes(problem, grid, ens)
     check_end(s_end, 0.0)
-    make_stepper(stepper, ds=ds, control=ErrorControl(rtol, atol))
+    method = make_stepper(stepper, ds=ds, control=ErrorControl(rtol, atol))
+    if steady_state is not None and has_noise(method):
+        raise ValueError(
+            "`steady_state` must be None with noise: the gradient of single particles "
+            f"does not vanish, got {steady_state!r}."
+        )
     check_positive("checkpoint_every_s", checkpoint_every_s)
     if theta_dtype not in ("f8", "f4"):
         raise ValueError(f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}.")
@@ -328,6 +355,7 @@ def solve(
         rules=StopRules(
             loss_below=loss_below,
             gradient_norm_below=gradient_norm_below,
+            steady_state=steady_state,
             wall_time_s=wall_time_s,
         ),
         observers=check_observers(observers),
@@ -440,7 +468,12 @@ def _drain(
             while ending is None:
                 # However short the wall time, a session makes a step.
                 waited = 0.0 if state is first else journal.session_s
-                ending = plan.rules.reason(state, waited)
+                ending = plan.rules.reason(
+                    state,
+                    waited,
+                    s_end=plan.s_end,
+                    objective_at_start=journal.records.rows[0]["objective"],
+                )
                 if ending is None and stopped:
                     ending = (
                         "interrupted",
@@ -543,6 +576,21 @@ def _metadata(metadata: Metadata | Mapping[str, Any] | None) -> Metadata:
         ) from error
 
 
+def _describe_stepper(stepper: Any, ds: float | None) -> dict[str, Any]:
+    """Entries of the flow from which `_stepper_of` rebuilds it; None for the user's."""
+    if isinstance(stepper, Langevin):
+        return stepper.describe()
+    return {"stepper": stepper if isinstance(stepper, str) else None, "ds": ds}
+
+
+def _stepper_of(flow: Mapping[str, Any]) -> tuple[Any, float | None]:
+    """Stepper and ds of a run from the description of its flow."""
+    if flow["stepper"] == "langevin":
+        noise = Langevin(flow["temperature"], flow["ds"], seed=flow["seed"])
+        return noise, None
+    return flow["stepper"], flow["ds"]
+
+
 def _describe(name: str, schedule: Any) -> dict[str, Any]:
     if not hasattr(schedule, "describe"):
         raise TypeError(
@@ -600,6 +648,7 @@ def _plan_of(
     size = grid.n_nodes * len(run.weights) * problem.k
     theta = restart.y[:size].reshape(grid.n_nodes, len(run.weights), problem.k)
     rules = dict(flow["rules"])
+    own, ds = _stepper_of(flow)
     if s_end is not None:
         # Whoever asks for a later end does not want the rule that ended the run.
         rules = {name: None for name in rules}
@@ -608,9 +657,9 @@ def _plan_of(
         grid=grid,
         ensemble=ParticleEnsemble(theta, run.weights),
         s_end=float(end),
-        stepper=stepper if flow["stepper"] is None else flow["stepper"],
+        stepper=stepper if own is None else own,
         tolerances={"rtol": flow["rtol"], "atol": flow["atol"]},
-        ds=flow["ds"],
+        ds=ds,
         schedules={
             name: schedule_from_description(schedule)
             for name, schedule in flow["schedules"].items()

@@ -94,6 +94,25 @@ def test_all_problems_are_reported_at_once():
             with_section("flow", stepper="heun", ds=-1),
             "`flow.ds` must be a number above",
         ),
+        (
+            with_section("flow", stepper="langevin", temperature=-1, ds=0.1),
+            "`flow.temperature` must be a number of at least 0, got -1",
+        ),
+        (
+            with_section("flow", stepper="langevin", ds=0.1),
+            "`flow.temperature` is required for stepper",
+        ),
+        (
+            with_section("flow", temperature=0.1),
+            '`flow.temperature` belongs to stepper = "langevin"',
+        ),
+        (
+            with_section(
+                "flow", stepper="langevin", temperature=0.1, ds=0.1, steady_state=0.1
+            ),
+            '`flow.steady_state` must be left out with `flow.stepper` = "langevin"',
+        ),
+        (with_section("flow", stepper="rkc"), 'did you mean "rkc2"'),
         (with_section("flow", rtol=math.nan), "`flow.rtol` must be a number above 0"),
         (with_section("flow", rtol=True), "`flow.rtol` must be a number above 0"),
         (with_section("grid", n=2.5), "`grid.n` must be a whole number"),

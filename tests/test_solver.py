@@ -363,6 +363,8 @@ STEPPERS = {
     "heun": {"stepper": "heun", "ds": 0.15},
     "rk4": {"stepper": "rk4", "ds": 0.15},
     "dopri5": {"rtol": 1e-7, "atol": 1e-9},
+    "rkc2": {"stepper": "rkc2", "rtol": 1e-4, "atol": 1e-4},
+    "langevin": {"stepper": mfpde.Langevin(0.1, 0.15, seed=3)},
 }
 
 
@@ -478,7 +480,7 @@ def test_an_observer_that_fails_leaves_a_run_to_continue(tmp_path):
     assert_same_bits(contents(path), contents(tmp_path / "whole.h5"))
 
 
-@pytest.mark.parametrize("name", ["euler", "heun", "rk4"])
+@pytest.mark.parametrize("name", ["euler", "heun", "rk4", "langevin"])
 def test_a_finished_run_extended_by_fixed_steps_has_the_bits_of_one(name, tmp_path):
     trained_run(tmp_path / "whole.h5", s_end=1.2, **STEPPERS[name])
     path = tmp_path / "run.h5"

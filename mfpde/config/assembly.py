@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mfpde import blocks, data, laws, recording
 from mfpde.config.observers import make_observers
 from mfpde.config.rules import loss_of
-from mfpde.config.schema import Configuration, Embedding, Readout
+from mfpde.config.schema import Configuration, Embedding, Flow, Readout
 from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
 from mfpde.depth import DepthGrid
@@ -24,6 +24,7 @@ from mfpde.errors import ConfigurationError
 from mfpde.objectives import DecayingQuadratic
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
+from mfpde.steppers import Langevin
 
 BLOCKS = {
     "perceptron": blocks.Perceptron,
@@ -220,16 +221,24 @@ def _schedule(value: Any) -> Any:
     return {"every": recording.Every, "steps": recording.Steps}[kind](setting)
 
 
+def _stepper(flow: Flow) -> Any:
+    """Return the name of the stepper, or the one that adds noise."""
+    if flow.stepper != "langevin":
+        return flow.stepper
+    return Langevin(flow.temperature, flow.ds, seed=flow.seed)
+
+
 def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
     flow, record = config.flow, config.record
     return {
         "s_end": flow.s_end,
-        "stepper": flow.stepper,
+        "stepper": _stepper(flow),
         "rtol": flow.rtol,
         "atol": flow.atol,
-        "ds": flow.ds,
+        "ds": None if flow.stepper == "langevin" else flow.ds,
         "loss_below": flow.loss_below,
         "gradient_norm_below": flow.gradient_norm_below,
+        "steady_state": flow.steady_state,
         "wall_time_s": flow.wall_time_s,
         "checkpoint_every_s": config.output.checkpoint_every_s,
         "theta_dtype": THETA_DTYPES[config.output.theta_dtype],

@@ -98,6 +98,14 @@ def _pca_fits_padding(config: Configuration) -> Iterator[str]:
         yield f"`data.pad_to` must be at least `data.pca` = {pca}, got {pad_to}."
 
 
+def _steady_without_noise(config: Configuration) -> Iterator[str]:
+    if config.flow.steady_state is not None and config.flow.stepper == "langevin":
+        yield (
+            '`flow.steady_state` must be left out with `flow.stepper` = "langevin": '
+            "the gradient of single particles does not vanish."
+        )
+
+
 def _q(value: Any) -> str:
     return f'"{value}"'
 
@@ -127,4 +135,5 @@ RULES = (
         _groups_exist,
     ),
     Rule(("data.pca", "data.pad_to"), _pca_fits_padding),
+    Rule(("flow.stepper", "flow.steady_state"), _steady_without_noise),
 )

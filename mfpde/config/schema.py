@@ -31,6 +31,7 @@ BLOCK_GROUPS = {
 
 STEP_SCHEMES = ("euler", "midpoint", "rk4")
 FIXED_STEPPERS = ("euler", "heun", "rk4")
+ADAPTIVE_STEPPERS = ("dopri5", "rkc2", "auto")
 OBSERVERS = ("train_accuracy", "test_accuracy", "test_loss")
 PICTURES = ("summary",)
 
@@ -46,7 +47,8 @@ _MATRIX = ("kind", ("matrix",))
 _RANDOM_OR_MATRIX = ("kind", ("random", "matrix"))
 _STEPS = ("scheme", STEP_SCHEMES)
 _GAUSS = ("scheme", ("gauss",))
-_FIXED = ("stepper", FIXED_STEPPERS)
+_WITH_DS = ("stepper", (*FIXED_STEPPERS, "langevin"))
+_LANGEVIN = ("stepper", ("langevin",))
 
 _CHECK_OF_KIND = {
     "boolean": Flag(),
@@ -360,19 +362,37 @@ class Flow:
     )
     stepper: str = field(
         default="dopri5",
-        metadata=key(Choice((*FIXED_STEPPERS, "dopri5")), "dopri5 controls its error"),
+        metadata=key(
+            Choice((*FIXED_STEPPERS, *ADAPTIVE_STEPPERS, "langevin")),
+            "dopri5, rkc2 (stiff) and auto control their error; langevin adds noise",
+        ),
     )
     rtol: float = field(
-        default=1e-6, metadata=key(_POSITIVE, "relative tolerance of dopri5")
+        default=1e-6,
+        metadata=key(_POSITIVE, "relative tolerance of an adaptive stepper"),
     )
     atol: float = field(
-        default=1e-9, metadata=key(_POSITIVE, "absolute tolerance of dopri5")
+        default=1e-9,
+        metadata=key(_POSITIVE, "absolute tolerance of an adaptive stepper"),
     )
     ds: float | None = field(
         default=None,
         metadata=key(
-            _POSITIVE, "size of a step", when=_FIXED, example=0.01, is_required=True
+            _POSITIVE, "size of a step", when=_WITH_DS, example=0.01, is_required=True
         ),
+    )
+    temperature: float | None = field(
+        default=None,
+        metadata=key(
+            Number(at_least=0),
+            "temperature nu of the noise, Eq. (16)",
+            when=_LANGEVIN,
+            example=0.01,
+            is_required=True,
+        ),
+    )
+    seed: int | None = field(
+        default=0, metadata=key(_SEED, "seed of the noise", when=_LANGEVIN)
     )
     loss_below: float | None = field(
         default=None,
@@ -381,6 +401,15 @@ class Flow:
     gradient_norm_below: float | None = field(
         default=None,
         metadata=key(_POSITIVE, "stop once the gradient norm is below", example=1e-6),
+    )
+    steady_state: float | None = field(
+        default=None,
+        metadata=key(
+            _POSITIVE,
+            "stop once the objective would change, up to s_end at the present rate, by "
+            "less than this fraction of that at the start",
+            example=1e-3,
+        ),
     )
     wall_time_s: float | None = field(
         default=None,

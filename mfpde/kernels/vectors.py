@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from numba import njit
 
 # Entries that stay in the first-level cache while all rates are added.
@@ -49,3 +51,36 @@ def scaled_error(y, new, rates, coefficients, h, rtol, atol, first, last):
             largest = ratio
             worst = i
     return total, worst
+
+
+@njit(**OPTIONS)
+def norms_of_differences(rates, coefficients, h):
+    """|rates[-1] - rates[-2]| and |h sum_r coefficients[r] rates[r]|; rates (R, n)."""
+    n_rates = coefficients.shape[0]
+    squared_rate = 0.0
+    squared_distance = 0.0
+    for i in range(rates.shape[1]):
+        distance = 0.0
+        for r in range(n_rates):
+            distance += coefficients[r] * rates[r, i]
+        difference = rates[n_rates, i] - rates[n_rates - 1, i]
+        squared_rate += difference * difference
+        squared_distance += h * distance * (h * distance)
+    return math.sqrt(squared_rate), math.sqrt(squared_distance)
+
+
+@njit(**OPTIONS)
+def chebyshev_stage(y, rate, before, last, last_rate, mu, nu, step, step_start, out):
+    """Write one stage of the Chebyshev recursion to out, which may be `before`.
+
+    out = (1 - mu - nu) y + mu last + nu before + step last_rate + step_start rate;
+    all arrays (n,).
+    """
+    for i in range(y.shape[0]):
+        out[i] = (
+            (1.0 - mu - nu) * y[i]
+            + mu * last[i]
+            + nu * before[i]
+            + step * last_rate[i]
+            + step_start * rate[i]
+        )

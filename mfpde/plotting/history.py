@@ -76,7 +76,8 @@ def ledger(run: Any, *, ax: Axes | None = None) -> Axes:
 
     Notes
     -----
-    By Eq. (14) the dissipated energy is int_0^s (D - lambda' M2) ds'.
+    By Eq. (14) the dissipated energy is int_0^s (D - lambda' M2) ds'. With noise the
+    residual is NaN, and only the decrease of the objective is drawn.
     """
     s, objective = columns(run, "s", "objective")
     decrease = objective[0] - objective if len(s) else objective
@@ -85,7 +86,7 @@ def ledger(run: Any, *, ax: Axes | None = None) -> Axes:
         (dissipation,) = columns(run, "dissipation")
         steps = 0.5 * (dissipation[1:] + dissipation[:-1]) * np.diff(s)
         residual = np.concatenate([[0.0], np.cumsum(steps)])[: len(s)] - decrease
-    curves = (
+    curves = [
         ("decrease of the objective", decrease, {"color": style.SKY, "linewidth": 4}),
         (
             _dissipated(run),
@@ -97,7 +98,9 @@ def ledger(run: Any, *, ax: Axes | None = None) -> Axes:
             np.abs(residual),
             {"color": style.VERMILLION, "linestyle": "-", "linewidth": 1.2},
         ),
-    )
+    ]
+    if len(residual) and np.isnan(residual).all():
+        curves, residual = curves[:1], np.zeros_like(residual)
     style.training_time_axis(ax, s[s > 0] if np.any(s > 0) else s)
     ax.set_ylabel("energy")
     if np.any(decrease > 0) and not np.any(decrease < 0):
