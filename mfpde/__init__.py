@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "blocks",
     "data",
+    "density",
     "errors",
     "kernels",
     "laws",
@@ -29,6 +30,7 @@ _NAMES = {
     "ConfigurationError": "errors",
     "ConvergenceError": "errors",
     "DecayingQuadratic": "objectives",
+    "DensitySolution": "density",
     "DepthGrid": "depth",
     "Evaluation": "evaluation",
     "MeanFieldProblem": "problem",
@@ -44,6 +46,7 @@ _NAMES = {
     "recover": "storage",
     "resume": "solver",
     "solve": "solver",
+    "solve_density": "density",
     "trajectories": "evaluation",
 }
 

@@ -21,7 +21,7 @@ LAYERS = [
     ["depth", "blocks", "objectives", "readouts", "data.*"],
     ["problem", "ensemble"],
     ["laws.*", "evaluation", "limits"],
-    ["steppers", "storage.*", "refinement"],
+    ["steppers", "storage.*", "refinement", "density.*"],
     ["recording", "flow", "account"],
     ["journal"],
     ["solver"],
