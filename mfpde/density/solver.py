@@ -41,7 +41,7 @@ def solve_density(
     n_depth: int = 7,
     temperature: float = 0.0,
     record: ArrayLike | None = None,
-    rtol: float = 1e-8,
+    rtol: float = 1e-7,
     estimate: bool = True,
 ) -> DensitySolution:
     """Solve Eq. (6), or (16) with noise, for the density of rho on a mesh in theta.

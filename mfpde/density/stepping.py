@@ -78,7 +78,7 @@ def march(
     """
     point = _point(flow, density, None, 0.0, counts)
     yield point
-    ds = np.inf
+    ds, is_retry = np.inf, False
     for wanted in times[1:]:
         while point.s < wanted:
             longest = 6.0 * POSITIVE_PART * point.fluxes.positive_step()
@@ -97,15 +97,18 @@ def march(
                 counts.n_steps += 1
                 s = float(wanted) if is_last else point.s + tried
                 point = _point(flow, density, point.states, s, counts)
-            proposed = tried * _factor(ratio)
-            # A step cut short by a record does not shorten the next one.
-            ds = max(ds, proposed) if is_last and ratio <= 1.0 else proposed
+            growth = _factor(ratio)
+            # Right after a rejection there is no growth, and a step cut short by a
+            # record does not shorten the next one.
+            proposed = tried * (min(growth, 1.0) if is_retry else growth)
+            is_retry = ratio > 1.0
+            ds = max(ds, proposed) if is_last and not is_retry else proposed
         yield point
 
 
 def _factor(ratio: float) -> float:
     """Change of the step for an error estimate of fourth order in ds."""
-    return float(np.clip(0.9 * max(ratio, 1e-10) ** -0.25, 0.2, 4.0))
+    return float(np.clip(0.9 * max(ratio, 1e-10) ** -0.25, 0.2, 2.0))
 
 
 def _point(
