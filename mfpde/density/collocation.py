@@ -103,8 +103,9 @@ def solve_states(
             return z, slopes
         z = z + _solve_linear(collocation.integrals, slopes, residual)
     raise ConvergenceError(
-        f"Newton's method for the states did not converge in {NEWTON_STEPS} steps "
-        f"with `n_depth` = {n_nodes}. Use more depth nodes or a weaker field."
+        f"Newton's method for the states did not converge in {NEWTON_STEPS} steps on "
+        f"{n_nodes} depth nodes (estimates use two less than `n_depth`). Use more "
+        "nodes; if that does not help, the state may blow up before t = 1."
     )
 
 
