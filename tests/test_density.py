@@ -6,10 +6,12 @@ import exact
 import numpy as np
 import pytest
 import reference
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
 from scipy import special
 
 import mfpde
-from mfpde import blocks, laws
+from mfpde import blocks, laws, plotting
 from mfpde.density import fluxes, formulas
 from mfpde.density.collocation import lobatto, solve_adjoint, solve_states
 from mfpde.density.flow import GridFlow
@@ -186,7 +188,7 @@ def test_order_with_noise():
         output = found.output[-1, 0, 0] - 0.4 - mean
         errors.append([np.abs(found.density[-1, 1] - wanted).max(), output])
     errors = np.array(errors)
-    exact.assert_order(n_cells, errors[:, 0], 4, 2e-7)
+    exact.assert_order(n_cells, errors[:, 0], 4, 4e-7)
     exact.assert_order(n_cells, errors[:, 1], 4, 1e-7)
 
 
@@ -549,7 +551,7 @@ def test_grid_and_particles_agree(name):
     assert np.abs(found.output[-1] - output).max() < ours
     assert abs(found.loss[-1] - loss) < found.loss_error[-1] + abs(loss - other)
     # Estimates that are too generous test nothing; the loss has moved by far more.
-    assert ours < 1e-2 * abs(found.loss[-1] - found.loss[0])
+    assert ours < 5e-2 * abs(found.loss[-1] - found.loss[0])
     assert found.wall_mass.max() < 1e-7
 
 
@@ -561,6 +563,26 @@ def test_estimate_in_depth_counts():
     fine = solve(problem, law, -4, 4, 64, 0.2, n_depth=14)
     error = np.abs(coarse.output[-1] - fine.output[-1]).max()
     assert 1e-4 < error < coarse.output_error[-1]
+
+
+@pytest.mark.parametrize(
+    ("law", "temperature"),
+    [
+        (laws.Gaussian(-0.3, 0.35), 0.0),
+        (laws.Uniform(-1.05, 0.45), 0.0),
+        (laws.Gaussian(-0.3, 0.35), 0.3),
+        (laws.Uniform(-1.05, 0.45), 0.3),
+    ],
+)
+@pytest.mark.parametrize("n_cells", [92, 128])
+def test_errors_stay_below_their_estimates(law, temperature, n_cells):
+    options = {"temperature": temperature, "record": [0.3, 0.8], "rtol": 1e-6}
+    found = solve(OU, law, -3.7, 4.7, n_cells, 1.5, estimate=True, **options)
+    for i, s in enumerate(found.s):
+        error = abs(found.output[i, 0, 0] - 0.4 - ornstein_uhlenbeck(s)[0])
+        # Without noise the mean of theta is exact on every mesh: steps in s only.
+        assert error < found.output_error[i] + 1e-6
+        assert found.output_error[i] < 5e-2
 
 
 # Initial laws
@@ -610,6 +632,38 @@ def test_laws_agree_with_density_functions():
     theirs, outside = cell_averages(density, mesh, t)
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
     assert outside == 0.0
+
+
+# Pictures
+
+
+@pytest.fixture
+def axis():
+    return Figure().add_subplot()
+
+
+def test_curves_of_a_density(axis):
+    found = solve(OU, laws.Gaussian(0.0, 0.4), -4, 4, 32, 0.2, record=[0.1])
+    plotting.density(found, s=[0.0, 0.2], t=0.0, ax=axis)
+    first, last = axis.get_lines()
+    np.testing.assert_array_equal(first.get_ydata(), found.density[0, 0])
+    np.testing.assert_array_equal(last.get_ydata(), found.density[-1, 0])
+    assert last.get_label() == "$s$ = 0.2"
+    assert "at depth $t$ = 0" in axis.get_xlabel()
+
+
+def test_map_of_a_density(axis):
+    found = solve(PERCEPTRON, laws.Gaussian([0.4, 0], 0.4), -3, 3, [16, 20], 0.1)
+    plotting.density(found, ax=axis)
+    (image,) = [each for each in axis.collections if isinstance(each, QuadMesh)]
+    np.testing.assert_array_equal(image.get_array(), found.density[-1, 1].T)
+    marginal = Figure().add_subplot()
+    plotting.density(found, "v", ax=marginal)
+    lines = marginal.get_lines()
+    assert len(lines) == 2
+    np.testing.assert_allclose(lines[1].get_ydata(), found.marginal(1)[-1, 1])
+    with pytest.raises(ValueError, match="`parameter` must be one of u, v"):
+        plotting.density(found, "w", ax=marginal)
 
 
 # Errors
