@@ -255,7 +255,7 @@ def test_order_of_integrals_over_theta():
 def test_jumps_converge_and_are_estimated():
     problem, _, _ = scalar_linear(0.0)
     law = laws.Uniform(-1.4, 0.6)
-    found = solve(problem, law, -2.4, 3.0, 128, 1.5, estimate=True, n_depth=7)
+    found = solve(problem, law, -2.4, 3.0, 128, 1.5, estimate=True, n_depth=6)
     error = abs(found.output[-1, 0, 0] - 1.97709146720)
     assert error < found.output_error[-1] < 1e-3
     assert found.density.min() >= 0.0
@@ -574,14 +574,14 @@ def test_estimate_in_depth_counts():
         (laws.Uniform(-1.05, 0.45), 0.3),
     ],
 )
-@pytest.mark.parametrize("n_cells", [92, 128])
+@pytest.mark.parametrize("n_cells", [92, 112])
 def test_errors_stay_below_their_estimates(law, temperature, n_cells):
-    options = {"temperature": temperature, "record": [0.3, 0.8], "rtol": 1e-6}
+    options = {"temperature": temperature, "record": [0.3, 0.8], "rtol": 1e-5}
     found = solve(OU, law, -3.7, 4.7, n_cells, 1.5, estimate=True, **options)
     for i, s in enumerate(found.s):
         error = abs(found.output[i, 0, 0] - 0.4 - ornstein_uhlenbeck(s)[0])
         # Without noise the mean of theta is exact on every mesh: steps in s only.
-        assert error < found.output_error[i] + 1e-6
+        assert error < found.output_error[i] + 1e-5
         assert found.output_error[i] < 5e-2
 
 
@@ -753,6 +753,11 @@ def test_overflow_of_the_field_is_an_error():
     law = laws.Gaussian(1e155, 1e154, 2)
     with np.errstate(all="ignore"), pytest.raises(mfpde.NotFiniteError, match="depth"):
         solve(problem, law, 0.0, 2e155, 32, 1.0)
+
+
+def test_steps_that_become_too_short_are_an_error():
+    with pytest.raises(mfpde.ConvergenceError, match="too short at s = 0"):
+        solve(OU, laws.Gaussian(0.0, 0.4), -4, 4, 32, 0.1, rtol=1e-30)
 
 
 def test_results_that_make_no_sense_are_refused():
