@@ -83,7 +83,7 @@ def solve_density(
     rtol : float
         Bound of the error of each step in s, relative to the width of rho.
     estimate : bool
-        Whether to estimate the errors, for about a third more time.
+        Whether to estimate the errors, with three more runs on coarser meshes.
 
     Returns
     -------
