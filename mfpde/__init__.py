@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "blocks",
     "data",
+    "density",
     "entropy",
     "errors",
     "exact",
@@ -31,6 +32,7 @@ _NAMES = {
     "ConfigurationError": "errors",
     "ConvergenceError": "errors",
     "DecayingQuadratic": "objectives",
+    "DensitySolution": "density",
     "DepthGrid": "depth",
     "Evaluation": "evaluation",
     "Langevin": "steppers",
@@ -47,6 +49,7 @@ _NAMES = {
     "recover": "storage",
     "resume": "solver",
     "solve": "solver",
+    "solve_density": "density",
     "trajectories": "evaluation",
 }
 

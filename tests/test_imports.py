@@ -21,7 +21,7 @@ LAYERS = [
     ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*"],
     ["problem", "ensemble"],
     ["laws.*", "evaluation", "limits"],
-    ["steppers.*", "storage.*", "refinement", "entropy"],
+    ["steppers.*", "storage.*", "refinement", "entropy", "density.*"],
     ["recording", "flow", "account"],
     ["journal"],
     ["solver"],

@@ -10,6 +10,7 @@ passed in keeps its own.
 Only this package imports matplotlib.
 """
 
+from mfpde.plotting.grid import density
 from mfpde.plotting.history import accuracy, ledger, loss
 from mfpde.plotting.measure import depth_profile, marginals, particle_paths
 from mfpde.plotting.outputs import confusion, fit
@@ -21,6 +22,7 @@ __all__ = [
     "accuracy",
     "confusion",
     "decision_regions",
+    "density",
     "depth_profile",
     "fit",
     "ledger",
