@@ -107,6 +107,8 @@ def evaluate(
     grid: DepthGrid,
     ensemble: ParticleEnsemble,
     s: float = 0.0,
+    *,
+    out: Array | None = None,
 ) -> Evaluation:
     """State, adjoint, loss and particle velocity, Eqs. (1)-(7), on a depth grid.
 
@@ -118,6 +120,8 @@ def evaluate(
         theta of shape (J, M, k), J the nodes of `grid`.
     s : float
         Training time (dimensionless); matters only to a decaying regulariser.
+    out : ndarray, shape (J, M, k), optional
+        C-contiguous float64 array that receives the velocity; default a new one.
 
     Returns
     -------
@@ -128,20 +132,36 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the ensemble fits neither the grid nor the block.
+        If the ensemble fits neither the grid nor the block, or `out` not the ensemble.
     NotFiniteError
         If the state or the velocity is not finite; names depth, sample and s.
     ConvergenceError
         If the stages of Gauss collocation do not converge.
     """
     check_shapes(problem, grid, ensemble)
+    if out is None:
+        out = np.empty(ensemble.theta.shape)
+    elif not _can_hold(out, ensemble.theta):
+        raise ValueError(
+            "`out` must be a C-contiguous float64 array of shape "
+            f"{ensemble.theta.shape}, got {out.dtype} of shape {out.shape}."
+        )
     # A blow-up is found below and named; NumPy need not warn of it, too.
     with np.errstate(all="ignore"):
-        return _evaluate(problem, grid, ensemble, float(s))
+        return _evaluate(problem, grid, ensemble, float(s), out)
+
+
+def _can_hold(out: Array, theta: Array) -> bool:
+    is_plain = out.flags.c_contiguous and out.flags.writeable
+    return is_plain and out.dtype == np.float64 and out.shape == theta.shape
 
 
 def _evaluate(
-    problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble, s: float
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    s: float,
+    velocity: Array,
 ) -> Evaluation:
     particles = _particles(problem, ensemble)
     forward = _run_forward(grid, particles, problem.z0, s)
@@ -160,10 +180,11 @@ def _evaluate(
     p_end = output_gradient
     if problem.readout is not None:
         p_end = problem.readout.transposed(output_gradient)
-    p, gradient = _run_adjoint(grid, particles, forward, p_end)
+    # First the gradient, which `_assemble` turns into the velocity.
+    p = _run_adjoint(grid, particles, forward, p_end, velocity)
     ridge = problem.regulariser.strength(s) if problem.regulariser else 0.0
-    velocity, dissipation, squared_gradient, second_moment = _assemble(
-        problem, grid, ensemble, gradient, ridge
+    dissipation, squared_gradient, second_moment = _assemble(
+        problem, grid, ensemble, ridge, velocity
     )
     gradients = {}
     if "embedding" in problem.trained_maps:
@@ -375,15 +396,17 @@ def _run_forward(
 
 
 def _run_adjoint(
-    grid: DepthGrid, particles: _Particles, forward: _Forward, p_end: Array
-) -> tuple[Array, Array]:
-    """Solve Eq. (23); returns blocked p and the theta gradient (J, M, k)."""
+    grid: DepthGrid,
+    particles: _Particles,
+    forward: _Forward,
+    p_end: Array,
+    gradient: Array,
+) -> Array:
+    """Solve Eq. (23); returns blocked p, and writes the theta gradient (J, M, k)."""
     layout = forward.layout
     packed = layout.pack(p_end, particles.dtype, fill_own_only=True)
     shape = (layout.n_blocks, len(grid.state_depths()), packed.shape[1])
     p = empty_aligned(shape, particles.dtype)
-    # Sums over samples: float64 whatever the type of the problem.
-    gradient = np.empty(particles.theta.shape)
     claims = np.zeros(1, dtype=np.int64)
     turns = np.zeros(grid.n_nodes, dtype=np.int64)
     failed = np.empty(layout.n_blocks, dtype=np.int64)
@@ -396,7 +419,7 @@ def _run_adjoint(
 
     run_workers(work, layout.n_blocks, _n_operations(forward.zs, particles))
     _check_stages(failed, grid, forward, None)
-    return p, gradient
+    return p
 
 
 def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
@@ -421,10 +444,10 @@ def _own_arrays(
     return empty_aligned(rows, particles.dtype), particles.scratch()
 
 
-def _assemble(problem, grid, ensemble, gradient, ridge):
-    """Velocity (J, M, k), D, |gradient|^2 and M2, Eqs. (7), (13), (14).
+def _assemble(problem, grid, ensemble, ridge, velocity):
+    """D, |gradient|^2 and M2, Eqs. (7), (13), (14).
 
-    The gradient is overwritten: it becomes the velocity.
+    The last argument holds the gradient (J, M, k), and then the velocity.
     """
     n_nodes, n_particles, k = ensemble.theta.shape
     weights = np.repeat(ensemble.weights, k)
@@ -440,13 +463,12 @@ def _assemble(problem, grid, ensemble, gradient, ridge):
             ridge,
             metric,
             claims,
-            gradient.reshape(n_nodes, -1),
+            velocity.reshape(n_nodes, -1),
             integrands,
         )
 
-    run_workers(work, n_nodes, gradient.size)
-    integrals = grid.weights @ integrands.sum(axis=1)
-    return gradient, *(float(value) for value in integrals)
+    run_workers(work, n_nodes, velocity.size)
+    return (float(value) for value in grid.weights @ integrands.sum(axis=1))
 
 
 def _n_operations(zs: Array, particles: _Particles) -> int:

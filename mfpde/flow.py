@@ -47,8 +47,8 @@ class State:
     ledger : float
         Objective at the start plus the integral of -D_s + lambda' M2, Eq. (28); NaN
         with noise, which adds to the objective what no integral of rates counts.
-    y : ndarray
-        The flat vector of the steppers.
+    y, rate : ndarray
+        The flat vector of the steppers, and its derivative in s.
     memory : dict of str to float
         What the stepper carries from step to step.
     """
@@ -61,6 +61,7 @@ class State:
     evaluation: Evaluation
     ledger: float
     y: Array
+    rate: Array
     memory: dict[str, float]
 
     @property
@@ -130,10 +131,12 @@ class Layout:
                 )
         problem = self.problem.with_parameters(**maps) if maps else self.problem
         ensemble = ParticleEnsemble.view(theta, self.weights)
-        evaluation = evaluate(problem, self.grid, ensemble, s)
-        rate = self.pack(
-            evaluation.velocity, evaluation.map_velocities, evaluation.ledger_rate
-        )
+        rate = np.empty_like(y)
+        velocity, rates, _ = self.unpack(rate)
+        evaluation = evaluate(problem, self.grid, ensemble, s, out=velocity)
+        for name, map_velocity in evaluation.map_velocities.items():
+            rates[name][...] = map_velocity
+        rate[-1] = evaluation.ledger_rate
         return Point(s, y, rate, evaluation)
 
     def place(self, index: int) -> str:
@@ -293,13 +296,14 @@ def _start(
             evaluation=point.info,
             ledger=float(restart.y[-1]),
             y=restart.y,
+            rate=point.rate,
             memory=restart.memory,
         )
     maps = {name: m.matrix for name, m in layout.problem.trained_maps.items()}
     point = layout.point(0.0, layout.pack(ensemble.theta, maps, 0.0))
     ledger = point.info.objective if has_ledger else np.nan
     point.y[-1] = ledger
-    return State(0.0, 0, 0.0, 1, 0, point.info, ledger, point.y, {})
+    return State(0.0, 0, 0.0, 1, 0, point.info, ledger, point.y, point.rate, {})
 
 
 def _steps(
@@ -313,12 +317,7 @@ def _steps(
 
 
 def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
-    rate = layout.pack(
-        state.evaluation.velocity,
-        state.evaluation.map_velocities,
-        state.evaluation.ledger_rate,
-    )
-    point = Point(state.s, state.y, rate, state.evaluation)
+    point = Point(state.s, state.y, state.rate, state.evaluation)
     try:
         step = method.step(layout.point, point, target, state.memory)
     except StepFailure as failure:
@@ -335,5 +334,6 @@ def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
         evaluation=step.point.info,
         ledger=float(step.point.y[-1]),
         y=step.point.y,
+        rate=step.point.rate,
         memory=step.memory,
     )

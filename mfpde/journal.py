@@ -198,7 +198,7 @@ class Journal:
     def _snapshot(self, state: State) -> None:
         theta = state.evaluation.ensemble.theta
         # A file holds the snapshots; memory then keeps only the time of the last.
-        kept = theta.copy() if self.writer is None else theta[:0]
+        kept = theta if self.writer is None else theta[:0]
         self.records.snapshots.append((state.s, kept))
         if self.writer is not None:
             maps = state.evaluation.problem.trained_maps

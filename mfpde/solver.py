@@ -369,12 +369,11 @@ def solve(
     cadence = plan.cadence()
     journal = Journal(cadence, plan.observers)
     flow = plan.states(cadence, None)
-    first = next(flow)
 
-    def start() -> None:
+    def start(state: State) -> None:
         if output is not None:
             journal.open(
-                first,
+                state,
                 Path(output),
                 description=plan.describe(),
                 metadata=metadata,
@@ -382,9 +381,9 @@ def solve(
                 theta_dtype=theta_dtype,
                 swmr=swmr,
             )
-        journal.visit(first)
+        journal.visit(state)
 
-    return _drain(plan, flow, first, journal, progress, start)
+    return _drain(plan, flow, journal, progress, start)
 
 
 def resume(
@@ -432,7 +431,6 @@ def resume(
         records = _records_of(run, lengths)
     cadence = plan.cadence(restart.s)
     flow = plan.states(cadence, restart)
-    first = next(flow)
     journal = Journal(
         cadence,
         plan.observers,
@@ -440,34 +438,37 @@ def resume(
         earlier_s=float(attributes["wall_time_s"]),
     )
 
-    def start() -> None:
+    def start(state: State) -> None:
         journal.writer = RunWriter.reopen(path, lengths, swmr=plan.swmr)
         # A checkpoint tells whether what is due at its state had been recorded.
         if not attributes["is_recorded"]:
-            journal.visit(first)
+            journal.visit(state)
 
-    return _drain(plan, flow, first, journal, progress, start)
+    return _drain(plan, flow, journal, progress, start)
 
 
 def _drain(
     plan: _Plan,
     flow: Iterator[State],
-    first: State,
     journal: Journal,
     progress: bool | Progress,
-    start: Callable[[], None],
+    start: Callable[[State], None],
 ) -> Solution:
-    """Run the flow to its end: the main loop; `start` opens the journal."""
-    state, ending = first, None
+    """Run the flow to its end: the main loop; `start` opens the journal.
+
+    Of all states only the present one is kept: each is several times as large as theta.
+    """
+    state, ending = next(flow), None
+    first_step = state.step
     with contextlib.ExitStack() as stack:
         stack.callback(journal.close)
         report = stack.enter_context(_reporter(progress))
         stopped = stack.enter_context(_signals())
-        start()
+        start(state)
         try:
             while ending is None:
                 # However short the wall time, a session makes a step.
-                waited = 0.0 if state is first else journal.session_s
+                waited = 0.0 if state.step == first_step else journal.session_s
                 ending = plan.rules.reason(
                     state,
                     waited,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import qmc
 
 from mfpde.arrays import float_array
 from mfpde.ensemble import ParticleEnsemble
@@ -33,8 +32,6 @@ LAYER_SCHEMES = ("euler", "midpoint")
 STREAM = 0x6C6177
 REPLICATES = 0x726570
 SOBOL_BITS = 52  # with the shift by half a cell every number is exact in float64
-# SciPy renamed the keyword in 1.15.
-_SOBOL_SEED = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "seed"
 
 
 def sample(
@@ -222,12 +219,17 @@ def _sobol(
 ) -> NDArray[np.float64]:
     if n_random == 0:
         return np.empty((n_particles, 0))
+    # Late: scipy.stats takes half a second and 50 MB, which most runs do not need.
+    from scipy.stats import qmc
+
     if n_random > qmc.Sobol.MAXDIM:
         raise ValueError(
             f'`method` = "sobol" allows {qmc.Sobol.MAXDIM} random numbers per '
             f'particle, this law needs {n_random}. Use "iid".'
         )
-    options = {_SOBOL_SEED: np.random.default_rng(stream)}
+    # SciPy renamed the keyword in 1.15.
+    keyword = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "seed"
+    options = {keyword: np.random.default_rng(stream)}
     engine = qmc.Sobol(n_random, scramble=True, bits=SOBOL_BITS, **options)
     # The next power of two, cut: random(M) would warn for every other M.
     u = engine.random_base2((n_particles - 1).bit_length())[:n_particles]

@@ -33,8 +33,10 @@ class FixedStepper:
     ) -> Step:
         """One step of size ds, or of an even part of the way to the target."""
         h, s_new = even_step(point.s, target, self.ds)
-        rates = np.empty((len(self.b), len(point.y)))
-        rates[0] = point.rate
+        rates = point.rate[np.newaxis]
+        if len(self.b) > 1:
+            rates = np.empty((len(self.b), len(point.y)))
+            rates[0] = point.rate
         for i in range(1, len(self.b)):
             row = np.array(self.a[i])
             y = np.empty_like(point.y)
