@@ -113,10 +113,11 @@ def tanh_pair(a):
 
 @njit(**INLINE)
 def exp_split(high, low):
-    """exp(high + low) as a product of two numbers, high <= 0 and |low| < 1e-4.
+    """exp(high + low) as (1 + p) first second, high <= 0 and |low| < 1e-4.
 
-    The factor 2**n is split in halves, since it may lie below the normal range; to the
-    smallest denormal nothing is lost if the product is taken last.
+    Returns p, first, second. The factor 2**n is split in halves, since it may lie below
+    the normal range; to the smallest denormal nothing is lost if the product is taken
+    last.
     """
     high = LOG_SMALLEST if high < LOG_SMALLEST else high
     n = (high * LOG2E + ROUND_MAGIC) - ROUND_MAGIC
@@ -124,14 +125,14 @@ def exp_split(high, low):
     half = 0.5 * n + ROUND_MAGIC
     first = power_of_two(half)
     second = power_of_two((n - (half - ROUND_MAGIC)) + ROUND_MAGIC)
-    return expm1_polynomial(r) * first + first, second
+    return expm1_polynomial(r), first, second
 
 
 @njit(**INLINE)
 def _exp_negative(a):
     """exp(-|a|)."""
-    value, scale = exp_split(-abs(a), 0.0)
-    return value * scale
+    p, first, second = exp_split(-abs(a), 0.0)
+    return (p * first + first) * second
 
 
 @njit(**INLINE)
@@ -171,7 +172,10 @@ def normal_tail(w):
     """
     high = upper_half(w)
     low = w - high
-    e, scale = exp_split(-0.5 * high * high, -0.5 * low * (w + high))
+    p, first, scale = exp_split(-0.5 * high * high, -0.5 * low * (w + high))
+    e = p * first + first
+    # What rounding has taken from e.
+    rest = p * first + (first - e)
     # One rounding near w = 0, where t is -1.
     t = 2.0 * (w / (w + 5.0)) - 1.0
     q = 9.98232001902474e-10
@@ -197,7 +201,20 @@ def normal_tail(w):
     q = q * t + 0.009770757560953396
     q = q * t - 0.07857596347650801
     q = q * t + 0.5576649610687956
-    return q * e / (1.0 + 1.25 * w), e, scale
+    tail = (q * e + q * rest) / (1.0 + 1.25 * w)
+    # Below 0.7 the scale is 1, and 1 / 2 - P(X > w) = w times a series in w^2 (again a
+    # Chebyshev interpolant) is nearer to the truth.
+    x = w * w
+    q = 2.0382651695726738e-09
+    q = q * x - 4.10146517950025191e-08
+    q = q * x + 6.65865293078489682e-07
+    q = q * x - 9.4446263755935073e-06
+    q = q * x + 0.00011543468256454982
+    q = q * x - 0.00118732821500019136
+    q = q * x + 0.00997355701001292596
+    q = q * x - 0.066490380066905026
+    q = q * x + 0.398942280401432677
+    return 0.5 - w * q if w < 0.7 else tail, e, scale
 
 
 @njit(**INLINE)
