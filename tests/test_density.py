@@ -567,6 +567,43 @@ def test_grid_and_particles_agree(name):
     assert found.wall_mass.max() < 1e-7
 
 
+def test_grid_and_langevin_particles_agree():
+    """Noise, ridge and a tanh perceptron: Eq. (16) with and without sampling."""
+    temperature, ridge, s_end = 0.3, 0.1, 1.0
+    problem = mfpde.MeanFieldProblem(
+        [-0.8, 0.3, 1.1],
+        [-0.2, 0.9, 1.6],
+        blocks.Perceptron(1, bias=False),
+        regulariser=mfpde.DecayingQuadratic(ridge),
+    )
+    law = laws.Gaussian([0.5, 0.7], [0.6, 0.6])
+    options = {"temperature": temperature, "estimate": True, "rtol": 1e-5}
+    found = solve(problem, law, -6.0, 6.5, 64, s_end, n_depth=5, **options)
+    grid = mfpde.DepthGrid.gauss(3)
+
+    def replicates(ds):
+        outputs = []
+        for seed in range(8):
+            sol = mfpde.solve(
+                problem,
+                grid,
+                law.sample(grid, 4096, method="sobol", coupling="tied", seed=seed),
+                s_end=s_end,
+                stepper=mfpde.Langevin(temperature, ds, seed=seed),
+            )
+            outputs.append(mfpde.predict(problem, grid, sol.ensemble, problem.x))
+        return np.mean(outputs, axis=0), np.std(outputs, axis=0, ddof=1) / np.sqrt(8)
+
+    (fine, error), (coarse, _) = replicates(0.02), replicates(0.04)
+    # Order 1 in ds; the extrapolation has sqrt(5) times the standard error.
+    extrapolated = 2 * fine - coarse
+    allowed = found.output_error[-1] + 4 * np.sqrt(5) * error
+    assert (np.abs(found.output[-1] - extrapolated) < allowed).all()
+    # Without the noise the outputs differ by more than what is allowed.
+    calm = solve(problem, law, -6.0, 6.5, 64, s_end, n_depth=5, rtol=1e-5)
+    assert np.abs(calm.output[-1] - extrapolated).max() > 2 * allowed.max()
+
+
 def test_estimate_in_depth_counts():
     """A law that is rough in t: four nodes are too few, and the estimate says so."""
     problem = mfpde.MeanFieldProblem([1.3], [2.0], blocks.Linear(1))
