@@ -30,9 +30,8 @@ def run_workers(work: Callable[[], Any], n_blocks: int, n_operations: int) -> No
 
     n_operations, of all blocks together, tells whether waking threads is worth it.
     """
-    n_helpers = min(n_threads(), n_blocks) - 1
-    if n_operations < SERIAL_BELOW:
-        n_helpers = 0
+    is_little = n_operations < SERIAL_BELOW
+    n_helpers = 0 if is_little else min(n_threads(), n_blocks) - 1
     # The calling thread works, too: one thread less to wake.
     helpers = [_pool(n_helpers, os.getpid()).submit(work) for _ in range(n_helpers)]
     try:
