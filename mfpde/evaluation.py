@@ -18,9 +18,11 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels import sweep
 from mfpde.kernels.assembly import CHUNK, assemble
+from mfpde.kernels.crew import GO_ON, STOP, follow
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import SampleLayout, sample_layout
-from mfpde.kernels.threads import run_workers
+from mfpde.kernels.threads import start_helpers
+from mfpde.kernels.turns import open_gate, wait_for_all
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -163,28 +165,39 @@ def _evaluate(
     s: float,
     velocity: Array,
 ) -> Evaluation:
-    particles = _particles(problem, ensemble)
-    forward = _run_forward(grid, particles, problem.z0, s)
-    z_end = forward.end()
-    output = problem.read(z_end)
-    c = problem.sample_weights
-    values = problem.loss.values(output, problem.y)
-    _check_loss("values", values, c.shape)
-    loss = float(np.dot(c, values))
-    if not np.isfinite(z_end).all() or not np.isfinite(loss):
-        raise _not_finite(forward, grid, s)
-    # The covector of every sample is carried with its weight c_i: Eq. (4) is linear.
-    loss_gradients = problem.loss.gradients(output, problem.y)
-    _check_loss("gradients", loss_gradients, output.shape)
-    output_gradient = loss_gradients * c[:, np.newaxis]
-    p_end = output_gradient
-    if problem.readout is not None:
-        p_end = problem.readout.transposed(output_gradient)
-    # First the gradient, which `_assemble` turns into the velocity.
-    p = _run_adjoint(grid, particles, forward, p_end, velocity)
     ridge = problem.regulariser.strength(s) if problem.regulariser else 0.0
-    dissipation, squared_gradient, second_moment = _assemble(
-        problem, grid, ensemble, ridge, velocity
+    particles = _particles(problem, ensemble)
+    state = _prepare_state(grid, particles, problem.z0)
+    adjoint = _prepare_adjoint(grid, particles, state.forward, velocity)
+    assembly = _prepare_assembly(problem, grid, ensemble, ridge, velocity)
+    gate = np.zeros(1, dtype=np.int64)
+    followed = (state.arguments, gate, adjoint.arguments, adjoint.n_pieces)
+    followed += (adjoint.counts, assembly.arguments)
+    start_helpers(
+        lambda: follow(*followed), state.n_pieces, _n_operations(state, particles)
+    )
+    signal = STOP
+    try:
+        forward = _run_state(grid, state, s)
+        z_end = forward.end()
+        output, loss, output_gradient = _terminal(problem, z_end)
+        if not np.isfinite(z_end).all() or not np.isfinite(loss):
+            raise _not_finite(forward, grid, s)
+        p_end = output_gradient
+        if problem.readout is not None:
+            p_end = problem.readout.transposed(output_gradient)
+        forward.layout.pack(p_end, adjoint.p_end, fill_own_only=True)
+        signal = GO_ON
+    finally:
+        open_gate(gate, signal)
+    sweep.adjoint(*adjoint.arguments)
+    wait_for_all(adjoint.counts, adjoint.n_pieces)
+    _check_stages(adjoint.failed, grid, forward, None)
+    assemble(*assembly.arguments)
+    wait_for_all(assembly.counts, assembly.n_pieces)
+    p = adjoint.p
+    dissipation, squared_gradient, second_moment = (
+        float(value) for value in grid.weights @ assembly.integrands.sum(axis=1)
     )
     gradients = {}
     if "embedding" in problem.trained_maps:
@@ -221,6 +234,20 @@ def _evaluate(
     )
 
 
+def _terminal(problem: MeanFieldProblem, z_end: Array) -> tuple[Array, float, Array]:
+    """Output, loss, and the gradient c_i dloss / dout_i, Eqs. (3) and (4).
+
+    The covector of every sample is carried with its weight c_i: Eq. (4) is linear.
+    """
+    output = problem.read(z_end)
+    c = problem.sample_weights
+    values = problem.loss.values(output, problem.y)
+    _check_loss("values", values, c.shape)
+    gradients = problem.loss.gradients(output, problem.y)
+    _check_loss("gradients", gradients, output.shape)
+    return output, float(np.dot(c, values)), gradients * c[:, np.newaxis]
+
+
 def predict(
     problem: MeanFieldProblem,
     grid: DepthGrid,
@@ -252,7 +279,8 @@ def field(
     states = _rows("z", z, problem.d)
     layout = _layout(len(states))
     particles = _particles(problem, ensemble)
-    packed = layout.pack(states, particles.dtype)
+    packed = layout.empty(problem.d, particles.dtype)
+    layout.pack(states, packed)
     shape = (len(layout.lanes), grid.n_nodes, packed.shape[1])
     values = empty_aligned(shape, particles.dtype)
     values[:] = 0.0
@@ -349,7 +377,14 @@ class _Forward:
 def _flow(problem, grid, ensemble, x) -> _Forward:
     check_shapes(problem, grid, ensemble)
     x = _rows("x", x, problem.x.shape[1])
-    forward = _run_forward(grid, _particles(problem, ensemble), problem.embed(x))
+    particles = _particles(problem, ensemble)
+    state = _prepare_state(grid, particles, problem.embed(x))
+    start_helpers(
+        lambda: sweep.forward(*state.arguments),
+        state.n_pieces,
+        _n_operations(state, particles),
+    )
+    forward = _run_state(grid, state, None)
     if not np.isfinite(forward.z_end).all():
         raise _not_finite(forward, grid, None)
     return forward
@@ -369,57 +404,78 @@ def _rows(name: str, values: ArrayLike, n_columns: int) -> Array:
 _layout = functools.lru_cache(maxsize=64)(sample_layout)
 
 
-def _run_forward(
-    grid: DepthGrid, particles: _Particles, z0: Array, s: float | None = None
-) -> _Forward:
-    """Solve Eq. (22) for all samples, in parallel over blocks of them."""
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A sweep forward: arguments of `sweep.forward`, and what it fills."""
+
+    arguments: tuple[Any, ...]
+    forward: _Forward
+    counts: NDArray[np.int64]
+    failed: NDArray[np.int64]
+
+    @property
+    def n_pieces(self) -> int:
+        return len(self.failed)
+
+
+def _prepare_state(grid: DepthGrid, particles: _Particles, z0: Array) -> _State:
+    """Eq. (22) for all samples, in parallel over blocks of them."""
     layout = _layout(len(z0))
-    packed = layout.pack(z0, particles.dtype)
+    packed = layout.empty(z0.shape[1], particles.dtype)
+    layout.pack(z0, packed)
     shape = (layout.n_blocks, grid.n_steps, grid.n_stages, packed.shape[1])
     zs = empty_aligned(shape, particles.dtype)
     if grid.is_implicit:
         # Steps after one that fails are not reached: their stages must be numbers.
         zs[:] = 0.0
     z_end = empty_aligned(packed.shape, particles.dtype)
-    claims = np.zeros(1, dtype=np.int64)
+    counts = np.zeros(2, dtype=np.int64)
     failed = np.empty(layout.n_blocks, dtype=np.int64)
-
-    def work() -> None:
-        own = _own_arrays(grid, particles, packed)
-        start = (packed, layout.lanes, claims)
-        sweep.forward(*_scheme(grid, particles), *start, *own, zs, z_end, failed)
-
-    run_workers(work, layout.n_blocks, _n_operations(zs, particles))
-    forward = _Forward(layout, grid.is_implicit, packed, zs, z_end)
-    _check_stages(failed, grid, forward, s)
-    return forward
+    start = (packed, layout.lanes, counts)
+    return _State(
+        (*_scheme(grid, particles), *start, zs, z_end, failed),
+        _Forward(layout, grid.is_implicit, packed, zs, z_end),
+        counts,
+        failed,
+    )
 
 
-def _run_adjoint(
-    grid: DepthGrid,
-    particles: _Particles,
-    forward: _Forward,
-    p_end: Array,
-    gradient: Array,
-) -> Array:
-    """Solve Eq. (23); returns blocked p, and writes the theta gradient (J, M, k)."""
+def _run_state(grid: DepthGrid, state: _State, s: float | None) -> _Forward:
+    sweep.forward(*state.arguments)
+    wait_for_all(state.counts, state.n_pieces)
+    _check_stages(state.failed, grid, state.forward, s)
+    return state.forward
+
+
+@dataclass(frozen=True, eq=False)
+class _Adjoint:
+    """A sweep back: arguments of `sweep.adjoint`, and what it fills."""
+
+    arguments: tuple[Any, ...]
+    p_end: Array
+    p: Array
+    counts: NDArray[np.int64]
+    failed: NDArray[np.int64]
+
+    @property
+    def n_pieces(self) -> int:
+        return len(self.failed)
+
+
+def _prepare_adjoint(
+    grid: DepthGrid, particles: _Particles, forward: _Forward, gradient: Array
+) -> _Adjoint:
+    """Eq. (23); fills p, and gradient (J, M, k) with the sums over samples."""
     layout = forward.layout
-    packed = layout.pack(p_end, particles.dtype, fill_own_only=True)
-    shape = (layout.n_blocks, len(grid.state_depths()), packed.shape[1])
+    p_end = empty_aligned(forward.z0.shape, particles.dtype)
+    shape = (layout.n_blocks, len(grid.state_depths()), p_end.shape[1])
     p = empty_aligned(shape, particles.dtype)
-    claims = np.zeros(1, dtype=np.int64)
+    counts = np.zeros(2, dtype=np.int64)
     turns = np.zeros(grid.n_nodes, dtype=np.int64)
     failed = np.empty(layout.n_blocks, dtype=np.int64)
-
-    def work() -> None:
-        own = *_own_arrays(grid, particles, packed), np.empty(gradient.shape[1:])
-        start = (forward.zs, packed, layout.lanes, claims)
-        out = (turns, p, gradient, failed)
-        sweep.adjoint(*_scheme(grid, particles), *start, *own, *out)
-
-    run_workers(work, layout.n_blocks, _n_operations(forward.zs, particles))
-    _check_stages(failed, grid, forward, None)
-    return p
+    start = (forward.zs, p_end, layout.lanes, counts, turns)
+    arguments = (*_scheme(grid, particles), *start, p, gradient, failed)
+    return _Adjoint(arguments, p_end, p, counts, failed)
 
 
 def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
@@ -436,43 +492,45 @@ def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
     )
 
 
-def _own_arrays(
-    grid: DepthGrid, particles: _Particles, packed: Array
-) -> tuple[Array, Array]:
-    """What a worker of a sweep needs for itself: rows of states, and scratch."""
-    rows = (2 * grid.n_stages + 2, packed.shape[1])
-    return empty_aligned(rows, particles.dtype), particles.scratch()
+@dataclass(frozen=True, eq=False)
+class _Assembly:
+    """Arguments of `assemble`, and what it fills."""
+
+    arguments: tuple[Any, ...]
+    integrands: Array
+    counts: NDArray[np.int64]
+
+    @property
+    def n_pieces(self) -> int:
+        return self.integrands.shape[0] * self.integrands.shape[1]
 
 
-def _assemble(problem, grid, ensemble, ridge, velocity):
-    """D, |gradient|^2 and M2, Eqs. (7), (13), (14).
-
-    The last argument holds the gradient (J, M, k), and then the velocity.
-    """
+def _prepare_assembly(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    ridge: float,
+    velocity: Array,
+) -> _Assembly:
+    """Eqs. (7), (13), (14); turns the gradient (J, M, k) into the velocity."""
     n_nodes, n_particles, k = ensemble.theta.shape
-    weights = np.repeat(ensemble.weights, k)
-    metric = np.tile(problem.metric, CHUNK)
-    claims = np.zeros(1, dtype=np.int64)
+    counts = np.zeros(2, dtype=np.int64)
     integrands = np.empty((n_nodes, -(-n_particles // CHUNK), 3))
-
-    def work() -> None:
-        assemble(
-            grid.weights,
-            weights,
-            ensemble.theta.reshape(n_nodes, -1),
-            ridge,
-            metric,
-            claims,
-            velocity.reshape(n_nodes, -1),
-            integrands,
-        )
-
-    run_workers(work, n_nodes, velocity.size)
-    return (float(value) for value in grid.weights @ integrands.sum(axis=1))
+    arguments = (
+        grid.weights,
+        np.repeat(ensemble.weights, k),
+        ensemble.theta.reshape(n_nodes, -1),
+        ridge,
+        np.tile(problem.metric, CHUNK),
+        counts,
+        velocity.reshape(n_nodes, -1),
+        integrands,
+    )
+    return _Assembly(arguments, integrands, counts)
 
 
-def _n_operations(zs: Array, particles: _Particles) -> int:
-    return zs.size * particles.n_particles
+def _n_operations(state: _State, particles: _Particles) -> int:
+    return state.forward.zs.size * particles.n_particles
 
 
 def _check_loss(name: str, array: Array, shape: tuple[int, ...]) -> None:

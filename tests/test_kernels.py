@@ -49,8 +49,9 @@ def run_kernels(block, theta, weights, z, q, dtype="float64"):
     theta, weights = theta.astype(dtype), weights.astype(dtype)
     # Scratch must be written before it is read.
     scratch = np.full(kernels[3], np.nan, dtype)
-    packed_z = layout.pack(z, dtype)
-    packed_q = layout.pack(q, dtype, fill_own_only=True)
+    packed_z, packed_q = (layout.empty(block.d, dtype) for _ in range(2))
+    layout.pack(z, packed_z)
+    layout.pack(q, packed_q, fill_own_only=True)
     # Kernels add to what is there.
     out = np.full((3, *packed_z.shape), 2.0, dtype)
     gradient = np.full(theta.shape, 3.0)
@@ -281,14 +282,15 @@ def test_layout_holds_every_sample_once():
 def test_pack_and_unpack(n_samples, rng):
     layout = samples.sample_layout(n_samples)
     values = rng.normal(size=(n_samples, 3))
-    packed = layout.pack(values, "float64")
+    packed, adjoint = (layout.empty(3, "float64") for _ in range(2))
+    layout.pack(values, packed)
     assert packed.shape == (len(layout.lanes), 3 * sweep.STRIDE)
     assert packed.flags.c_contiguous
     np.testing.assert_array_equal(layout.unpack(packed), values)
     # Component c of lane i stands at c * STRIDE + i; other lanes repeat a sample.
     np.testing.assert_array_equal(packed[0, [0, sweep.STRIDE]], values[0, :2])
     assert np.isin(packed, values).all()
-    adjoint = layout.pack(values, "float64", fill_own_only=True)
+    layout.pack(values, adjoint, fill_own_only=True)
     np.testing.assert_array_equal(layout.unpack(adjoint), values)
     assert np.count_nonzero(adjoint) == values.size
     # Axes between those of blocks and lanes, as in the states of a sweep.
@@ -358,7 +360,7 @@ def test_a_block_that_fails_holds_nobody_up(rng, monkeypatch):
     evaluate(MeanFieldProblem(x[8:], x[8:] + 1, block), grid, ensemble)
 
 
-def test_workers_run_at_the_same_time(monkeypatch):
+def test_helpers_run_at_the_same_time(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
     # Nobody passes alone; a broken barrier raises after the timeout.
     barrier = threading.Barrier(3, timeout=20)
@@ -367,35 +369,68 @@ def test_workers_run_at_the_same_time(monkeypatch):
     def work():
         barrier.wait()
         names.append(threading.current_thread().name)
+        barrier.wait()
 
-    threads.run_workers(work, 5, threads.SERIAL_BELOW)
+    threads.start_helpers(work, 5, threads.SERIAL_BELOW)
+    work()
     assert len(set(names)) == len(names) == 3
-    # No more of them than blocks.
+    # No more of them than pieces.
     barrier = threading.Barrier(2, timeout=20)
     names.clear()
-    threads.run_workers(work, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(work, 2, threads.SERIAL_BELOW)
+    work()
     assert len(names) == 2
 
 
 def test_little_work_wakes_no_threads(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
     found = []
-    threads.run_workers(
-        lambda: found.append(threading.current_thread()), 4, threads.SERIAL_BELOW - 1
-    )
-    assert found == [threading.current_thread()]
+    threads.start_helpers(lambda: found.append(1), 4, threads.SERIAL_BELOW - 1)
+    threads.start_helpers(lambda: found.append(1), 1, threads.SERIAL_BELOW)
+    # As many as there are now would have come before these.
+    barrier = threading.Barrier(3, timeout=20)
+    threads.start_helpers(barrier.wait, 4, threads.SERIAL_BELOW)
+    barrier.wait()
+    assert not found
 
 
-def test_an_error_in_a_worker_is_raised(monkeypatch):
+def test_a_helper_survives_an_error(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
-    here = threading.current_thread()
 
-    def work():
-        if threading.current_thread() is not here:
-            raise ArithmeticError("elsewhere")
+    def fail():
+        raise ArithmeticError("in a helper")
 
-    with pytest.raises(ArithmeticError, match="elsewhere"):
-        threads.run_workers(work, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(fail, 2, threads.SERIAL_BELOW)
+    barrier = threading.Barrier(2, timeout=20)
+    threads.start_helpers(barrier.wait, 2, threads.SERIAL_BELOW)
+    barrier.wait()
+
+
+def test_helpers_are_let_go_when_the_loss_fails(rng, monkeypatch):
+    """They wait at the gate; the next evaluation needs them again."""
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+
+    class Broken:
+        name = "broken"
+
+        def values(self, output, y):
+            raise ArithmeticError("broken loss")
+
+        gradients = values
+
+    x, y = rng.normal(size=(2, 300, 2))
+    ensemble = ParticleEnsemble(rng.normal(size=(3, 9, 5)))
+    for _ in range(3):
+        with pytest.raises(ArithmeticError, match="broken loss"):
+            evaluate(
+                MeanFieldProblem(x, y, Perceptron(2), loss=Broken()),
+                DepthGrid.euler(3),
+                ensemble,
+            )
+    barrier = threading.Barrier(2, timeout=20)
+    threads.start_helpers(barrier.wait, 2, threads.SERIAL_BELOW)
+    barrier.wait()
 
 
 @pytest.mark.parametrize(
@@ -547,7 +582,7 @@ def test_assemble(rng, n_particles, k):
         theta.reshape(2, -1),
         0.3,
         np.tile(metric, assembly.CHUNK),
-        np.zeros(1, dtype=np.int64),
+        np.zeros(2, dtype=np.int64),
         velocity,
         integrands,
     )

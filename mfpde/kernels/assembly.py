@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from mfpde.kernels.turns import fetch_and_add
+from mfpde.kernels.turns import finish, take
 
 # Particles in a chunk: its numbers stay in the first-level cache from loop to loop.
 CHUNK = 64
@@ -17,7 +17,7 @@ OPTIONS = {
 
 
 @njit(**OPTIONS)
-def assemble(node_weights, weights, theta, ridge, metric, claims, velocity, integrands):
+def assemble(node_weights, weights, theta, ridge, metric, counts, velocity, integrands):
     """Velocity and the integrands of D and M2: one worker, which takes chunks.
 
     velocity = -metric (gradient / node_weight + 2 ridge theta), Eqs. (7) and (13): the
@@ -25,8 +25,8 @@ def assemble(node_weights, weights, theta, ridge, metric, claims, velocity, inte
 
     A chunk holds CHUNK particles of one node, which has n_chunks = ceil(M / CHUNK).
     node_weights (J,); theta (J, M k). weights and metric are given for the parameters
-    of all particles: (M k,), and of one chunk: (CHUNK k,). claims (1,), zero at the
-    start, is shared by all workers.
+    of all particles: (M k,), and of one chunk: (CHUNK k,). counts (2,), zero at the
+    start, is shared by all workers (see `turns`).
     Out: velocity (J, M k), which holds the gradient before; integrands
     (J, n_chunks, 3), sums over a chunk's part of rho at this depth of
     sum_c metric_c g_c^2 (the dissipation of Eq. 14), |g|^2 and |theta|^2, with g the
@@ -35,11 +35,11 @@ def assemble(node_weights, weights, theta, ridge, metric, claims, velocity, inte
     size = metric.shape[0]
     n_chunks = integrands.shape[1]
     while True:
-        claim = fetch_and_add(claims.ctypes.data, 1)
-        if claim >= integrands.shape[0] * n_chunks:
+        piece = take(counts)
+        if piece >= integrands.shape[0] * n_chunks:
             return
-        node = claim // n_chunks
-        chunk = claim % n_chunks
+        node = piece // n_chunks
+        chunk = piece % n_chunks
         start = chunk * size
         stop = min(start + size, theta.shape[1])
         at_node = theta[node, start:stop]
@@ -58,3 +58,4 @@ def assemble(node_weights, weights, theta, ridge, metric, claims, velocity, inte
         integrands[node, chunk, 0] = dissipated
         integrands[node, chunk, 1] = squared
         integrands[node, chunk, 2] = moment
+        finish(counts)

@@ -41,16 +41,17 @@ class SampleLayout:
         """Number of blocks."""
         return len(self.lanes)
 
-    def pack(
-        self, values: NDArray, dtype: DTypeLike, fill_own_only: bool = False
-    ) -> NDArray:
-        """Array (N, d) as blocks (n_blocks, d * STRIDE); optionally zero elsewhere."""
+    def empty(self, d: int, dtype: DTypeLike) -> NDArray:
+        """Blocks (n_blocks, d * STRIDE), not initialised."""
+        return empty_aligned((self.n_blocks, d * STRIDE), dtype)
+
+    def pack(self, values: NDArray, out: NDArray, fill_own_only: bool = False) -> None:
+        """Write an array (N, d) to blocks of `empty`; optionally zero elsewhere."""
         blocks = values[self.index]
         if fill_own_only:
             blocks[~self.is_own] = 0.0
-        packed = empty_aligned((len(blocks), blocks.shape[2], STRIDE), dtype)
-        packed[...] = blocks.transpose(0, 2, 1)
-        return packed.reshape(len(blocks), -1)
+        lanes_last = out.reshape(len(blocks), blocks.shape[2], STRIDE)
+        lanes_last[...] = blocks.transpose(0, 2, 1)
 
     def unpack(self, blocks: NDArray) -> NDArray:
         """Blocks (n_blocks, ..., d * STRIDE) as a float64 array (..., N, d)."""

@@ -23,11 +23,18 @@ then does every component.
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from mfpde.kernels.turns import NEVER, fetch_and_add, wait_until_at_least
+from mfpde.kernels.turns import (
+    NEVER,
+    fetch_and_add,
+    finish,
+    take,
+    wait_until_at_least,
+)
 
 # Not 128: rows a power of two apart compete for the same cache sets, and the kernels
 # for 16 and more components then take up to twice as long.
@@ -112,23 +119,23 @@ def pullback(kernels, theta, weights, n, z, q, out, grad, scratch):
 
 @njit(**OPTIONS)
 def forward(
-    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, claims, work,
-    scratch, zs, z_end, failed,
+    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, counts, zs,
+    z_end, failed,
 ):  # fmt: skip
     """State at every stage, Eq. (22): one worker, which takes blocks while there are.
 
     kernels as in `field`; theta (J, M, k), weights (M,); a (n_stages, n_stages),
     b (n_stages,), dt (n_steps,), stage_node (n_steps, n_stages);
-    z0 (n_blocks, d * STRIDE), lanes (n_blocks,); claims (1,), zero at the start, is
-    shared by all workers; work (2 n_stages + 2, d * STRIDE) and scratch, as the kernels
-    need it, belong to this one and are overwritten.
+    z0 (n_blocks, d * STRIDE), lanes (n_blocks,); counts (2,), zero at the start, is
+    shared by all workers (see `turns`).
     Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE);
     failed (n_blocks,) receives -1, or the depth step whose stages did not converge.
     """
-    slopes = work[: b.shape[0]]
-    new = work[b.shape[0]]
+    slopes = np.empty((b.shape[0], z0.shape[1]), dtype=z0.dtype)
+    new = np.empty(z0.shape[1], dtype=z0.dtype)
+    scratch = np.empty(kernels[3], dtype=z0.dtype)
     while True:
-        block = fetch_and_add(claims.ctypes.data, 1)
+        block = take(counts)
         if block >= lanes.shape[0]:
             return
         n = lanes[block]
@@ -146,6 +153,7 @@ def forward(
                 break
             for i in range(b.shape[0]):
                 add_scaled(n, h * b[i], slopes[i], z)
+        finish(counts)
 
 
 @njit(**OPTIONS)
@@ -181,33 +189,34 @@ def forward_stages(
 
 @njit(**OPTIONS)
 def adjoint(
-    kernels, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, claims, work,
-    scratch, own, turns, ps, grad, failed,
+    kernels, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, counts, turns,
+    ps, grad, failed,
 ):  # fmt: skip
     """Adjoint and theta gradient, Eq. (23): one worker, as in `forward`.
 
-    p_end (n_blocks, d * STRIDE) is p(1), times the weight of each sample. own (M, k)
-    belongs to this worker; turns (J,), zero at the start, is shared: the number of
-    blocks that have given their share at a node. They give it in their order, whatever
-    thread they are on, so that sums have the same bits for any number of threads.
+    p_end (n_blocks, d * STRIDE) is p(1), times the weight of each sample. turns (J,),
+    zero at the start, is shared: the number of blocks that have given their share at a
+    node. They give it in their order, whatever thread they are on, so that sums have
+    the same bits for any number of threads.
     Out: grad (J, M, k) receives the sum over samples of dt (d_theta f)^T Lambda;
     ps (n_blocks, P, d * STRIDE) p at the ends of the steps (explicit) or at 0, the
     stages and 1 (implicit).
     """
     is_implicit = has_coupled_stages(a)
     n_stages = b.shape[0]
-    pulled = work[:n_stages]
-    q = work[n_stages : 2 * n_stages]
-    new = work[2 * n_stages]
-    p = work[2 * n_stages + 1]
+    pulled = np.empty((n_stages, p_end.shape[1]), dtype=p_end.dtype)
+    q = np.empty((n_stages, p_end.shape[1]), dtype=p_end.dtype)
+    new = np.empty(p_end.shape[1], dtype=p_end.dtype)
+    p = np.empty(p_end.shape[1], dtype=p_end.dtype)
+    scratch = np.empty(kernels[3], dtype=p_end.dtype)
+    own = np.zeros(theta.shape[1:])
     while True:
-        block = fetch_and_add(claims.ctypes.data, 1)
+        block = take(counts)
         if block >= lanes.shape[0]:
             return
         n = lanes[block]
         p[:] = p_end[block]
         ps[block, ps.shape[1] - 1] = p
-        own[:] = 0.0
         failed[block] = -1
         for step in range(dt.shape[0] - 1, -1, -1):
             h = dt[step]
@@ -241,8 +250,10 @@ def adjoint(
         ps[block, 0] = p
         if failed[block] >= 0:
             # Nothing of the gradient is used: nobody shall wait for this block.
+            own[:] = 0.0
             for node in range(turns.shape[0]):
                 fetch_and_add(turns[node:].ctypes.data, NEVER)
+        finish(counts)
 
 
 @njit(**OPTIONS)

@@ -6,10 +6,12 @@ their order, so results have the same bits for any number. Kernels release the G
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 # About 50 microseconds of work on one core.
@@ -25,23 +27,40 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run_workers(work: Callable[[], Any], n_blocks: int, n_operations: int) -> None:
-    """Call work() on one or more threads at once; each call takes blocks of its own.
+def start_helpers(work: Callable[[], Any], n_pieces: int, n_operations: int) -> None:
+    """Call work() on the other threads, and do not wait for them.
 
-    n_operations, of all blocks together, tells whether waking threads is worth it.
+    Each call takes pieces of the work until none is left (see `turns`), and so shall
+    the calling thread: a helper that comes late, or fails before it takes one, is not
+    missed. n_operations, of all pieces together, tells whether waking them is worth it.
     """
     is_little = n_operations < SERIAL_BELOW
-    n_helpers = 0 if is_little else min(n_threads(), n_blocks) - 1
-    # The calling thread works, too: one thread less to wake.
-    helpers = [_pool(n_helpers, os.getpid()).submit(work) for _ in range(n_helpers)]
-    try:
-        work()
-    finally:
-        for helper in helpers:
-            helper.result()
+    n_helpers = 0 if is_little else min(n_threads(), n_pieces) - 1
+    if n_helpers > 0:
+        tasks = _tasks(n_helpers, os.getpid())
+        for _ in range(n_helpers):
+            tasks.put(work)
 
 
 @functools.lru_cache(maxsize=4)
-def _pool(n_workers: int, process: int) -> ThreadPoolExecutor:
-    # Keyed by the process: the threads of a pool do not survive a fork.
-    return ThreadPoolExecutor(n_workers, thread_name_prefix="mfpde")
+def _tasks(n_helpers: int, process: int) -> SimpleQueue:
+    """The queue of that many waiting threads.
+
+    Handing over costs a tenth of what it does in an executor of the standard library.
+    Keyed by the process: threads do not survive a fork.
+    """
+    tasks: SimpleQueue = SimpleQueue()
+    for i in range(n_helpers):
+        name = f"mfpde_{i}"
+        threading.Thread(target=_serve, args=(tasks,), name=name, daemon=True).start()
+    return tasks
+
+
+def _serve(tasks: SimpleQueue) -> None:
+    while True:
+        work = tasks.get()
+        # An error is the calling thread's, too: it does the same, and raises it.
+        with contextlib.suppress(Exception):
+            work()
+        # Nothing of the work may live on while the thread waits.
+        del work

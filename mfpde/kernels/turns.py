@@ -1,4 +1,8 @@
-"""Counters that threads share inside compiled code: who is next, whose turn it is."""
+"""Counters that threads share inside compiled code: who is next, whose turn it is.
+
+Work is cut into pieces; a pair `counts` holds how many are taken and how many done.
+Waiting is busy for some microseconds, since waking a thread takes longer than that.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,14 @@ from numba.extending import intrinsic
 
 # More than all turns: what is counted up by it holds nobody up.
 NEVER = 1 << 60
-# Looks at a counter before the processor is offered to another thread.
+# Looks at a counter before the processor is offered to another thread, and offers
+# before the thread sleeps for a while.
 PATIENCE = 200
+MOST_OFFERS = 2000
+NAP_MICROSECONDS = 50
 _WORD = ir.IntType(64)
 _yield_processor = types.ExternalFunction("sched_yield", types.int32())
+_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @intrinsic
@@ -37,11 +45,45 @@ def _load(typingctx, address):
     return types.int64(address), codegen
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", nogil=True, cache=True)
 def wait_until_at_least(address, value):
     """Return when the counter at the address has reached the value."""
     looks = 0
     while _load(address) < value:
         looks += 1
         if looks % PATIENCE == 0:
-            _yield_processor()
+            if looks < PATIENCE * MOST_OFFERS:
+                _yield_processor()
+            else:
+                _sleep(types.uint32(NAP_MICROSECONDS))
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def take(counts):
+    """The number of the next piece of work: pieces are taken in their order."""
+    return fetch_and_add(counts.ctypes.data, 1)
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def finish(counts):
+    """Count a piece of work as done."""
+    fetch_and_add(counts[1:].ctypes.data, 1)
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def wait_for_all(counts, n_pieces):
+    """Return when all pieces of work are done, by whatever thread."""
+    wait_until_at_least(counts[1:].ctypes.data, n_pieces)
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def open_gate(gate, value):
+    """Let those pass who wait at a gate (1,), and tell them a value."""
+    fetch_and_add(gate.ctypes.data, value)
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def wait_at_gate(gate):
+    """Wait until a gate is open; returns the value."""
+    wait_until_at_least(gate.ctypes.data, 1)
+    return _load(gate.ctypes.data)

@@ -1,0 +1,31 @@
+"""One evaluation by several threads: what those beside the calling one do.
+
+They go through state, adjoint and assembly without returning to Python, since handing
+work to a thread costs as much as a small sweep. Between state and adjoint they wait at
+a gate, while the calling thread computes the loss.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from mfpde.kernels.assembly import assemble
+from mfpde.kernels.sweep import adjoint, forward
+from mfpde.kernels.turns import wait_at_gate, wait_for_all
+
+GO_ON, STOP = 1, 2
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def follow(state, gate, backward, n_blocks, backward_counts, assembly):
+    """Take part in all phases: arguments of `forward`, `adjoint` and `assemble`.
+
+    gate (1,), zero at the start, is opened by the calling thread with GO_ON or STOP;
+    backward_counts (2,) are those of the n_blocks of the adjoint.
+    """
+    forward(*state)
+    if wait_at_gate(gate) != GO_ON:
+        return
+    adjoint(*backward)
+    wait_for_all(backward_counts, n_blocks)
+    assemble(*assembly)
