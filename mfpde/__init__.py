@@ -30,12 +30,14 @@ _NAMES = {
     "ConvergenceError": "errors",
     "DecayingQuadratic": "objectives",
     "DepthGrid": "depth",
+    "ErrorEstimate": "estimation",
     "Evaluation": "evaluation",
     "MeanFieldProblem": "problem",
     "NotFiniteError": "errors",
     "ParticleEnsemble": "ensemble",
     "Solution": "solver",
     "StorageFormatError": "errors",
+    "estimate_error": "estimation",
     "evaluate": "evaluation",
     "field": "evaluation",
     "iterate": "solver",
@@ -44,6 +46,7 @@ _NAMES = {
     "recover": "storage",
     "resume": "solver",
     "solve": "solver",
+    "solve_limit": "limit_solver",
     "trajectories": "evaluation",
 }
 

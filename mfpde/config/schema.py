@@ -372,6 +372,10 @@ class Flow:
         default=None,
         metadata=key(_POSITIVE, "stop after so many seconds", example=600.0),
     )
+    estimate: bool = field(
+        default=False,
+        metadata=key(Flag(), "whether errors are estimated by solving again at the end"),
+    )
 
 
 @dataclass(frozen=True)

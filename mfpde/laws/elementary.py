@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from mfpde.arrays import float_array
 from mfpde.ensemble import ParticleEnsemble, particle_weights
 from mfpde.laws.base import Law
+from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import Parameter, bounds, mean_and_std, settle, values_at
 from mfpde.laws.sampling import checked_options, sample
 
@@ -189,6 +190,11 @@ class PointCloud(Law):
         """Number of parameters per particle k."""
         return self.theta.shape[1]
 
+    @property
+    def atoms(self) -> NDArray[np.float64]:
+        """The points, (n, k): so many particles are the law without error."""
+        return self.theta
+
     def paths(
         self, u: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
@@ -217,7 +223,9 @@ class PointCloud(Law):
         checked_options(self, grid, n_particles, method, coupling, seed)
         if n_particles == n_points:
             shape = (len(grid.nodes), *self.theta.shape)
-            return ParticleEnsemble(np.broadcast_to(self.theta, shape), self.weights)
+            origin = Sampling(self, n_points, method, coupling, seed)
+            theta = np.broadcast_to(self.theta, shape)
+            return ParticleEnsemble(theta, self.weights, origin)
         return sample(
             self, grid, n_particles, method=method, coupling=coupling, seed=seed
         )

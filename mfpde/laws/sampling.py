@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import choice, integer
 
 if TYPE_CHECKING:
@@ -76,17 +77,18 @@ def sample(
     """
     n_particles, seed = checked_options(law, grid, n_particles, method, coupling, seed)
     nodes = np.asarray(grid.nodes, dtype=np.float64)
+    origin = Sampling(law, n_particles, method, coupling, seed)
     if coupling == "layer":
         theta = np.empty((len(nodes), n_particles, law.n_params))
         for j in range(len(nodes)):
             stream = np.random.SeedSequence(seed, spawn_key=(STREAM, j))
             u, weights = sampling_rule(law, n_particles, method, stream)
             theta[j] = _paths(law, u, nodes[j : j + 1])[0]
-        return ParticleEnsemble(theta, weights)
+        return ParticleEnsemble(theta, weights, origin)
     stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
     u, weights = sampling_rule(law, n_particles, method, stream)
     # "tied" asks for constant paths, checked above, and is then the same.
-    return ParticleEnsemble(_paths(law, u, nodes), weights)
+    return ParticleEnsemble(_paths(law, u, nodes), weights, origin)
 
 
 def sampling_rule(

@@ -1,0 +1,62 @@
+"""How an ensemble was drawn from a law, so that it can be drawn again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mfpde.depth import DepthGrid
+    from mfpde.ensemble import ParticleEnsemble
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The arguments of `law.sample`, the grid excepted; two are equal for one law.
+
+    Attributes
+    ----------
+    law : Law
+    n_particles : int or None
+        M; None where `nodes` tell it.
+    method, coupling, seed
+        As for `mfpde.laws.sample`.
+    nodes : tuple of int, optional
+        For "quadrature": nodes for each random number of the law.
+    block : object, optional
+        For "quadrature": the block whose symmetry the rule uses.
+    """
+
+    law: Any
+    n_particles: int | None = None
+    method: str = "iid"
+    coupling: str = "path"
+    seed: int = 0
+    nodes: tuple[int, ...] | None = None
+    block: Any = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the particles are the law itself: a single path, a whole cloud."""
+        atoms = getattr(self.law, "atoms", None)
+        return self.law.n_random == 0 or (
+            atoms is not None and self.n_particles in (None, len(atoms))
+        )
+
+    def replaced(self, **changes: Any) -> Sampling:
+        """Return the same with other arguments."""
+        return replace(self, **changes)
+
+    def ensemble(self, grid: DepthGrid) -> ParticleEnsemble:
+        """Draw the particles at the nodes of a depth grid."""
+        options = {}
+        if self.nodes is not None:
+            options = {"nodes": list(self.nodes), "block": self.block}
+        return self.law.sample(
+            grid,
+            self.n_particles,
+            method=self.method,
+            coupling=self.coupling,
+            seed=self.seed,
+            **options,
+        )
