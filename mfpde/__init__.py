@@ -37,6 +37,7 @@ _NAMES = {
     "ParticleEnsemble": "ensemble",
     "Solution": "solver",
     "StorageFormatError": "errors",
+    "ToleranceWarning": "errors",
     "estimate_error": "estimation",
     "evaluate": "evaluation",
     "field": "evaluation",

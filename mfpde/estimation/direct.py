@@ -37,8 +37,6 @@ from mfpde.recording import check_observers
 
 N_TIMES = 9
 """Records that are compared at most."""
-ROUNDING_UNITS = 64
-"""Units of rounding, of the largest value, below which no error is claimed."""
 
 
 def estimate_error(
@@ -125,14 +123,13 @@ class _Estimator:
             "particles": self._part("particles", self._particles),
         }
         names = ["output", "loss", *self._solves.observables]
-        unit = ROUNDING_UNITS * np.finfo(float).eps
         return ErrorEstimate(
             parts={
                 name: {part: found[part].get(name, math.nan) for part in PARTS}
                 for name in names
             },
             s=self._solves.s,
-            rounding={n: unit * self._solves.scale.get(n, 0.0) for n in names},
+            rounding=self._solves.rounding(),
             notes=tuple(self._notes),
             n_kernel_evaluations=self._solves.n_kernel_evaluations,
         )

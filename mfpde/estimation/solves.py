@@ -22,6 +22,8 @@ Observable = Callable[[Evaluation], Any]
 TIGHTENING = 32.0
 """Factor between two tolerances that are compared: the tighter is then exact."""
 TIGHTEST = 1e-15
+ROUNDING_UNITS = 64
+"""Units of rounding, of the largest value, below which no error is claimed."""
 
 
 class Rule(Protocol):
@@ -92,14 +94,27 @@ class Solves:
         NotFiniteError, ConvergenceError
             If the flow fails.
         """
-        key = (tuple(grid.describe().items()), rule, accuracy)
+        key = _key(grid, rule, accuracy)
         if key not in self._found:
             self._found[key] = self._solve(grid, rule.ensemble(grid), accuracy)
         return self._found[key]
 
-    def add(self, key: tuple[Any, ...], values: Values) -> None:
-        """Keep the values of a level that was solved elsewhere."""
-        self._found[key] = values
+    def add(
+        self,
+        grid: DepthGrid,
+        rule: Rule,
+        accuracy: Accuracy,
+        values: Values,
+        n_evaluations: int,
+    ) -> None:
+        """Keep the values of a level that was solved elsewhere, and count its work."""
+        self._found[_key(grid, rule, accuracy)] = values
+        self._count(grid, rule.ensemble(grid).n_particles, n_evaluations)
+
+    def rounding(self) -> dict[str, float]:
+        """Errors below which none is claimed, from the largest values seen."""
+        unit = ROUNDING_UNITS * np.finfo(float).eps
+        return {name: unit * size for name, size in self.scale.items()}
 
     def check(self, grid: DepthGrid, n_particles: int) -> None:
         """Raise BudgetExceeded if a solve of this size would pass `max_cost`."""
@@ -107,8 +122,7 @@ class Solves:
         if self.n_kernel_evaluations + cost > self.max_cost:
             raise BudgetExceeded
 
-    def count(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> None:
-        """Enter the work of a solve."""
+    def _count(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> None:
         self.n_kernel_evaluations += self._cost(grid, n_particles, n_evaluations)
         self._n_evaluations = n_evaluations
 
@@ -142,7 +156,7 @@ class Solves:
         for state in states:
             if state.s == self.s[len(rows)]:
                 rows.append(self.observe(state.evaluation))
-        self.count(grid, ensemble.n_particles, state.n_evaluations)
+        self._count(grid, ensemble.n_particles, state.n_evaluations)
         values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         for name, array in values.items():
             size = float(np.abs(array).max(initial=0.0))
@@ -151,6 +165,10 @@ class Solves:
 
     def _cost(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> int:
         return grid.n_nodes * n_particles * self.problem.n_samples * n_evaluations
+
+
+def _key(grid: DepthGrid, rule: Rule, accuracy: Accuracy) -> tuple[Any, ...]:
+    return tuple(grid.describe().items()), rule, accuracy
 
 
 def difference(values: Values, others: Values) -> dict[str, float]:

@@ -1,0 +1,228 @@
+"""Are the error estimates honest? Estimates against true errors on random problems.
+
+Data, block, law, horizon, grid, sampling and tolerances of every problem are drawn at
+random from its number, none is left out but flows that blow up. Two solutions of each:
+`solve` with `estimate_error`, and `solve_limit` with its own estimate. The true error
+is the largest over samples and times against a much finer solve: more nodes in every
+direction or 2^15 Sobol points, four more Gauss nodes, tolerances of 1e-11.
+
+    python benchmarks/bench_error_estimates.py [--quick] [--problems 50] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from machine import header, write
+
+import mfpde
+from mfpde.errors import ConvergenceError, NotFiniteError
+
+SAFETY = 3.0
+WITHIN = 30.0
+ACTIVATIONS = ("tanh", "tanh", "gelu", "sigmoid", "sin", "relu")
+# A reference that differs by its own sampling error says nothing below that.
+N_REFERENCE = 2**15
+
+
+@dataclass
+class Case:
+    """One random problem and what is drawn beside it."""
+
+    problem: Any
+    law: Any
+    s: np.ndarray
+    rng: np.random.Generator
+    words: str
+    found: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+
+
+def random_case(number: int) -> Case:
+    rng = np.random.default_rng([20250701, number])
+    d = int(rng.integers(1, 3))
+    block = random_block(rng, d)
+    n = int(rng.integers(2, 9))
+    x, y = rng.normal(size=(n, d)), rng.normal(size=(n, d))
+    law = random_law(rng, block.k)
+    s_end = float(np.exp(rng.uniform(np.log(0.3), np.log(8.0))))
+    words = f"{number}: {block!r}, {law!r}, N={n}, s={s_end:.2g}"
+    s = np.array([0.0, 0.5 * s_end, s_end])
+    return Case(mfpde.MeanFieldProblem(x, y, block), law, s, rng, words)
+
+
+def random_block(rng: np.random.Generator, d: int) -> Any:
+    kind = rng.choice(["perceptron"] * 5 + ["bilinear", "linear", "bias"])
+    if kind == "perceptron":
+        name = str(rng.choice(ACTIVATIONS))
+        return mfpde.blocks.Perceptron(d, name, bias=bool(rng.integers(2)))
+    return {
+        "bilinear": mfpde.blocks.Bilinear,
+        "linear": mfpde.blocks.Linear,
+        "bias": mfpde.blocks.Bias,
+    }[kind](d)
+
+
+def random_law(rng: np.random.Generator, k: int) -> Any:
+    size = float(rng.uniform(0.3, 1.3))
+    mean = rng.normal(size=k) * 0.2
+    kind = rng.choice(["gaussian", "uniform", "path"])
+    if kind == "gaussian":
+        return mfpde.laws.Gaussian(mean, size, k)
+    if kind == "uniform":
+        return mfpde.laws.Uniform(mean - 1.7 * size, mean + 1.7 * size, k)
+    return mfpde.laws.standard_path(k, size, 0.5 * size)
+
+
+def values(solution: Any) -> np.ndarray:
+    return solution.observations["output"]
+
+
+def with_outputs(case: Case, grid: Any, ensemble: Any, **options: Any) -> Any:
+    return mfpde.solve(
+        case.problem,
+        grid,
+        ensemble,
+        s_end=float(case.s[-1]),
+        record=case.s,
+        observers={"output": lambda evaluation: evaluation.output},
+        **options,
+    )
+
+
+def direct(case: Case) -> tuple[Any, float]:
+    """A plain solution with everything drawn at random, and its estimate."""
+    rng = case.rng
+    grids = {
+        "euler": mfpde.DepthGrid.euler(int(rng.integers(4, 40))),
+        "midpoint": mfpde.DepthGrid.midpoint(int(rng.integers(2, 20))),
+        "rk4": mfpde.DepthGrid.rk4(int(rng.integers(1, 4))),
+        "gauss": mfpde.DepthGrid.gauss(int(rng.integers(1, 5)), 2),
+    }
+    grid = grids[str(rng.choice(list(grids)))]
+    methods = ["iid", "sobol"]
+    if is_tensor(case):
+        methods.append("quadrature")
+    method = str(rng.choice(methods))
+    ensemble = case.law.sample(
+        grid,
+        int(rng.choice([64, 256, 1024])),
+        method=method,
+        seed=int(rng.integers(1000)),
+        **({"block": case.problem.block} if method == "quadrature" else {}),
+    )
+    rtol = float(10.0 ** rng.uniform(-8, -3))
+    if rng.random() < 0.3:
+        # As if the law were unknown.
+        ensemble = mfpde.ParticleEnsemble(ensemble.theta, ensemble.weights)
+    solution = with_outputs(case, grid, ensemble, rtol=rtol, atol=0.1 * rtol)
+    estimate = mfpde.estimate_error(solution)
+    case.words += f" | {grid!r}, {method}, rtol={rtol:.0e}"
+    complete = not np.isnan(estimate.parts["output"]["particles"])
+    return solution, estimate.output if complete else np.nan
+
+
+def is_tensor(case: Case) -> bool:
+    smooth = getattr(case.problem.block, "is_smooth", True)
+    return smooth and case.law.n_random <= 4
+
+
+def to_tolerance(case: Case) -> tuple[Any, float]:
+    """A solution by `solve_limit`, and its estimate."""
+    tol = float(10.0 ** case.rng.uniform(-7 if is_tensor(case) else -3, -1.5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mfpde.ToleranceWarning)
+        solution = mfpde.solve_limit(
+            case.problem,
+            case.law,
+            s_end=float(case.s[-1]),
+            record=case.s,
+            tol=tol,
+            max_particles=8192,
+            max_cost=1e9,
+            seed=int(case.rng.integers(1000)),
+        )
+    case.words += f" | tol={tol:.0e}, {solution.error!r}"
+    return solution, solution.estimated_error
+
+
+def reference(case: Case, limit: Any) -> np.ndarray:
+    """Outputs of a much finer level than that of the solution to a tolerance."""
+    n_elements = limit.grid.n_steps
+    grid = mfpde.DepthGrid.gauss(limit.grid.n_stages + 4, n_elements)
+    rule = limit.setup.ensemble.origin
+    if rule.nodes is not None:
+        ensemble = rule.enlarged(1.5).ensemble(grid)
+    elif rule.is_exact:
+        ensemble = rule.ensemble(grid)
+    else:
+        ensemble = case.law.sample(grid, N_REFERENCE, method="sobol", seed=123456)
+    return values(with_outputs(case, grid, ensemble, rtol=1e-11, atol=1e-12))
+
+
+def run(number: int) -> Case | None:
+    case = random_case(number)
+    try:
+        limit, estimate = to_tolerance(case)
+        exact = reference(case, limit)
+        size = 1e-15 * max(1.0, float(np.abs(exact).max()))
+        for name, (solution, claimed) in {
+            "solve_limit": (limit, estimate),
+            "estimate_error": direct(case),
+        }.items():
+            true = max(float(np.abs(values(solution) - exact).max()), size)
+            case.found[name] = (claimed, true, claimed / true)
+    except (NotFiniteError, ConvergenceError) as failure:
+        print(f"left out, the flow fails: {case.words}: {failure}")
+        return None
+    return case
+
+
+def table(cases: list[Case]) -> str:
+    lines = [
+        "| estimate | problems | true < 3 x estimate | within a factor 30 "
+        "| estimate / true: least | median | most |",
+        "| --- " * 7 + "|",
+    ]
+    for name in ("solve_limit", "estimate_error"):
+        ratios = np.array([case.found[name][2] for case in cases])
+        ratios = ratios[np.isfinite(ratios)]
+        safe = np.mean(ratios > 1.0 / SAFETY)
+        near = np.mean((ratios > 1.0 / WITHIN) & (ratios < WITHIN))
+        lines.append(
+            f"| `{name}` | {len(ratios)} | {100 * safe:.0f} % | {100 * near:.0f} % "
+            f"| {ratios.min():.2g} | {np.median(ratios):.2g} | {ratios.max():.2g} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two problems")
+    parser.add_argument("--problems", type=int, default=50)
+    parser.add_argument("--verbose", action="store_true", help="a line for each problem")
+    parser.add_argument("--output")
+    options = parser.parse_args()
+    n = 2 if options.quick else options.problems
+    began = time.process_time()
+    cases = []
+    for number in range(n):
+        case = run(number)
+        if case is None:
+            continue
+        cases.append(case)
+        if options.verbose:
+            for name, (claimed, true, ratio) in case.found.items():
+                print(f"{name:<15}{claimed:9.1e}{true:9.1e}{ratio:9.2g}", end=" ")
+                print(case.words, flush=True)
+    seconds = round(time.process_time() - began)
+    text = header(problems=len(cases), cpu_s=seconds)
+    write(f"{text}\n\n{table(cases)}", options.output)
+
+
+if __name__ == "__main__":
+    main()
