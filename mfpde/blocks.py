@@ -17,6 +17,8 @@ from mfpde.arrays import is_number
 from mfpde.errors import did_you_mean
 from mfpde.kernels import ACTIVATIONS, build, families
 
+ODD_ACTIVATIONS = ("tanh", "sin", "identity")
+
 
 @dataclass(frozen=True, slots=True)
 class Perceptron:
@@ -80,6 +82,16 @@ class Perceptron:
         return self.activation == "identity" and not self.bias
 
     @property
+    def is_even_in_theta(self) -> bool:
+        """Whether f(z, -theta) = f(z, theta): for an odd activation."""
+        return self.activation in ODD_ACTIVATIONS
+
+    @property
+    def linear_groups(self) -> tuple[str, ...]:
+        """Parameter groups in which f is linear while the others are fixed."""
+        return ("u", "v", "b") if self.activation == "identity" else ("v",)
+
+    @property
     def param_groups(self) -> dict[str, slice]:
         """Where u, v and b stand in theta."""
         groups = _dyadic_groups(self.d)
@@ -117,6 +129,12 @@ class _Sized:
 
     __slots__ = ()
     is_linear_in_z = True
+    is_even_in_theta = False
+
+    @property
+    def linear_groups(self) -> tuple[str, ...]:
+        """All: f is linear in each group of parameters."""
+        return tuple(self.param_groups)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "d", _check_size("d", self.d))
@@ -132,6 +150,8 @@ class Bilinear(_Sized):
     """f(z, theta) = v (u.z), theta = (u[d], v[d]), k = 2 d."""
 
     d: int
+
+    is_even_in_theta = True
 
     @property
     def k(self) -> int:

@@ -5,6 +5,7 @@ from mfpde.laws.composite import Mixture, Path, Product, standard_path
 from mfpde.laws.descriptions import from_description
 from mfpde.laws.elementary import Dirac, Gaussian, PointCloud, Uniform
 from mfpde.laws.process import GaussianProcess
+from mfpde.laws.quadrature import TensorRule, quadrature_rule
 from mfpde.laws.sampling import COUPLINGS, METHODS, sample
 
 __all__ = [
@@ -18,8 +19,10 @@ __all__ = [
     "Path",
     "PointCloud",
     "Product",
+    "TensorRule",
     "Uniform",
     "from_description",
+    "quadrature_rule",
     "sample",
     "standard_path",
 ]

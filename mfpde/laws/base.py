@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.laws.germs import from_uniform, germs_of
 from mfpde.laws.sampling import sample
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 class Law:
     """A law rho_ini of random paths theta(t) in R^k, t in [0, 1] depth.
 
-    A subclass offers the three names below. The built-in laws are frozen
-    dataclasses of their parameters; any class will do.
+    A subclass offers `n_params`, `n_random` and either `paths`, or `germs` and
+    `germ_paths`. The built-in laws are frozen dataclasses of their parameters; any
+    class will do.
 
     Attributes
     ----------
@@ -30,12 +32,21 @@ class Law:
     is_constant_in_t : bool
         Whether every path is constant in t, which coupling "tied" needs. Without
         a word from the subclass: no.
+    germs : tuple of str, or None
+        Kind of each random number, "uniform" or "normal", of which theta is a smooth
+        function: what quadrature needs. A law that has `paths` only, smooth in u,
+        says ("uniform",) * n_random. Without a word: None.
+    is_symmetric : bool
+        Whether reflecting all germs, u to 1 - u and xi to -xi, turns every path
+        theta into -theta. Without a word: no.
     """
 
     __slots__ = ()
 
     kind: ClassVar[str] = ""
     is_constant_in_t = False
+    is_symmetric = False
+    germs = None
     n_params: int
     n_random: int
 
@@ -57,21 +68,20 @@ class Law:
         -------
         theta : ndarray, shape (n, M, k)
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `paths(u, t)`.")
+        if not hasattr(self, "germ_paths"):
+            raise NotImplementedError(
+                f"{type(self).__name__} must define `paths(u, t)`."
+            )
+        return self.germ_paths(from_uniform(u, germs_of(self)), t)
 
     def sample(
         self,
         grid: DepthGrid,
-        n_particles: int,
-        *,
-        method: str = "iid",
-        coupling: str = "path",
-        seed: int = 0,
+        n_particles: int | None = None,
+        **options: Any,
     ) -> ParticleEnsemble:
         """Draw particles at the nodes of a depth grid: see `mfpde.laws.sample`."""
-        return sample(
-            self, grid, n_particles, method=method, coupling=coupling, seed=seed
-        )
+        return sample(self, grid, n_particles, **options)
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values from which `from_description` rebuilds the law.

@@ -14,8 +14,10 @@ from mfpde.arrays import float_array
 from mfpde.ensemble import unit_sum
 from mfpde.laws.base import Law
 from mfpde.laws.elementary import Gaussian, select
+from mfpde.laws.germs import germ_paths, germs_of
 from mfpde.laws.parameters import integer
 
+_DEPTH_ZERO = np.zeros(1)
 _FUNCTIONS = {"1": np.ones_like, "t": np.array}
 _WAVES = {"cos": np.cos, "sin": np.sin}
 _WAVE = re.compile(r"(cos|sin)\((\d+(?:\.\d+)?)?pit\)")
@@ -117,12 +119,29 @@ class Product(Law):
         """Whether all groups are constant in t."""
         return _are_constant(self.laws)
 
+    @property
+    def germs(self) -> tuple[str, ...] | None:
+        """Those of the groups in turn; None where a group declares none."""
+        return _joined_germs(self.laws)
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether all groups are symmetric."""
+        return _are_symmetric(self.laws)
+
     def paths(
         self, u: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """See `Law.paths`."""
         groups = zip(self.laws, _split(u, self.laws), strict=True)
-        return np.concatenate([law.paths(u_law, t) for law, u_law in groups], axis=2)
+        return np.concatenate([law.paths(each, t) for law, each in groups], axis=2)
+
+    def germ_paths(
+        self, xi: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `Law.germ_paths`."""
+        groups = zip(self.laws, _split(xi, self.laws), strict=True)
+        return np.concatenate([germ_paths(law, each, t) for law, each in groups], 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -178,20 +197,38 @@ class Path(Law):
         """Whether all functions are "1"."""
         return all(function == "1" for function in self.functions)
 
+    @property
+    def germs(self) -> tuple[str, ...] | None:
+        """Those of the coefficients in turn; None where one declares none."""
+        return _joined_germs(self.coefficients)
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether all coefficients are symmetric."""
+        return _are_symmetric(self.coefficients)
+
     def paths(
         self, u: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """See `Law.paths`."""
-        theta = np.zeros((len(t), len(u), self.n_params))
-        terms = zip(
-            self.coefficients,
-            self.functions,
-            _split(u, self.coefficients),
-            strict=True,
-        )
-        for law, function, u_law in terms:
+        parts = zip(self.coefficients, _split(u, self.coefficients), strict=True)
+        return self._sum([law.paths(each, _DEPTH_ZERO) for law, each in parts], t)
+
+    def germ_paths(
+        self, xi: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `Law.germ_paths`."""
+        parts = zip(self.coefficients, _split(xi, self.coefficients), strict=True)
+        return self._sum([germ_paths(law, each, _DEPTH_ZERO) for law, each in parts], t)
+
+    def _sum(
+        self, values: Sequence[NDArray[np.float64]], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """sum_r c_r phi_r(t) from values of c_1, c_2, ..., each (1, M, k)."""
+        theta = np.zeros((len(t), *values[0].shape[1:]))
+        for coefficient, function in zip(values, self.functions, strict=True):
             phi = _function_values(function, t)[:, np.newaxis, np.newaxis]
-            theta += phi * law.paths(u_law, np.zeros(1))
+            theta += phi * coefficient
         return theta
 
 
@@ -233,6 +270,17 @@ def _laws(name: str, laws: Any, *, is_same_size: bool) -> tuple[Law, ...]:
 
 def _are_constant(laws: Sequence[Law]) -> bool:
     return all(getattr(law, "is_constant_in_t", False) for law in laws)
+
+
+def _are_symmetric(laws: Sequence[Law]) -> bool:
+    return all(getattr(law, "is_symmetric", False) for law in laws)
+
+
+def _joined_germs(laws: Sequence[Law]) -> tuple[str, ...] | None:
+    groups = [germs_of(law) for law in laws]
+    if None in groups:
+        return None
+    return tuple(germ for group in groups for germ in group)
 
 
 def _split(u: NDArray[np.float64], laws: Sequence[Law]) -> list[NDArray[np.float64]]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from mfpde.arrays import float_array
 from mfpde.ensemble import ParticleEnsemble, particle_weights
 from mfpde.laws.base import Law
 from mfpde.laws.origin import Sampling
-from mfpde.laws.parameters import Parameter, bounds, mean_and_std, settle, values_at
+from mfpde.laws.parameters import (
+    Parameter,
+    bounds,
+    integer,
+    is_zero,
+    mean_and_std,
+    settle,
+    values_at,
+)
 from mfpde.laws.sampling import checked_options, sample
 
 if TYPE_CHECKING:
@@ -66,13 +73,23 @@ class Gaussian(Law):
         """Whether neither mean nor std is a function of t."""
         return not (callable(self.mean) or callable(self.std))
 
-    def paths(
-        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    @property
+    def germs(self) -> tuple[str, ...]:
+        """All standard normal."""
+        return ("normal",) * self.n_random
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the mean is zero."""
+        return is_zero(self.mean)
+
+    def germ_paths(
+        self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.paths`."""
+        """See `Law.germ_paths`."""
         mean, std = mean_and_std(self.mean, self.std, t, self.n_params)
-        theta = mean[:, np.newaxis] + std[:, np.newaxis] * ndtri(u)
-        return np.broadcast_to(theta, (len(t), *u.shape))
+        theta = mean[:, np.newaxis] + std[:, np.newaxis] * xi
+        return np.broadcast_to(theta, (len(t), *xi.shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -109,13 +126,24 @@ class Uniform(Law):
         """Whether neither bound is a function of t."""
         return not (callable(self.low) or callable(self.high))
 
-    def paths(
-        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    @property
+    def germs(self) -> tuple[str, ...]:
+        """All uniform."""
+        return ("uniform",) * self.n_random
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether every interval is symmetric about zero."""
+        is_known = not (callable(self.low) or callable(self.high))
+        return is_known and is_zero(self.low + self.high)
+
+    def germ_paths(
+        self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.paths`."""
+        """See `Law.germ_paths`."""
         low, high = bounds(self.low, self.high, t, self.n_params)
-        theta = low[:, np.newaxis] + (high - low)[:, np.newaxis] * u
-        return np.broadcast_to(theta, (len(t), *u.shape))
+        theta = low[:, np.newaxis] + (high - low)[:, np.newaxis] * xi
+        return np.broadcast_to(theta, (len(t), *xi.shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -130,6 +158,7 @@ class Dirac(Law):
     """
 
     kind: ClassVar[str] = "dirac"
+    germs: ClassVar[tuple[str, ...]] = ()
 
     theta: Parameter
     n_params: int | None = None
@@ -147,12 +176,17 @@ class Dirac(Law):
         """Whether theta is not a function of t."""
         return not callable(self.theta)
 
-    def paths(
-        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether theta is zero."""
+        return is_zero(self.theta)
+
+    def germ_paths(
+        self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.paths`."""
+        """See `Law.germ_paths`."""
         theta = values_at("theta", self.theta, t, self.n_params)[:, np.newaxis]
-        return np.broadcast_to(theta, (len(t), len(u), self.n_params))
+        return np.broadcast_to(theta, (len(t), len(xi), self.n_params))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -210,25 +244,32 @@ class PointCloud(Law):
         method: str = "iid",
         coupling: str = "path",
         seed: int = 0,
+        **options: Any,
     ) -> ParticleEnsemble:
         """Return the cloud itself, or draw from it: see `mfpde.laws.sample`.
 
         With `n_particles` None or n, the size of the cloud, the particles are its
         points with its weights at every node, whatever the method: no sampling
-        error. Any other number draws points by their weights.
+        error. Any other number draws points by their weights; as a bound for
+        "quadrature" it must not be below n.
         """
         n_points = len(self.theta)
         if n_particles is None:
             n_particles = n_points
-        checked_options(self, grid, n_particles, method, coupling, seed)
-        if n_particles == n_points:
+        n_particles = integer("n_particles", n_particles, minimum=1)
+        checked_options(self, grid, method, coupling, seed)
+        if method == "quadrature" and n_particles < n_points:
+            raise ValueError(
+                f"`n_particles` must be at least {n_points}, the points of the cloud, "
+                f'for `method` = "quadrature", got {n_particles}. Use "sobol".'
+            )
+        if n_particles == n_points or method == "quadrature":
             shape = (len(grid.nodes), *self.theta.shape)
-            origin = Sampling(self, n_points, method, coupling, seed)
+            origin = Sampling(self, n_points, "iid", coupling, seed)
             theta = np.broadcast_to(self.theta, shape)
             return ParticleEnsemble(theta, self.weights, origin)
-        return sample(
-            self, grid, n_particles, method=method, coupling=coupling, seed=seed
-        )
+        options |= {"method": method, "coupling": coupling, "seed": seed}
+        return sample(self, grid, n_particles, **options)
 
 
 def _settle(law: Law, *names: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mfpde.depth import DepthGrid
     from mfpde.ensemble import ParticleEnsemble
+    from mfpde.laws.quadrature import TensorRule
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,11 @@ class Sampling:
     ----------
     law : Law
     n_particles : int or None
-        M; None where `nodes` tell it.
+        M; None where a rule tells it.
     method, coupling, seed
         As for `mfpde.laws.sample`.
-    nodes : tuple of int, optional
-        For "quadrature": nodes for each random number of the law.
-    block : object, optional
-        For "quadrature": the block whose symmetry the rule uses.
+    rule : TensorRule, optional
+        For "quadrature".
     """
 
     law: Any
@@ -32,8 +31,7 @@ class Sampling:
     method: str = "iid"
     coupling: str = "path"
     seed: int = 0
-    nodes: tuple[int, ...] | None = None
-    block: Any = None
+    rule: TensorRule | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -49,9 +47,7 @@ class Sampling:
 
     def ensemble(self, grid: DepthGrid) -> ParticleEnsemble:
         """Draw the particles at the nodes of a depth grid."""
-        options = {}
-        if self.nodes is not None:
-            options = {"nodes": list(self.nodes), "block": self.block}
+        options = {} if self.rule is None else {"nodes": self.rule}
         return self.law.sample(
             grid,
             self.n_particles,

@@ -84,6 +84,11 @@ def _widened(
     return float_array(name, np.broadcast_to(given, (n_params,)))
 
 
+def is_zero(value: NDArray[np.float64] | Callable[[float], ArrayLike]) -> bool:
+    """Whether a settled parameter is zero at every depth; a function is not known."""
+    return not callable(value) and not value.any()
+
+
 def values_at(
     name: str, value: Parameter, t: NDArray[np.float64], n_params: int
 ) -> NDArray[np.float64]:

@@ -8,11 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from mfpde.arrays import float_array
 from mfpde.laws.base import Law
-from mfpde.laws.parameters import Parameter, mean_and_std, settle
+from mfpde.laws.parameters import Parameter, is_zero, mean_and_std, settle
 
 SHORTEST_LENGTH = 0.01
 VARIANCE_LEFT_OUT = 1e-13  # relative; covariances are then right to about 1e-12
@@ -103,12 +102,22 @@ class GaussianProcess(Law):
             self.coefficients
         )
 
-    def paths(
-        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    @property
+    def germs(self) -> tuple[str, ...]:
+        """All standard normal."""
+        return ("normal",) * self.n_random
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the mean is zero."""
+        return is_zero(self.mean)
+
+    def germ_paths(
+        self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.paths`."""
+        """See `Law.germ_paths`."""
         mean, std = mean_and_std(self.mean, self.std, t, self.n_params)
-        xi = ndtri(u).reshape(len(u), self.n_modes, self.n_params)
+        xi = xi.reshape(len(xi), self.n_modes, self.n_params)
         waves = np.tensordot(self.modes(t), xi, axes=(1, 1))
         return mean[:, np.newaxis] + std[:, np.newaxis] * waves
 

@@ -8,6 +8,7 @@ weights, and a coupling says which depth nodes share them (theory, section 1.3).
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.laws.germs import from_uniform, germ_paths, germs_of
 from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import choice, integer
+from mfpde.laws.quadrature import TensorRule, quadrature_rule
 
 if TYPE_CHECKING:
     from mfpde.depth import DepthGrid
@@ -35,24 +38,28 @@ _SOBOL_SEED = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "se
 def sample(
     law: Any,
     grid: DepthGrid,
-    n_particles: int,
+    n_particles: int | None = None,
     *,
     method: str = "iid",
     coupling: str = "path",
     seed: int = 0,
+    nodes: Sequence[int | str] | TensorRule | None = None,
+    block: Any = None,
 ) -> ParticleEnsemble:
     """Draw particles from a law at the nodes of a depth grid.
 
     Parameters
     ----------
     law : Law
-        Any object with `n_params`, `n_random` and `paths(u, t)`.
+        Any object with `n_params`, `n_random` and `paths(u, t)`; for quadrature
+        also `germs`.
     grid : DepthGrid
     n_particles : int
-        Number of particles M at every node.
+        Number of particles M at every node. For "quadrature" the largest number
+        allowed, not needed where `nodes` says all.
     method : {"iid", "sobol", "quadrature"}
         Independent draws, a scrambled Sobol set (any M works, powers of two are
-        balanced and best), or deterministic nodes (not available yet).
+        balanced and best), or a tensor rule: see `quadrature_rule`.
     coupling : {"path", "tied", "layer"}
         "path": a particle is one path theta(t) of the law through all nodes.
         "tied": one draw, constant in t; needs a law with constant paths.
@@ -62,55 +69,81 @@ def sample(
         Non-negative. The first particles of a larger ensemble with the same seed
         are those of a smaller one, and under "layer" the draws of node j depend
         on `seed` and j alone: common random numbers for studies in J and M.
+    nodes : sequence of int, or TensorRule, optional
+        For "quadrature": the number of nodes for each random number of the law, 0
+        or "sobol" to fill the rest by a scrambled Sobol set; or the rule itself.
+    block : block, optional
+        For "quadrature": lets the rule follow the dependence of f on theta.
 
     Returns
     -------
     ensemble : ParticleEnsemble
-        theta of shape (J, M, k), equal weights.
+        theta of shape (J, M, k); equal weights but for "quadrature".
 
     Raises
     ------
     ValueError
         If an option is unknown or does not fit the law or the grid.
-    NotImplementedError
-        For `method` "quadrature".
     """
-    n_particles, seed = checked_options(law, grid, n_particles, method, coupling, seed)
-    nodes = np.asarray(grid.nodes, dtype=np.float64)
+    seed = checked_options(law, grid, method, coupling, seed)
+    t = np.asarray(grid.nodes, dtype=np.float64)
+    stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
+    if method == "quadrature":
+        rule = nodes
+        if not isinstance(nodes, TensorRule):
+            rule = quadrature_rule(law, n_particles, nodes=nodes, block=block)
+        xi, weights = germ_points(rule, germs_of(law), stream)
+        theta = _checked(law, germ_paths(law, xi, t), xi, t)
+        origin = Sampling(law, None, method, coupling, seed, rule)
+        return ParticleEnsemble(theta, weights, origin)
+    if nodes is not None:
+        raise ValueError(f'`nodes` is for `method` = "quadrature", got "{method}".')
+    n_particles = integer("n_particles", n_particles, minimum=1)
     origin = Sampling(law, n_particles, method, coupling, seed)
     if coupling == "layer":
-        theta = np.empty((len(nodes), n_particles, law.n_params))
-        for j in range(len(nodes)):
+        theta = np.empty((len(t), n_particles, law.n_params))
+        for j in range(len(t)):
             stream = np.random.SeedSequence(seed, spawn_key=(STREAM, j))
-            u, weights = sampling_rule(law, n_particles, method, stream)
-            theta[j] = _paths(law, u, nodes[j : j + 1])[0]
-        return ParticleEnsemble(theta, weights, origin)
-    stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
-    u, weights = sampling_rule(law, n_particles, method, stream)
+            u = uniform_points(law.n_random, n_particles, method, stream)
+            theta[j] = _paths(law, u, t[j : j + 1])[0]
+        return ParticleEnsemble(theta, origin=origin)
+    u = uniform_points(law.n_random, n_particles, method, stream)
     # "tied" asks for constant paths, checked above, and is then the same.
-    return ParticleEnsemble(_paths(law, u, nodes), weights, origin)
+    return ParticleEnsemble(_paths(law, u, t), origin=origin)
 
 
-def sampling_rule(
-    law: Any, n_particles: int, method: str, stream: np.random.SeedSequence
+def uniform_points(
+    n_random: int, n_particles: int, method: str, stream: np.random.SeedSequence
+) -> NDArray[np.float64]:
+    """Points of equal weight in the open unit cube, shape (M, n_random)."""
+    if method == "sobol":
+        return _sobol(n_random, n_particles, stream)
+    u = np.random.default_rng(stream).random((n_particles, n_random))
+    return np.maximum(u, 2.0**-54, out=u)  # random() may return 0, quantile -inf
+
+
+def germ_points(
+    rule: TensorRule, germs: Sequence[str], stream: np.random.SeedSequence
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points in the open unit cube and their weights: the only home of rules.
+    """Germs at the particles of a tensor rule, Sobol points where it leaves room.
 
     Returns
     -------
-    u : ndarray, shape (M, n_random)
+    xi : ndarray, shape (M, n_random)
     weights : ndarray, shape (M,)
     """
-    if method == "quadrature":
-        raise NotImplementedError(
-            'Sampling with `method` = "quadrature" is not available yet. Use "sobol".'
-        )
-    if method == "sobol":
-        u = _sobol(law.n_random, n_particles, stream)
-    else:
-        u = np.random.default_rng(stream).random((n_particles, law.n_random))
-        np.maximum(u, 2.0**-54, out=u)  # random() may return 0, quantile -inf
-    return u, np.full(n_particles, 1.0 / n_particles)
+    nodes, weights = rule.tensor()
+    if not rule.is_mixed:
+        return nodes, weights
+    is_counted = np.array(rule.counts) > 0
+    rest = [
+        germ for germ, counted in zip(germs, is_counted, strict=True) if not counted
+    ]
+    u = _sobol(len(rest), rule.n_sobol, stream)
+    xi = np.empty((len(nodes), len(u), len(germs)))
+    xi[..., is_counted] = nodes[:, np.newaxis]
+    xi[..., ~is_counted] = from_uniform(u, rest)
+    return xi.reshape(-1, len(germs)), np.repeat(weights, len(u)) / len(u)
 
 
 def _sobol(
@@ -133,8 +166,16 @@ def _sobol(
 def _paths(
     law: Any, u: NDArray[np.float64], t: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    theta = law.paths(u, t)
-    expected = (len(t), len(u), law.n_params)
+    return _checked(law, law.paths(u, t), u, t)
+
+
+def _checked(
+    law: Any,
+    theta: NDArray[np.float64],
+    points: NDArray[np.float64],
+    t: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    expected = (len(t), len(points), law.n_params)
     if np.shape(theta) != expected:
         raise ValueError(
             f"`paths` of {type(law).__name__} must return shape (n_nodes, "
@@ -144,13 +185,17 @@ def _paths(
 
 
 def checked_options(
-    law: Any, grid: DepthGrid, n_particles: Any, method: str, coupling: str, seed: Any
-) -> tuple[int, int]:
-    """Check the options of `sample`; return `n_particles` and `seed` as int."""
-    n_particles = integer("n_particles", n_particles, minimum=1)
+    law: Any, grid: DepthGrid, method: str, coupling: str, seed: Any
+) -> int:
+    """Check the options of `sample` but the sizes; return `seed` as int."""
     seed = integer("seed", seed, minimum=0)
     choice("method", method, METHODS)
     choice("coupling", coupling, COUPLINGS)
+    if coupling == "layer" and method == "quadrature":
+        raise ValueError(
+            '`coupling` = "layer" wants fresh draws at every node, but `method` = '
+            '"quadrature" draws none. Use coupling "path", or method "sobol".'
+        )
     if coupling == "layer" and grid.scheme not in LAYER_SCHEMES:
         raise ValueError(
             '`coupling` = "layer" is rough in t (depth) and needs an "euler" or '
@@ -161,4 +206,4 @@ def checked_options(
             '`coupling` = "tied" needs a law whose paths are constant in t (depth), '
             f'but {type(law).__name__} depends on t. Use coupling "path".'
         )
-    return n_particles, seed
+    return seed
