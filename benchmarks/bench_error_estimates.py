@@ -83,7 +83,7 @@ def values(solution: Any) -> np.ndarray:
 
 
 def with_outputs(case: Case, grid: Any, ensemble: Any, **options: Any) -> Any:
-    return mfpde.solve(
+    solution = mfpde.solve(
         case.problem,
         grid,
         ensemble,
@@ -92,6 +92,9 @@ def with_outputs(case: Case, grid: Any, ensemble: Any, **options: Any) -> Any:
         observers={"output": lambda evaluation: evaluation.output},
         **options,
     )
+    if not solution.converged:
+        raise ConvergenceError(solution.message)
+    return solution
 
 
 def direct(case: Case) -> tuple[Any, float]:
@@ -155,8 +158,9 @@ def reference(case: Case, limit: Any) -> np.ndarray:
     n_elements = limit.grid.n_steps
     grid = mfpde.DepthGrid.gauss(limit.grid.n_stages + 4, n_elements)
     rule = limit.setup.ensemble.origin
-    if rule.nodes is not None:
-        ensemble = rule.enlarged(1.5).ensemble(grid)
+    if rule.is_tensor:
+        counts = tuple(n + 2 * max(2, n // 4) for n in rule.rule.counts)
+        ensemble = rule.with_counts(counts).ensemble(grid)
     elif rule.is_exact:
         ensemble = rule.ensemble(grid)
     else:

@@ -39,12 +39,13 @@ from mfpde.flow import check_end
 from mfpde.laws.germs import germs_of
 from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import choice, integer
+from mfpde.laws.quadrature import quadrature_rule
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
 from mfpde.solver import Solution, solve, with_error
 
 METHODS = ("auto", "quadrature", "sobol")
-SHARES = {"time": 0.15, "depth": 0.15, "particles": 0.6}
+SHARES = {"time": 0.05, "depth": 0.15, "particles": 0.7}
 """Of the tolerance; particles are dearest."""
 MOST_NUMBERS = 4
 """Random numbers of a law up to which a tensor rule is the choice of "auto"."""
@@ -199,7 +200,7 @@ class _Search:
         rule = self._first
         if rule.is_exact:
             return [Found(rule, dict.fromkeys(self._names(), 0.0))]
-        search = search_draws if rule.nodes is None else search_quadrature
+        search = search_quadrature if rule.is_tensor else search_draws
         return search(
             self._solves,
             self._coarse,
@@ -239,9 +240,8 @@ class _Search:
     def _affordable(self) -> Found:
         """The best particles with which the final solve keeps within `max_cost`."""
         for found in reversed(self._particles):
-            n = found.level.ensemble(self._coarse).n_particles
             try:
-                self._solves.check(self._depth.level, n)
+                self._solves.check(self._depth.level, found.level.size)
             except BudgetExceeded:
                 continue
             is_last = found is self._particles[-1]
@@ -340,10 +340,11 @@ def _rule_text(rule: Sampling, solution: Solution) -> str:
     n = f"{solution.ensemble.n_particles:,} particles"
     if rule.is_exact:
         return f"{n} that are the law itself"
-    if rule.nodes is None:
+    if rule.rule is None:
         return f"{n} of a scrambled Sobol set"
-    nodes = " x ".join(str(each) for each in rule.nodes)
-    return f"{n} of a rule of {nodes} nodes"
+    counts = " x ".join(str(count) for count in rule.rule.counts)
+    folded = ", folded" if rule.rule.is_folded else ""
+    return f"{n} of a tensor rule with {counts} nodes{folded}"
 
 
 def _times(s_end: float, record: Any) -> NDArray[np.float64]:
@@ -405,9 +406,8 @@ def _first_rule(
     is_tensor = is_product and is_smooth and law.n_random <= MOST_NUMBERS
     if method == "quadrature" or (method == "auto" and is_tensor):
         nodes = (START_NODES,) * law.n_random
-        return Sampling(
-            law, method="quadrature", nodes=nodes, block=problem.block, seed=seed
-        )
+        tensor = quadrature_rule(law, nodes=nodes, block=problem.block)
+        return Sampling(law, method="quadrature", seed=seed, rule=tensor)
     n = min(START_PARTICLES, max_particles)
     return Sampling(law, n, method="sobol", seed=seed)
 

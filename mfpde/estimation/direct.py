@@ -172,7 +172,7 @@ class _Estimator:
         if rule.is_exact:
             self._notes.append("Particles: they are the law itself.")
             return dict.fromkeys(["output", "loss", *solves.observables], 0.0)
-        if rule.nodes is not None:
+        if rule.is_tensor:
             self._notes.append("Particles: nodes raised for each random number.")
             return quadrature_part(solves, grid, rule, accuracy)
         self._notes.append(

@@ -49,6 +49,11 @@ class Given:
     grid: DepthGrid
     particles: ParticleEnsemble
 
+    @property
+    def size(self) -> int:
+        """Number of particles M."""
+        return self.particles.n_particles
+
     def ensemble(self, grid: DepthGrid) -> ParticleEnsemble:
         """See `Rule.ensemble`."""
         if grid.describe() == self.grid.describe():
@@ -70,11 +75,12 @@ def coarse_rule(rule: Rule) -> Rule:
         return rule.part(0, n) if np.ptp(weights) == 0.0 else rule
     if rule.is_exact:
         return rule
-    if rule.nodes is not None:
-        # Two or four less keeps what is even even.
-        nodes = tuple(n - 2 * max(0, (n - COARSE_NODES + 1) // 2) for n in rule.nodes)
-        return rule.replaced(nodes=nodes, n_particles=None)
-    return rule.replaced(n_particles=min(rule.n_particles, COARSE_PARTICLES))
+    if rule.is_tensor:
+        # An even number less keeps what is even even.
+        counts = rule.rule.counts
+        return rule.with_counts(n - 2 * max(0, (n - COARSE_NODES + 1) // 2) for n in counts)
+    n_others = rule.size // rule.n_draws
+    return rule.with_draws(min(rule.n_draws, max(1, COARSE_PARTICLES // n_others)))
 
 
 def coarse_grid(grid: DepthGrid) -> DepthGrid:
@@ -120,10 +126,16 @@ def depth_part(
     return scaled(found, 1.0 / (1.0 - 2.0**-grid.order))
 
 
-def raised(nodes: tuple[int, ...], i: int, growth: float = 1.25) -> tuple[int, ...]:
-    """Return node numbers with entry i raised, by an even number."""
-    more = 2 * max(1, round(nodes[i] * (growth - 1.0) / 2.0))
-    return (*nodes[:i], nodes[i] + more, *nodes[i + 1 :])
+def step(n: int) -> int:
+    """Nodes by which n are raised to see their error: a quarter, an even number."""
+    return 2 * max(1, round(n / 8))
+
+
+def raised(rule: Sampling, i: int) -> Sampling:
+    """Return a tensor rule with the nodes of random number i raised."""
+    counts = list(rule.rule.counts)
+    counts[i] += step(counts[i])
+    return rule.with_counts(tuple(counts))
 
 
 def quadrature_part(
@@ -131,10 +143,10 @@ def quadrature_part(
 ) -> Error:
     """Error of a tensor rule: the change when the nodes of each number are raised."""
     base = solves.values(grid, rule, accuracy)
-    changes = []
-    for i in range(len(rule.nodes)):
-        other = rule.replaced(nodes=raised(rule.nodes, i), n_particles=None)
-        changes.append(difference(base, solves.values(grid, other, accuracy)))
+    changes = [
+        difference(base, solves.values(grid, raised(rule, i), accuracy))
+        for i in range(len(rule.rule.counts))
+    ]
     return scaled(added(*changes), TAIL)
 
 
@@ -146,12 +158,12 @@ def replicate_part(
     The draws have half the particles; the factor between is taken as 2^-1/2, that of
     independent draws, and is smaller for Sobol points.
     """
-    n = max(1, rule.n_particles // 2)
+    n = max(1, rule.n_draws // 2)
     draws = [
-        solves.values(grid, rule.replaced(n_particles=n, seed=seed), accuracy)
+        solves.values(grid, rule.with_draws(n).replaced(seed=seed), accuracy)
         for seed in fresh_seeds(rule.seed)
     ]
-    return scaled(spread(draws), CONFIDENCE * np.sqrt(n / rule.n_particles))
+    return scaled(spread(draws), CONFIDENCE * np.sqrt(n / rule.n_draws))
 
 
 def fresh_seeds(seed: int) -> list[int]:

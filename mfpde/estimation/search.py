@@ -18,6 +18,7 @@ from mfpde.estimation.parts import (
     Error,
     fresh_seeds,
     raised,
+    step,
     time_part,
 )
 from mfpde.estimation.solves import (
@@ -38,8 +39,14 @@ LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 """Gauss nodes of one element, tried in turn."""
 MOST_ELEMENTS = 64
 SMALLEST_RTOL = 3e-14
-LARGEST_RATIO = 0.8
+LARGEST_RATIO = 0.7
 """Of two successive changes: beyond it the tail is not extrapolated further."""
+NEAR = 10.0
+"""Sum of the axes' errors over the aim up to which their joint error is worth a solve."""
+LEAST_SHARE = 0.1
+"""Of the largest error: axes below it wait, since all fall when others are raised."""
+FAR = 100.0
+"""Error over its share from which on nodes are raised by half, not by a step."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ class _Axis:
 
     def step(self) -> int:
         """Nodes that a raised rule has more."""
-        return raised((self.n,), 0)[0] - self.n
+        return step(self.n)
 
     def note(self, change: float) -> None:
         """Enter the change seen at the present number of nodes."""
@@ -167,12 +174,16 @@ class _Axis:
         return 1.0 / (1.0 - math.exp(-self.rate() * self.step()))
 
     def grown(self, excess: float) -> _Axis:
-        """The axis with nodes enough to divide its error by `excess`, half more at most."""
+        """The axis with nodes enough to divide its error by `excess`.
+
+        At most by half; near the aim by the step that was tried, so that the level may
+        be one that was solved.
+        """
         if excess <= 1.0:
             return self
-        wanted = math.log(excess) / self.rate()
-        more = 2 * math.ceil(0.5 * min(wanted, 0.5 * self.n))
-        return _Axis(self.n + max(2, more), self.changes)
+        most = 0.5 * self.n if excess > FAR else self.step()
+        wanted = min(math.log(excess) / self.rate(), most)
+        return _Axis(self.n + max(2, 2 * math.ceil(0.5 * wanted)), self.changes)
 
 
 def search_quadrature(
@@ -186,7 +197,9 @@ def search_quadrature(
     """Raise the nodes of the random numbers that matter, until the error is small.
 
     The error of a rule is the sum over its random numbers of the change when the nodes
-    of that number alone are raised, each with the tail of a geometric series.
+    of that number alone are raised, each with the tail of a geometric series. Such
+    changes may cancel: near the aim the change when all are raised at once is tried,
+    too.
 
     Returns
     -------
@@ -199,28 +212,38 @@ def search_quadrature(
         If not even the first rule is affordable.
     """
     found: list[Found] = []
-    axes = [_Axis(n, []) for n in rule.nodes]
+    axes = [_Axis(n, []) for n in rule.rule.counts]
     while True:
         try:
             errors = _axis_errors(solves, grid, rule, accuracy, axes)
+            total = added(*errors)
+            if target < total["output"] <= NEAR * target:
+                tail = total["output"] / sum(axis.changes[-1][1] for axis in axes)
+                total = _joint_error(solves, grid, rule, accuracy, tail)
         except BudgetExceeded:
             if not found:
                 raise
             return _ended(found, "finer particles would pass `max_cost`")
-        found.append(Found(rule, added(*errors)))
-        if found[-1].error["output"] <= target:
+        found.append(Found(rule, total))
+        if total["output"] <= target:
             return found
-        # Shares that leave room, since every axis must stay below its own.
-        share = 0.7 * target / len(axes)
+        sizes = [error["output"] for error in errors]
+        share = _share(sizes, target)
         axes = [
-            axis.grown(error["output"] / share)
-            for axis, error in zip(axes, errors, strict=True)
+            axis.grown(size / share) if size >= LEAST_SHARE * max(sizes) else axis
+            for axis, size in zip(axes, sizes, strict=True)
         ]
-        rule = rule.replaced(nodes=tuple(axis.n for axis in axes))
-        if not _fits(rule, grid, max_particles):
+        rule = rule.with_counts(tuple(axis.n for axis in axes))
+        if rule.size > max_particles:
             return _ended(
                 found, f"finer particles would pass `max_particles` = {max_particles}"
             )
+
+
+def _share(sizes: list[float], target: float) -> float:
+    """Error allowed to each axis that must be raised, beside those that are small."""
+    small = [size for size in sizes if size <= 0.25 * target / len(sizes)]
+    return 0.8 * (target - sum(small)) / max(1, len(sizes) - len(small))
 
 
 def _axis_errors(
@@ -233,18 +256,21 @@ def _axis_errors(
     base = solves.values(grid, rule, accuracy)
     errors = []
     for i, axis in enumerate(axes):
-        other = rule.replaced(nodes=raised(rule.nodes, i))
-        change = difference(base, solves.values(grid, other, accuracy))
+        change = difference(base, solves.values(grid, raised(rule, i), accuracy))
         axis.note(change["output"])
         errors.append(scaled(change, axis.tail()))
     return errors
 
 
-def _fits(rule: Sampling, grid: DepthGrid, max_particles: int) -> bool:
-    """Whether a rule has few enough particles; symmetry may take a half or more."""
-    if math.prod(rule.nodes) > 8 * max_particles:
-        return False
-    return rule.ensemble(grid).n_particles <= max_particles
+def _joint_error(
+    solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy, tail: float
+) -> Error:
+    """Change when the nodes of all random numbers are raised, with the tail."""
+    finer = rule
+    for i in range(len(rule.rule.counts)):
+        finer = raised(finer, i)
+    base = solves.values(grid, rule, accuracy)
+    return scaled(difference(base, solves.values(grid, finer, accuracy)), tail)
 
 
 def _ended(found: list[Found], reason: str) -> list[Found]:
@@ -278,8 +304,8 @@ def search_draws(
         found.append(Found(rule, scaled(spread(draws), CONFIDENCE)))
         if found[-1].error["output"] <= target:
             return found
-        rule = rule.replaced(n_particles=2 * rule.n_particles)
-        if rule.n_particles > max_particles:
+        rule = rule.with_draws(2 * rule.n_draws)
+        if rule.size > max_particles:
             return _ended(
                 found, f"more particles would pass `max_particles` = {max_particles}"
             )

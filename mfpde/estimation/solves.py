@@ -29,6 +29,10 @@ ROUNDING_UNITS = 64
 class Rule(Protocol):
     """Particles for any depth grid; hashable."""
 
+    @property
+    def size(self) -> int:
+        """Number of particles M."""
+
     def ensemble(self, grid: DepthGrid) -> ParticleEnsemble:
         """Return the particles at the nodes of a grid."""
 
@@ -96,6 +100,7 @@ class Solves:
         """
         key = _key(grid, rule, accuracy)
         if key not in self._found:
+            self.check(grid, rule.size)
             self._found[key] = self._solve(grid, rule.ensemble(grid), accuracy)
         return self._found[key]
 
@@ -109,7 +114,7 @@ class Solves:
     ) -> None:
         """Keep the values of a level that was solved elsewhere, and count its work."""
         self._found[_key(grid, rule, accuracy)] = values
-        self._count(grid, rule.ensemble(grid).n_particles, n_evaluations)
+        self._count(grid, rule.size, n_evaluations)
 
     def rounding(self) -> dict[str, float]:
         """Errors below which none is claimed, from the largest values seen."""
@@ -140,7 +145,6 @@ class Solves:
     def _solve(
         self, grid: DepthGrid, ensemble: ParticleEnsemble, accuracy: Accuracy
     ) -> Values:
-        self.check(grid, ensemble.n_particles)
         rows, state = [], None
         states = iterate(
             self.problem,

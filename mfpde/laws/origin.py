@@ -41,9 +41,34 @@ class Sampling:
             atoms is not None and self.n_particles in (None, len(atoms))
         )
 
+    @property
+    def is_tensor(self) -> bool:
+        """Whether the particles are a tensor rule, without random numbers."""
+        return self.rule is not None and not self.rule.is_mixed
+
+    @property
+    def size(self) -> int:
+        """Number of particles M."""
+        return self.n_particles if self.rule is None else self.rule.n_particles
+
     def replaced(self, **changes: Any) -> Sampling:
         """Return the same with other arguments."""
         return replace(self, **changes)
+
+    def with_counts(self, counts: tuple[int, ...]) -> Sampling:
+        """Return the tensor rule with other numbers of nodes."""
+        return replace(self, rule=replace(self.rule, counts=tuple(counts)))
+
+    def with_draws(self, n: int) -> Sampling:
+        """Return the same with n random particles, or Sobol points of a mixed rule."""
+        if self.rule is None:
+            return replace(self, n_particles=n)
+        return replace(self, rule=replace(self.rule, n_sobol=n))
+
+    @property
+    def n_draws(self) -> int:
+        """Number of random points: all particles, or the Sobol set of a mixed rule."""
+        return self.n_particles if self.rule is None else self.rule.n_sobol
 
     def ensemble(self, grid: DepthGrid) -> ParticleEnsemble:
         """Draw the particles at the nodes of a depth grid."""

@@ -19,6 +19,9 @@ from mfpde.laws.parameters import integer
 from mfpde.laws.rules import RULES
 
 SOBOL = "sobol"
+WIDE = 0.6
+"""Standard deviation from which on a normal germ wants nodes of "sinh": the poles of
+an activation are then too near for Gauss-Hermite."""
 FEWEST = 2  # nodes that keep mean and variance of a germ
 
 
@@ -186,7 +189,9 @@ def _can_fold(law: Any, block: Any) -> bool:
 
 
 def _kind(germ: str, size: NDArray[np.float64], is_linear: NDArray[np.bool_]) -> str:
-    return "hermite" if germ == "normal" else "legendre"
+    if germ == "uniform":
+        return "legendre"
+    return "sinh" if size[~is_linear].max(initial=0.0) > WIDE else "hermite"
 
 
 def _need(germ: str, size: NDArray[np.float64], is_linear: NDArray[np.bool_]) -> float:
