@@ -194,12 +194,14 @@ def _trust(run: Any, refinement: Any) -> list[Line]:
             ("  depth", _difference_text(refinement.depth)),
             ("", "on a grid with twice the steps, paths interpolated in t"),
         ]
-    if refinement.sampling is not None:
+    if refinement.sampling is None:
+        lines.append(("  sampling", "no estimate: the particles are no random draws"))
+    else:
         lines += [
             ("  sampling", _difference_text(refinement.sampling)),
             ("", "half the difference between two halves of the particles"),
         ]
-    lines.append(("", "(both for the measure at the end; nothing is trained again)"))
+    lines.append(("", "(for the measure at the end; nothing is trained again)"))
     return lines
 
 

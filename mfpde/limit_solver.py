@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from mfpde.flow import check_end
 from mfpde.laws.germs import germs_of
 from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import choice, integer
-from mfpde.laws.quadrature import quadrature_rule
+from mfpde.laws.quadrature import TensorRule, quadrature_rule
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
 from mfpde.solver import Solution, solve, with_error
@@ -51,6 +52,8 @@ MOST_NUMBERS = 4
 """Random numbers of a law up to which a tensor rule is the choice of "auto"."""
 SMALLEST_TOLERANCE = 1e-12
 """Relative to the targets: rounding, amplified by the flow, stays below."""
+CORNER_MARGIN = 5.0
+"""Normal numbers are cut at a radius with exp(-radius^2 / 2) = exp(-5) tol."""
 KINK_TOLERANCE = 1e-4
 """Below it a block with a kink gets a warning."""
 LARGEST_COARSE_ERROR = 0.03
@@ -131,7 +134,7 @@ def solve_limit(
         max_nodes=integer("max_nodes", max_nodes, minimum=2),
         max_cost=max_cost,
     )
-    rule = _first_rule(problem, law, method, limits.max_particles, seed)
+    rule = _first_rule(problem, law, method, limits.max_particles, seed, tol)
     s = _times(s_end, record)
     search = _Search(limits, Solves(problem, s, observables, 0.5 * max_cost), rule)
     try:
@@ -383,7 +386,12 @@ def _check_tolerance(problem: MeanFieldProblem, tol: float) -> None:
 
 
 def _first_rule(
-    problem: MeanFieldProblem, law: Any, method: str, max_particles: int, seed: int
+    problem: MeanFieldProblem,
+    law: Any,
+    method: str,
+    max_particles: int,
+    seed: int,
+    tol: float,
 ) -> Sampling:
     """The coarsest particles, of the rule that shall be refined."""
     choice("method", method, METHODS)
@@ -406,10 +414,17 @@ def _first_rule(
     is_tensor = is_product and is_smooth and law.n_random <= MOST_NUMBERS
     if method == "quadrature" or (method == "auto" and is_tensor):
         nodes = (START_NODES,) * law.n_random
-        tensor = quadrature_rule(law, nodes=nodes, block=problem.block)
+        tensor = _tensor(quadrature_rule(law, nodes=nodes, block=problem.block), tol)
         return Sampling(law, method="quadrature", seed=seed, rule=tensor)
     n = min(START_PARTICLES, max_particles)
     return Sampling(law, n, method="sobol", seed=seed)
+
+
+def _tensor(rule: TensorRule, tol: float) -> TensorRule:
+    """The rule with nodes close at the origin, and without its improbable corners."""
+    kinds = tuple("sinh" if kind == "trapezoid" else kind for kind in rule.kinds)
+    radius = math.sqrt(2.0 * (CORNER_MARGIN - math.log(tol)))
+    return dataclasses.replace(rule, kinds=kinds, radius=radius)
 
 
 def _check_product(law: Any, is_product: bool, max_particles: int) -> None:

@@ -52,7 +52,7 @@ class Refinement:
     sampling : Difference or None
         Half the difference between two halves of the particles: the standard
         deviation of the full set if these were independent draws. None for fewer
-        than two particles.
+        than two particles, and for those of a quadrature rule.
     """
 
     depth: Difference | None
@@ -66,6 +66,7 @@ def refinement_estimate(
     ensemble: ParticleEnsemble,
     *,
     is_smooth_in_depth: bool = True,
+    is_random: bool = True,
 ) -> Refinement:
     """Estimate the errors from depth grid and sampling in the outputs of Eq. (1).
 
@@ -79,6 +80,8 @@ def refinement_estimate(
     ensemble : ParticleEnsemble
     is_smooth_in_depth : bool
         False for particles drawn independently at every node (coupling "layer").
+    is_random : bool
+        False for the nodes of a quadrature rule, whose halves say nothing.
 
     Returns
     -------
@@ -90,7 +93,8 @@ def refinement_estimate(
         finer = refined_grid(grid)
         paths = interpolated(grid, ensemble, finer)
         depth = _difference(problem, predict(problem, finer, paths, problem.x), output)
-    return Refinement(depth, finer, _sampling(problem, grid, ensemble, output))
+    sampling = _sampling(problem, grid, ensemble, output) if is_random else None
+    return Refinement(depth, finer, sampling)
 
 
 def refined_grid(grid: DepthGrid) -> DepthGrid:

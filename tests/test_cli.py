@@ -209,7 +209,7 @@ def error_of(capsys, *arguments):
         ("flow.s_ende=1", 'did you mean "s_end"?'),
         ("problem.block.activation=tahn", 'did you mean "tanh"?'),
         ("data.source=moon", 'did you mean "moons"?'),
-        ("ensemble.method=quadrature", "is not available yet"),
+        ("ensemble.nodes=[3]", '`ensemble.nodes` belongs to method = "quadrature"'),
         ("data.n_samples=1", "`n_samples` must be at least 2, got 1."),
         ("data.test_fraction=2", "`test_fraction` must lie in [0, 1)"),
         ("problem.block.dimension=3", "Set data.pad_to = 3"),

@@ -479,7 +479,14 @@ def test_point_cloud_is_read_relative_to_the_configuration(tmp_path):
     ("table", "sentence"),
     [
         (with_section("problem.block", dimension=5), "Set data.pad_to = 5"),
-        (with_section("ensemble", method="quadrature"), "not available yet"),
+        (
+            with_section("ensemble", method="quadrature", n_particles=2),
+            "`n_particles` = 2 is too few for a tensor rule over 5 random numbers",
+        ),
+        (
+            with_section("ensemble", method="quadrature", nodes=[4, 4]),
+            "n_random = 5, got 2",
+        ),
         (
             with_section("problem.readout", kind="matrix", matrix=[[1.0]]),
             "`readout` must have shape",

@@ -625,7 +625,12 @@ def test_functions_of_t_are_checked_at_every_depth(law, match):
     ("options", "error", "match"),
     [
         ({"method": "sobl"}, ValueError, '`method` must .*did you mean "sobol"'),
-        ({"method": "quadrature"}, NotImplementedError, "is not available yet"),
+        ({"method": "sparse"}, ValueError, "sparse grids have negative weights"),
+        (
+            {"nodes": [4]},
+            ValueError,
+            '`nodes` is for `method` = "quadrature", got "iid"',
+        ),
         ({"coupling": "paths"}, ValueError, '`coupling` must .*did you mean "path"'),
         ({"seed": -1}, ValueError, "`seed` must be at least 0, got -1"),
         ({"seed": 0.5}, TypeError, "`seed` must be an integer, got float"),

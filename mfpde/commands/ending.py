@@ -20,6 +20,7 @@ def finish(
     dpi: float,
     is_quiet: bool,
     is_smooth_in_depth: bool,
+    is_random: bool,
     compile_s: float | None = None,
 ) -> int:
     """Draw the picture, print the account, and return the exit status.
@@ -36,6 +37,8 @@ def finish(
         Print no account.
     is_smooth_in_depth : bool
         Whether an estimate of the error in depth has a meaning.
+    is_random : bool
+        Whether an estimate of the sampling error has a meaning.
     compile_s : float, optional
         Seconds of the first evaluation.
     """
@@ -47,7 +50,9 @@ def finish(
             estimate = None
             if solution.status != "failed" and solution.error is None:
                 estimate = refinement_estimate(
-                    *limit, is_smooth_in_depth=is_smooth_in_depth
+                    *limit,
+                    is_smooth_in_depth=is_smooth_in_depth,
+                    is_random=is_random,
                 )
             text = account(
                 run,

@@ -48,10 +48,12 @@ def main(arguments: argparse.Namespace) -> int:
     picture = config.get("plot", {}).get("file") or Path(arguments.file).with_suffix(
         ".png"
     )
+    ensemble = config.get("ensemble", {})
     return finish(
         solution,
         picture=None if arguments.no_plot else Path(picture),
         dpi=config.get("plot", {}).get("dpi", DPI),
         is_quiet=arguments.quiet,
-        is_smooth_in_depth=config.get("ensemble", {}).get("coupling") != "layer",
+        is_smooth_in_depth=ensemble.get("coupling") != "layer",
+        is_random=ensemble.get("method") != "quadrature",
     )

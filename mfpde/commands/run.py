@@ -53,5 +53,6 @@ def main(arguments: argparse.Namespace) -> int:
         dpi=config.plot.dpi,
         is_quiet=arguments.quiet,
         is_smooth_in_depth=config.ensemble.coupling != "layer",
+        is_random=config.ensemble.method != "quadrature",
         compile_s=compile_s,
     )

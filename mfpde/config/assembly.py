@@ -85,6 +85,8 @@ def build(config: Configuration, folder: str | Path = ".") -> Assembly:
             method=config.ensemble.method,
             coupling=config.ensemble.coupling,
             seed=config.ensemble.seed,
+            nodes=config.ensemble.nodes,
+            block=problem.block,
         )
         keywords = _solve_keywords(config, dataset)
     return Assembly(problem, grid, law, ensemble, keywords, dataset)

@@ -102,12 +102,21 @@ def _q(value: Any) -> str:
     return f'"{value}"'
 
 
+def _quadrature_draws_no_layers(config: Configuration) -> Iterator[str]:
+    if config.ensemble.coupling == "layer" and config.ensemble.method == "quadrature":
+        yield (
+            '`ensemble.coupling` = "layer" wants fresh draws at every node, which '
+            '`ensemble.method` = "quadrature" does not make; use coupling = "path".'
+        )
+
+
 _LAW_KEYS = ("mean", "std", "std_alpha", "std_beta", "low", "high", "theta")
 
 RULES = (
     Rule(("problem.loss", "data.source", "data.target"), _target_fits_loss),
     Rule(("ensemble.coupling", "grid.scheme"), _coupling_fits_grid),
     Rule(("ensemble.coupling", "law.kind"), _coupling_fits_law),
+    Rule(("ensemble.coupling", "ensemble.method"), _quadrature_draws_no_layers),
     Rule(
         (
             "problem.block.kind",

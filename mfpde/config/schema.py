@@ -321,7 +321,8 @@ class Ensemble:
     """Particles at every depth node."""
 
     n_particles: int = field(
-        default=256, metadata=key(_COUNT, "particles M at every node")
+        default=256,
+        metadata=key(_COUNT, "particles M at every node; for quadrature at most"),
     )
     method: str = field(
         default="sobol",
@@ -335,6 +336,15 @@ class Ensemble:
         ),
     )
     seed: int = field(default=0, metadata=key(_SEED, "seed of the sampling rule"))
+    nodes: list[int] | None = field(
+        default=None,
+        metadata=key(
+            ListOf(_SEED, "whole numbers of at least 0"),
+            "nodes for each random number of the law, 0: by Sobol; default: chosen",
+            when=("method", ("quadrature",)),
+            example=[24, 8, 24],
+        ),
+    )
 
 
 @dataclass(frozen=True)

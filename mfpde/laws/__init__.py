@@ -6,7 +6,7 @@ from mfpde.laws.descriptions import from_description
 from mfpde.laws.elementary import Dirac, Gaussian, PointCloud, Uniform
 from mfpde.laws.process import GaussianProcess
 from mfpde.laws.quadrature import TensorRule, quadrature_rule
-from mfpde.laws.sampling import COUPLINGS, METHODS, sample
+from mfpde.laws.sampling import COUPLINGS, METHODS, replicate_mean, replicates, sample
 
 __all__ = [
     "COUPLINGS",
@@ -23,6 +23,8 @@ __all__ = [
     "Uniform",
     "from_description",
     "quadrature_rule",
+    "replicate_mean",
+    "replicates",
     "sample",
     "standard_path",
 ]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import float_array
-from mfpde.ensemble import unit_sum
+from mfpde.ensemble import ParticleEnsemble, unit_sum
 from mfpde.laws.base import Law
 from mfpde.laws.elementary import Gaussian, select
 from mfpde.laws.germs import germ_paths, germs_of
 from mfpde.laws.parameters import integer
+from mfpde.laws.sampling import sample
+
+if TYPE_CHECKING:
+    from mfpde.depth import DepthGrid
 
 _DEPTH_ZERO = np.zeros(1)
 _FUNCTIONS = {"1": np.ones_like, "t": np.array}
@@ -84,6 +89,41 @@ class Mixture(Law):
             mine = component == c
             theta[:, mine] = law.paths(u[mine, 1 : 1 + law.n_random], t)
         return theta
+
+    def sample(
+        self,
+        grid: DepthGrid,
+        n_particles: int | None = None,
+        *,
+        method: str = "iid",
+        **options: Any,
+    ) -> ParticleEnsemble:
+        """Draw particles at the nodes of a depth grid: see `mfpde.laws.sample`.
+
+        With "quadrature" the particles are those of a rule for each component, its
+        weights times the probability; the components share `n_particles` equally.
+        """
+        if method != "quadrature":
+            return sample(self, grid, n_particles, method=method, **options)
+        if options.get("nodes") is not None:
+            raise ValueError(
+                "`nodes` has no meaning for a mixture, whose components have random "
+                "numbers of their own. Give `n_particles`."
+            )
+        used = np.flatnonzero(self.probabilities)
+        share = integer("n_particles", n_particles, minimum=len(used)) // len(used)
+        parts = [
+            getattr(self.laws[c], "sample", partial(sample, self.laws[c]))(
+                grid, share, method=method, **options
+            )
+            for c in used
+        ]
+        weights = [
+            self.probabilities[c] * part.weights
+            for c, part in zip(used, parts, strict=True)
+        ]
+        theta = np.concatenate([part.theta for part in parts], axis=1)
+        return ParticleEnsemble(theta, np.concatenate(weights))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

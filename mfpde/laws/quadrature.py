@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 
 from mfpde.laws.germs import germ_paths, germs_of
 from mfpde.laws.parameters import integer
-from mfpde.laws.rules import RULES
+from mfpde.laws.rules import RULES, trapezoid_end
 
 SOBOL = "sobol"
-WIDE = 0.6
-"""Standard deviation from which on a normal germ wants nodes of "sinh": the poles of
-an activation are then too near for Gauss-Hermite."""
 FEWEST = 2  # nodes that keep mean and variance of a germ
+# Distance from the real line to which the flow is taken to be analytic in a parameter,
+# where the block says nothing.
+USUAL_REACH = 0.5
+# From this reach on, in units of the germ, a Gauss rule needs the fewest nodes.
+LONG_REACH = 1.4
+# A ball instead of a cube saves nodes once the corners are this improbable, exp(-8);
+# the mass outside it is exp(-4) times the error expected of the rule, or less.
+CUT_FROM, CUT_MARGIN = 8.0, 4.0
+CHUNK = 64  # germs looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,8 @@ class TensorRule:
     Parameters
     ----------
     kinds : tuple of str
-        For each germ "legendre", "hermite", "trapezoid", or another key of `RULES`.
+        For each germ "legendre" or "transplanted" (uniform), "hermite" or
+        "trapezoid" (normal): see `mfpde.laws.rules`.
     counts : tuple of int
         Nodes for each germ; 0 leaves a germ to the scrambled Sobol set.
     is_folded : bool
@@ -40,12 +47,15 @@ class TensorRule:
         where law and block do not change with the sign of theta.
     n_sobol : int
         Points of the Sobol set; each is combined with every node.
+    radius : float
+        Leave out the nodes whose normal germs lie outside a ball of this radius.
     """
 
     kinds: tuple[str, ...]
     counts: tuple[int, ...]
     is_folded: bool = False
     n_sobol: int = 1
+    radius: float = math.inf
 
     @property
     def is_mixed(self) -> bool:
@@ -54,8 +64,11 @@ class TensorRule:
 
     @property
     def n_nodes(self) -> int:
-        """Number of tensor nodes, after folding."""
-        n_nodes = math.prod(count for count in self.counts if count)
+        """Number of tensor nodes, those left out not counted."""
+        if self.radius == math.inf:
+            n_nodes = math.prod(count for count in self.counts if count)
+        else:
+            n_nodes = int(np.count_nonzero(self._is_inside()))
         return (n_nodes + 1) // 2 if self.is_folded else n_nodes
 
     @property
@@ -70,24 +83,50 @@ class TensorRule:
         return replace(self, counts=tuple(counts))
 
     def tensor(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Nodes (n_nodes, n_counted) of the germs that are counted, and weights."""
-        pairs = zip(self.kinds, self.counts, strict=True)
-        lines = [RULES[kind][1](count) for kind, count in pairs if count]
-        axes = np.meshgrid(*(x for x, _ in lines), indexing="ij")
-        nodes = np.array([axis.ravel() for axis in axes]).reshape(len(lines), -1).T
-        weights = np.ones(1)
-        for _, line_weights in lines:
-            weights = np.multiply.outer(weights, line_weights).ravel()
-        if not lines:
-            nodes = np.empty((1, 0))
+        """Nodes of the counted germs and their weights.
+
+        Returns
+        -------
+        nodes : ndarray, shape (n_nodes, number of counted germs)
+        weights : ndarray, shape (n_nodes,)
+            Positive, with sum one.
+        """
+        lines = self._lines()
+        shape = [len(x) for _, x, _ in lines]
+        weights = _outer(np.multiply, [w for _, _, w in lines], 1.0)
+        index = np.flatnonzero(self._is_inside())
         if self.is_folded:
-            # Every line is symmetric: the reflection reverses the order.
-            half = self.n_nodes
-            is_odd = len(weights) % 2
-            nodes, weights = nodes[:half], 2.0 * weights[:half]
-            if is_odd:
-                weights[-1] *= 0.5
-        return nodes, weights / weights.sum()
+            # Lines are symmetric, so the reflection reverses the order of the nodes.
+            index = index[: (len(index) + 1) // 2]
+        places = np.unravel_index(index, shape) if lines else ()
+        nodes = np.empty((len(index), len(lines)))
+        for column, (place, (_, x, _)) in enumerate(zip(places, lines, strict=True)):
+            nodes[:, column] = x[place]
+        is_middle = 2 * index == len(weights) - 1
+        kept = weights[index] * np.where(is_middle & self.is_folded, 0.5, 1.0)
+        return nodes, kept / kept.sum()
+
+    def _lines(self) -> list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+        """Germ, nodes and weights of every counted germ."""
+        pairs = zip(self.kinds, self.counts, strict=True)
+        return [
+            (RULES[kind][0], *RULES[kind][1](count)) for kind, count in pairs if count
+        ]
+
+    def _is_inside(self) -> NDArray[np.bool_]:
+        """Which nodes of the full tensor are inside the ball, in C order."""
+        squares = [x**2 * (germ == "normal") for germ, x, _ in self._lines()]
+        return _outer(np.add, squares, 0.0) <= self.radius**2
+
+
+def _outer(
+    operation: np.ufunc, lines: Sequence[NDArray[np.float64]], start: float
+) -> NDArray[np.float64]:
+    """Combine one entry of each line in all ways, in C order."""
+    values = np.array([start])
+    for line in lines:
+        values = operation.outer(values, line).ravel()
+    return values
 
 
 def quadrature_rule(
@@ -108,8 +147,9 @@ def quadrature_rule(
     nodes : sequence of int, optional
         Nodes for each random number of the law; 0 or "sobol" fills it by Sobol.
     block : block, optional
-        Then parameters in which f is linear get few nodes, and where law and f do
-        not change with the sign of theta, the rule is folded: half the particles.
+        Then the budget follows its `param_reach` (few nodes where f is linear), and
+        where law and f do not change with the sign of theta, the rule is folded:
+        half the particles.
 
     Returns
     -------
@@ -121,38 +161,22 @@ def quadrature_rule(
         If the law has no independent germs, or the budget is too small.
     """
     germs = _checked_germs(law)
-    is_linear = _linear_params(law, block)
-    is_folded = _can_fold(law, block)
-    sizes = germ_sizes(law, germs)
-    kinds = tuple(
-        _kind(germ, size, is_linear) for germ, size in zip(germs, sizes, strict=True)
-    )
+    reaches = _germ_reaches(law, germs, block)
+    kinds = tuple(map(_kind, germs, reaches))
     if n_particles is not None:
         n_particles = integer("n_particles", n_particles, minimum=1)
-    if nodes is not None:
-        counts = _checked_nodes(nodes, len(germs))
-        rule = TensorRule(kinds, counts, is_folded and any(counts))
-        return _filled(rule, n_particles)
-    if n_particles is None:
-        raise ValueError("`n_particles` is needed where `nodes` is not given.")
-    needs = [
-        _need(germ, size, is_linear) for germ, size in zip(germs, sizes, strict=True)
-    ]
-    return _largest(TensorRule(kinds, (1,) * len(germs), is_folded), needs, n_particles)
-
-
-def germ_sizes(law: Any, germs: Sequence[str]) -> NDArray[np.float64]:
-    """How far a germ moves each parameter, at any depth: (n_random, k).
-
-    By one standard deviation of a normal germ, by half the width of a uniform one.
-    """
-    is_normal = np.array([germ == "normal" for germ in germs], dtype=bool)
-    middle = np.where(is_normal, 0.0, 0.5)
-    step = np.where(is_normal, 1.0, 0.25)
-    xi = np.vstack([middle, middle + np.diag(step)])
-    theta = germ_paths(law, xi, np.linspace(0.0, 1.0, 9))
-    moved = np.abs(theta[:, 1:] - theta[:, :1]).max(axis=0)
-    return moved * np.where(is_normal, 1.0, 2.0)[:, np.newaxis]
+    elif nodes is None:
+        raise ValueError(
+            "`n_particles`, the largest number allowed, is needed for `method` = "
+            '"quadrature" where `nodes` is not given.'
+        )
+    is_even = getattr(block, "is_even_in_theta", False)
+    is_folded = bool(is_even and getattr(law, "is_symmetric", False))
+    if nodes is None:
+        rule = TensorRule(kinds, (1,) * len(germs), is_folded)
+        return _largest(rule, reaches, n_particles)
+    counts = _checked_nodes(nodes, len(germs))
+    return _filled(TensorRule(kinds, counts, is_folded and any(counts)), n_particles)
 
 
 def _checked_germs(law: Any) -> tuple[str, ...]:
@@ -160,45 +184,70 @@ def _checked_germs(law: Any) -> tuple[str, ...]:
     if germs is not None:
         return germs
     raise ValueError(
-        '`method` = "quadrature" needs a law of independent germs, and '
-        f'{type(law).__name__} declares none: use "sobol". A law whose paths are '
-        'smooth in its n_random uniform numbers says so by `germs` = ("uniform",) * '
-        "n_random."
+        '`method` = "quadrature" needs a law of independent random numbers on which '
+        f"theta depends smoothly, and {type(law).__name__} does not declare any. Use "
+        '"sobol", or, for a law of your own that is smooth in its uniform numbers, set '
+        '`germs` = ("uniform",) * n_random.'
     )
 
 
-def _linear_params(law: Any, block: Any) -> NDArray[np.bool_]:
-    """Which of the k parameters enter f linearly, (k,)."""
-    is_linear = np.zeros(law.n_params, dtype=bool)
+def _germ_reaches(law: Any, germs: Sequence[str], block: Any) -> NDArray[np.float64]:
+    """Reach of the flow in every germ, in units of its size, (n_random,).
+
+    A parameter moves by its size at most, at any depth, when a normal germ moves by
+    one standard deviation, a uniform one by half its width. The reach of a germ is
+    infinite if nothing moves.
+    """
+    reach = _param_reaches(law, block)
+    is_constant = getattr(law, "is_constant_in_t", False)
+    t = np.linspace(0.0, 1.0, 1 if is_constant else 9)
+    is_normal = np.array([germ == "normal" for germ in germs], dtype=bool)
+    middle = np.where(is_normal, 0.0, 0.5)
+    centre = germ_paths(law, middle[np.newaxis], t)
+    nearness = np.empty(len(germs))
+    for start in range(0, len(germs), CHUNK):
+        part = np.arange(start, min(start + CHUNK, len(germs)))
+        xi = np.tile(middle, (len(part), 1))
+        xi[np.arange(len(part)), part] += np.where(is_normal[part], 1.0, 0.25)
+        sizes = np.abs(germ_paths(law, xi, t) - centre).max(axis=0)
+        nearness[part] = (sizes / reach).max(axis=1)
+    nearness[~is_normal] *= 2.0
+    return np.divide(
+        1.0, nearness, out=np.full(len(germs), np.inf), where=nearness > 0.0
+    )
+
+
+def _param_reaches(law: Any, block: Any) -> NDArray[np.float64]:
+    """Reach of the flow in every parameter, (k,): the block's, or the usual one."""
+    reach = np.full(law.n_params, USUAL_REACH)
     if block is None:
-        return is_linear
+        return reach
     if block.k != law.n_params:
         raise ValueError(
-            f"`block` must have k = {law.n_params} parameters as the law has, got "
-            f"{block.k}."
+            f"`block` must have as many parameters as the law, k = {law.n_params}, "
+            f"got {block.k}."
         )
-    groups = block.param_groups
-    for name in getattr(block, "linear_groups", ()):
-        is_linear[groups[name]] = True
-    return is_linear
+    for group, value in getattr(block, "param_reach", {}).items():
+        reach[block.param_groups[group]] = value
+    return reach
 
 
-def _can_fold(law: Any, block: Any) -> bool:
-    is_even = getattr(block, "is_even_in_theta", False)
-    return bool(is_even and getattr(law, "is_symmetric", False))
+def _kind(germ: str, reach: float) -> str:
+    is_easy = reach >= LONG_REACH
+    if germ == "normal":
+        return "hermite" if is_easy else "trapezoid"
+    return "legendre" if is_easy else "transplanted"
 
 
-def _kind(germ: str, size: NDArray[np.float64], is_linear: NDArray[np.bool_]) -> str:
-    if germ == "uniform":
-        return "legendre"
-    return "sinh" if size[~is_linear].max(initial=0.0) > WIDE else "hermite"
-
-
-def _need(germ: str, size: NDArray[np.float64], is_linear: NDArray[np.bool_]) -> float:
-    """Nodes of a germ relative to those of others; 0 if it moves nothing."""
-    if not size.any():
-        return 0.0
-    return 1.0 if size[~is_linear].any() else 0.25
+def _accuracy(kind: str, reach: float, n: int) -> float:
+    """Rough -log(error) of n nodes, by the distance of the nearest singularity."""
+    if kind == "legendre":
+        return 2.0 * n * math.asinh(reach)
+    if kind == "transplanted":
+        return 2.6 * n * math.asinh(reach)
+    if kind == "hermite":
+        return 0.5 * n * min(math.pi, reach)
+    return math.pi * reach * n / trapezoid_end(n)
 
 
 def _checked_nodes(nodes: Any, n_random: int) -> tuple[int, ...]:
@@ -237,23 +286,36 @@ def _filled(rule: TensorRule, n_particles: int | None) -> TensorRule:
     return replace(rule, n_sobol=2 ** (room.bit_length() - 1))
 
 
-def _largest(rule: TensorRule, needs: Sequence[float], n_particles: int) -> TensorRule:
-    """The rule grown node by node while it fits, least served germ first."""
-    counts = tuple(FEWEST if need else 1 for need in needs)
-    rule = replace(rule, counts=counts)
-    if rule.n_particles > n_particles:
-        n_used = sum(need > 0 for need in needs)
+def _largest(
+    rule: TensorRule, reaches: NDArray[np.float64], n_particles: int
+) -> TensorRule:
+    """The most accurate rule that fits, all germs served alike."""
+    used = [germ for germ, reach in enumerate(reaches) if reach < math.inf]
+    counts = tuple(FEWEST if reach < math.inf else 1 for reach in reaches)
+    best = replace(rule, counts=counts)
+    if best.n_particles > n_particles:
+        n_fewest = best.n_particles if len(used) < 30 else f"{FEWEST}^{len(used)}"
         raise ValueError(
-            f"`n_particles` = {n_particles} is too few for {FEWEST} quadrature nodes "
-            f"in each of {n_used} random numbers, which makes {rule.n_particles}. "
-            'Give `nodes` with 0 for Sobol in some, or use `method` = "sobol".'
+            f"`n_particles` = {n_particles} is too few for a tensor rule over "
+            f"{len(used)} random numbers: {FEWEST} nodes in each make "
+            f"{n_fewest} particles. Give `nodes` with 0 for Sobol in some, or "
+            'use `method` = "sobol".'
         )
-    open_germs = {germ for germ, need in enumerate(needs) if need}
+
+    has_corners = sum(RULES[kind][0] == "normal" for kind in rule.kinds) > 1
+
+    def served(germ: int, n: int) -> float:
+        return _accuracy(rule.kinds[germ], reaches[germ], n)
+
+    open_germs = set(used)
     while open_germs:
-        least = min(open_germs, key=lambda germ: rule.counts[germ] / needs[germ])
-        larger = rule.with_count(least, rule.counts[least] + 1)
+        least = min(open_germs, key=lambda germ: served(germ, best.counts[germ]))
+        larger = best.with_count(least, best.counts[least] + 1)
+        accuracy = min(served(germ, larger.counts[germ]) for germ in used)
+        if has_corners and accuracy >= CUT_FROM:
+            larger = replace(larger, radius=math.sqrt(2.0 * (accuracy + CUT_MARGIN)))
         if larger.n_particles <= n_particles:
-            rule = larger
+            best = larger
         else:
             open_germs.remove(least)
-    return rule
+    return best

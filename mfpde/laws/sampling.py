@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import qmc
 
+from mfpde.arrays import float_array
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.laws.germs import from_uniform, germ_paths, germs_of
 from mfpde.laws.origin import Sampling
@@ -30,6 +32,7 @@ LAYER_SCHEMES = ("euler", "midpoint")
 
 # Sets these draws apart from others that a user makes from the same seed.
 STREAM = 0x6C6177
+REPLICATES = 0x726570
 SOBOL_BITS = 52  # with the shift by half a cell every number is exact in float64
 # SciPy renamed the keyword in 1.15.
 _SOBOL_SEED = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "seed"
@@ -112,6 +115,80 @@ def sample(
     return ParticleEnsemble(_paths(law, u, t), origin=origin)
 
 
+def replicates(
+    law: Any,
+    grid: DepthGrid,
+    n_particles: int,
+    n_replicates: int,
+    *,
+    method: str = "sobol",
+    seed: int = 0,
+    **options: Any,
+) -> list[ParticleEnsemble]:
+    """Draw the same number of particles several times, independently.
+
+    The spread of a result over the replicates is an error bar of its sampling error,
+    also for scrambled Sobol sets, whose own points are not independent: see
+    `replicate_mean`.
+
+    Parameters
+    ----------
+    law, grid, n_particles, method, **options
+        As for `sample`. "quadrature" needs `nodes` that leave something to Sobol.
+    n_replicates : int
+        At least 2. The first of a longer list are those of a shorter one.
+    seed : int
+        Non-negative; each replicate has a seed of its own, made from this one.
+
+    Returns
+    -------
+    ensembles : list of ParticleEnsemble
+    """
+    n_replicates = integer("n_replicates", n_replicates, minimum=2)
+    seed = integer("seed", seed, minimum=0)
+    if method == "quadrature":
+        nodes = options.get("nodes")
+        counts = nodes.counts if isinstance(nodes, TensorRule) else nodes
+        if counts is None or not {0, "sobol"} & set(counts):
+            raise ValueError(
+                '`method` = "quadrature" makes the same particles every time: '
+                "replicates need `nodes` with 0 for Sobol in some. Refine the rule "
+                "instead for an error estimate."
+            )
+    stream = np.random.SeedSequence(seed, spawn_key=(REPLICATES,))
+    seeds = stream.generate_state(n_replicates, np.uint64)
+    draw = getattr(law, "sample", partial(sample, law))
+    return [
+        draw(grid, n_particles, method=method, seed=int(each), **options)
+        for each in seeds
+    ]
+
+
+def replicate_mean(
+    values: ArrayLike,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard error of a result over replicates.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_replicates, ...)
+        For example the outputs of the solution from each of `replicates`.
+
+    Returns
+    -------
+    mean, standard_error : ndarray, shape (...)
+        The standard error is that of the mean; one replicate has sqrt(n_replicates)
+        times as much.
+    """
+    array = float_array("values", values)
+    if array.ndim == 0 or len(array) < 2:
+        raise ValueError(
+            "`values` must hold at least 2 replicates on its first axis, got shape "
+            f"{array.shape}."
+        )
+    return array.mean(axis=0), array.std(axis=0, ddof=1) / np.sqrt(len(array))
+
+
 def uniform_points(
     n_random: int, n_particles: int, method: str, stream: np.random.SeedSequence
 ) -> NDArray[np.float64]:
@@ -189,6 +266,11 @@ def checked_options(
 ) -> int:
     """Check the options of `sample` but the sizes; return `seed` as int."""
     seed = integer("seed", seed, minimum=0)
+    if method == "sparse":
+        raise ValueError(
+            '`method` = "sparse": sparse grids have negative weights, and an ensemble '
+            'is a measure with positive ones. Use "quadrature", or "sobol".'
+        )
     choice("method", method, METHODS)
     choice("coupling", coupling, COUPLINGS)
     if coupling == "layer" and method == "quadrature":
