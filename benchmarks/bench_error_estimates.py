@@ -208,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two problems")
     parser.add_argument("--problems", type=int, default=50)
-    parser.add_argument("--verbose", action="store_true", help="a line for each problem")
+    parser.add_argument("--verbose", action="store_true", help="a line per problem")
     parser.add_argument("--output")
     options = parser.parse_args()
     n = 2 if options.quick else options.problems

@@ -1,4 +1,4 @@
-"""`solve_limit`: the mean-field limit to a tolerance, all levels chosen by estimates."""
+"""`solve_limit`: the mean-field limit to a tolerance, levels chosen by estimates."""
 
 from __future__ import annotations
 
@@ -307,6 +307,7 @@ class _Search:
     ) -> Solution:
         """The solution with its errors and a message that says what was chosen."""
         solves, tol = self._solves, self._limits.tol
+        n_search = solves.n_kernel_evaluations - solution.n_kernel_evaluations
         error = ErrorEstimate(
             parts={
                 name: {part: errors[part][name] for part in PARTS}
@@ -314,7 +315,7 @@ class _Search:
             },
             s=solves.s,
             rounding=solves.rounding(),
-            n_kernel_evaluations=solves.n_kernel_evaluations - solution.n_kernel_evaluations,
+            n_kernel_evaluations=n_search,
         )
         verdict = f"is {error.output:.1e}, below the tolerance {tol:g}."
         if error.output > tol:
@@ -397,7 +398,7 @@ def _first_rule(
     choice("method", method, METHODS)
     if not all(hasattr(law, name) for name in ("n_params", "n_random", "paths")):
         raise TypeError(
-            f"`law` must be a law such as mfpde.laws.Gaussian(0.0, 1.0, k), got {law!r}."
+            f"`law` must be a law such as mfpde.laws.Gaussian(0, 1, k), got {law!r}."
         )
     if law.n_params != problem.k:
         raise ValueError(

@@ -384,7 +384,7 @@ class Flow:
     )
     estimate: bool = field(
         default=False,
-        metadata=key(Flag(), "whether errors are estimated by solving again at the end"),
+        metadata=key(Flag(), "estimate errors at the end by solving again"),
     )
 
 

@@ -7,6 +7,7 @@ largest over times and entries; t is depth, s is training time.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,8 @@ def coarse_rule(rule: Rule) -> Rule:
     if rule.is_tensor:
         # An even number less keeps what is even even.
         counts = rule.rule.counts
-        return rule.with_counts(n - 2 * max(0, (n - COARSE_NODES + 1) // 2) for n in counts)
+        less = (2 * max(0, (n - COARSE_NODES + 1) // 2) for n in counts)
+        return rule.with_counts(n - m for n, m in zip(counts, less, strict=True))
     n_others = rule.size // rule.n_draws
     return rule.with_draws(min(rule.n_draws, max(1, COARSE_PARTICLES // n_others)))
 
@@ -182,7 +184,7 @@ def groups_part(
     bounds = np.linspace(0, rule.particles.n_particles, N_DRAWS + 1).astype(int)
     groups: list[Values] = [
         solves.values(grid, rule.part(first, last), accuracy)
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+        for first, last in itertools.pairwise(bounds)
     ]
     whole = solves.values(grid, rule, accuracy)
     mean = {name: sum(each[name] for each in groups) / N_DRAWS for name in whole}

@@ -6,9 +6,10 @@ is returned is a level that was solved, with an error that a finer level showed.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mfpde.depth import DepthGrid
@@ -41,9 +42,9 @@ MOST_ELEMENTS = 64
 SMALLEST_RTOL = 3e-14
 LARGEST_RATIO = 0.7
 """Of two successive changes: beyond it the tail is not extrapolated further."""
-NEAR = 10.0
-"""Sum of the axes' errors over the aim up to which their joint error is worth a solve."""
-LEAST_SHARE = 0.1
+NEAR = 30.0
+"""Sum of the errors of axes over the aim up to which they are raised together."""
+LEAST_SHARE = 0.03
 """Of the largest error: axes below it wait, since all fall when others are raised."""
 FAR = 100.0
 """Error over its share from which on nodes are raised by half, not by a step."""
@@ -119,7 +120,7 @@ def search_depth(
     """Coarsest grid whose error is below `target`: the change to the next, and tail."""
     levels = list(grids(coarsest.n_steps, max_nodes))
     found, before = None, None
-    for grid, finer in zip(levels, levels[1:], strict=False):
+    for grid, finer in itertools.pairwise(levels):
         change = difference(
             solves.values(grid, rule, accuracy), solves.values(finer, rule, accuracy)
         )
@@ -142,50 +143,6 @@ def _ratio(change: float, before: float | None) -> float:
     return min(max(change / before, 0.0), LARGEST_RATIO)
 
 
-@dataclass
-class _Axis:
-    """One random number of a law: its nodes, and the changes when they were raised."""
-
-    n: int
-    changes: list[tuple[int, float]]
-
-    def step(self) -> int:
-        """Nodes that a raised rule has more."""
-        return step(self.n)
-
-    def note(self, change: float) -> None:
-        """Enter the change seen at the present number of nodes."""
-        if self.changes and self.changes[-1][0] == self.n:
-            self.changes.pop()
-        self.changes.append((self.n, change))
-
-    def rate(self) -> float:
-        """Decay of the change per node, as of a geometric series, with limits."""
-        slowest, usual = -math.log(LARGEST_RATIO), math.log(2.0)
-        if len(self.changes) < 2:
-            return usual / self.step()
-        (n, before), (m, after) = self.changes[-2:]
-        if not 0.0 < after < before:
-            return (slowest if after > 0.0 else usual) / self.step()
-        return max(math.log(before / after) / (m - n), slowest / self.step())
-
-    def tail(self) -> float:
-        """Error over change."""
-        return 1.0 / (1.0 - math.exp(-self.rate() * self.step()))
-
-    def grown(self, excess: float) -> _Axis:
-        """The axis with nodes enough to divide its error by `excess`.
-
-        At most by half; near the aim by the step that was tried, so that the level may
-        be one that was solved.
-        """
-        if excess <= 1.0:
-            return self
-        most = 0.5 * self.n if excess > FAR else self.step()
-        wanted = min(math.log(excess) / self.rate(), most)
-        return _Axis(self.n + max(2, 2 * math.ceil(0.5 * wanted)), self.changes)
-
-
 def search_quadrature(
     solves: Solves,
     grid: DepthGrid,
@@ -197,9 +154,8 @@ def search_quadrature(
     """Raise the nodes of the random numbers that matter, until the error is small.
 
     The error of a rule is the sum over its random numbers of the change when the nodes
-    of that number alone are raised, each with the tail of a geometric series. Such
-    changes may cancel: near the aim the change when all are raised at once is tried,
-    too.
+    of that number alone are raised, each with the tail of a geometric series. Near the
+    aim the numbers that matter are raised together, since their changes may cancel.
 
     Returns
     -------
@@ -212,65 +168,133 @@ def search_quadrature(
         If not even the first rule is affordable.
     """
     found: list[Found] = []
-    axes = [_Axis(n, []) for n in rule.rule.counts]
+    axes = _Axes([_Axis(n) for n in rule.rule.counts])
     while True:
         try:
-            errors = _axis_errors(solves, grid, rule, accuracy, axes)
-            total = added(*errors)
-            if target < total["output"] <= NEAR * target:
-                tail = total["output"] / sum(axis.changes[-1][1] for axis in axes)
-                total = _joint_error(solves, grid, rule, accuracy, tail)
+            error = axes.error(solves, grid, rule, accuracy)
+            is_near = target < error["output"] <= NEAR * target
+            if is_near:
+                error = axes.joint_error(solves, grid, rule, accuracy)
         except BudgetExceeded:
             if not found:
                 raise
             return _ended(found, "finer particles would pass `max_cost`")
-        found.append(Found(rule, total))
-        if total["output"] <= target:
+        found.append(Found(rule, error))
+        if error["output"] <= target:
             return found
-        sizes = [error["output"] for error in errors]
-        share = _share(sizes, target)
-        axes = [
-            axis.grown(size / share) if size >= LEAST_SHARE * max(sizes) else axis
-            for axis, size in zip(axes, sizes, strict=True)
-        ]
-        rule = rule.with_counts(tuple(axis.n for axis in axes))
+        counts = axes.raised_counts() if is_near else axes.grown_counts(target)
+        rule = rule.with_counts(counts)
         if rule.size > max_particles:
             return _ended(
                 found, f"finer particles would pass `max_particles` = {max_particles}"
             )
 
 
-def _share(sizes: list[float], target: float) -> float:
-    """Error allowed to each axis that must be raised, beside those that are small."""
-    small = [size for size in sizes if size <= 0.25 * target / len(sizes)]
-    return 0.8 * (target - sum(small)) / max(1, len(sizes) - len(small))
+@dataclass
+class _Axis:
+    """One random number of a law: its nodes, and the changes when they were raised.
+
+    Attributes
+    ----------
+    n : int
+        Nodes at present.
+    changes : list of (int, float)
+        Numbers of nodes so far, each with the change of the outputs.
+    error : dict of str to float
+        Of the present nodes.
+    """
+
+    n: int
+    changes: list[tuple[int, float]] = field(default_factory=list)
+    error: Error = field(default_factory=dict)
+
+    @property
+    def size(self) -> float:
+        """Error of the outputs."""
+        return self.error["output"]
+
+    def note(self, change: Error) -> None:
+        """Enter the change seen at the present number of nodes."""
+        if self.changes and self.changes[-1][0] == self.n:
+            self.changes.pop()
+        self.changes.append((self.n, change["output"]))
+        ratio = math.exp(-self.rate() * step(self.n))
+        self.error = scaled(change, 1.0 / (1.0 - ratio))
+
+    def rate(self) -> float:
+        """Decay of the change per node, as of a geometric series, with limits."""
+        slowest, usual = -math.log(LARGEST_RATIO), math.log(2.0)
+        if len(self.changes) < 2:
+            return usual / step(self.n)
+        (n, before), (m, after) = self.changes[-2:]
+        if not 0.0 < after < before:
+            return (slowest if after > 0.0 else usual) / step(self.n)
+        return max(math.log(before / after) / (m - n), slowest / step(self.n))
+
+    def grown(self, excess: float) -> int:
+        """Nodes enough to divide the error by `excess`.
+
+        At most by half; near the aim by the step that was tried, so that the level may
+        be one that was solved.
+        """
+        if excess <= 1.0:
+            return self.n
+        most = 0.5 * self.n if excess > FAR else step(self.n)
+        wanted = min(math.log(excess) / self.rate(), most)
+        return self.n + max(2, 2 * math.ceil(0.5 * wanted))
 
 
-def _axis_errors(
-    solves: Solves,
-    grid: DepthGrid,
-    rule: Sampling,
-    accuracy: Accuracy,
-    axes: list[_Axis],
-) -> list[Error]:
-    base = solves.values(grid, rule, accuracy)
-    errors = []
-    for i, axis in enumerate(axes):
-        change = difference(base, solves.values(grid, raised(rule, i), accuracy))
-        axis.note(change["output"])
-        errors.append(scaled(change, axis.tail()))
-    return errors
+@dataclass
+class _Axes:
+    """All random numbers of a law."""
 
+    each: list[_Axis]
+    joint: float | None = None
 
-def _joint_error(
-    solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy, tail: float
-) -> Error:
-    """Change when the nodes of all random numbers are raised, with the tail."""
-    finer = rule
-    for i in range(len(rule.rule.counts)):
-        finer = raised(finer, i)
-    base = solves.values(grid, rule, accuracy)
-    return scaled(difference(base, solves.values(grid, finer, accuracy)), tail)
+    def error(
+        self, solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy
+    ) -> Error:
+        """Sum of the errors seen when each axis is raised alone."""
+        base = solves.values(grid, rule, accuracy)
+        for i, axis in enumerate(self.each):
+            axis.n = rule.rule.counts[i]
+            other = solves.values(grid, raised(rule, i), accuracy)
+            axis.note(difference(base, other))
+        return added(*(axis.error for axis in self.each))
+
+    def joint_error(
+        self, solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy
+    ) -> Error:
+        """Error seen when the axes that matter are raised together, and of the rest."""
+        base = solves.values(grid, rule, accuracy)
+        other = rule.with_counts(self.raised_counts())
+        change = difference(base, solves.values(grid, other, accuracy))
+        ratio = _ratio(change["output"], self.joint)
+        self.joint = change["output"]
+        rest = [axis.error for axis in self.each if not self._matters(axis)]
+        return added(scaled(change, 1.0 / (1.0 - ratio)), *rest)
+
+    def raised_counts(self) -> tuple[int, ...]:
+        """Nodes with a step more on every axis that matters."""
+        return tuple(
+            axis.n + step(axis.n) if self._matters(axis) else axis.n
+            for axis in self.each
+        )
+
+    def grown_counts(self, target: float) -> tuple[int, ...]:
+        """Nodes that should bring the sum of the errors below `target`."""
+        sizes = [axis.size for axis in self.each]
+        small = [size for size in sizes if size <= 0.25 * target / len(sizes)]
+        # Shares that leave room, since every axis must stay below its own.
+        share = 0.8 * (target - sum(small)) / max(1, len(sizes) - len(small))
+        return tuple(
+            axis.grown(axis.size / share) if self._matters(axis) else axis.n
+            for axis in self.each
+        )
+
+    def _matters(self, axis: _Axis) -> bool:
+        """Whether an axis is not far below the largest: all fall with the others."""
+        return axis.size >= LEAST_SHARE * max(each.size for each in self.each)
 
 
 def _ended(found: list[Found], reason: str) -> list[Found]:

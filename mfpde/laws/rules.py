@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import roots_hermitenorm, roots_legendre
 
 Rule = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -81,7 +82,8 @@ def sinh(n: int) -> Rule:
     are close, and wide in the tails. The range grows with n so that truncation,
     exp(-x^2 / 2), keeps pace with resolution, exp(-2 pi width / step).
     """
-    end = brentq(lambda y: math.sinh(y) ** 2 * y - 2.0 * math.pi * SINH_WIDTH * n, 0.0, 10.0)
+    resolved = 2.0 * math.pi * SINH_WIDTH * n
+    end = brentq(lambda y: math.sinh(y) ** 2 * y - resolved, 0.0, 10.0)
     y = end * (np.arange(1 - n, n, 2) / n)
     x = np.sinh(y)
     return _with_variance(x, np.exp(-0.5 * x**2) * np.cosh(y), 1.0)
