@@ -4,7 +4,7 @@ Data, block, law, horizon, grid, sampling and tolerances of every problem are dr
 random from its number, none is left out but flows that blow up. Two solutions of each:
 `solve` with `estimate_error`, and `solve_limit` with its own estimate. The true error
 is the largest over samples and times against a much finer solve: more nodes in every
-direction or 2^14 Sobol points, four more Gauss nodes, a tolerance of 1e-10.
+direction or 2^13 Sobol points, two more Gauss nodes, tighter tolerances in time.
 
     python benchmarks/bench_error_estimates.py [--quick] [--problems 50] [--output FILE]
 """
@@ -27,7 +27,7 @@ SAFETY = 3.0
 WITHIN = 30.0
 ACTIVATIONS = ("tanh", "tanh", "gelu", "sigmoid", "sin", "relu")
 # A reference that differs by its own sampling error says nothing below that.
-N_REFERENCE = 2**14
+N_REFERENCE = 2**13
 
 
 @dataclass
@@ -113,12 +113,12 @@ def direct(case: Case) -> tuple[Any, float]:
     method = str(rng.choice(methods))
     ensemble = case.law.sample(
         grid,
-        int(rng.choice([64, 256, 1024])),
+        int(rng.choice([64, 128, 256, 512])),
         method=method,
         seed=int(rng.integers(1000)),
         **({"block": case.problem.block} if method == "quadrature" else {}),
     )
-    rtol = float(10.0 ** rng.uniform(-8, -3))
+    rtol = float(10.0 ** rng.uniform(-8 if is_smooth(case) else -5, -3))
     if rng.random() < 0.3:
         # As if the law were unknown.
         ensemble = mfpde.ParticleEnsemble(ensemble.theta, ensemble.weights)
@@ -130,8 +130,11 @@ def direct(case: Case) -> tuple[Any, float]:
 
 
 def is_tensor(case: Case) -> bool:
-    smooth = getattr(case.problem.block, "is_smooth", True)
-    return smooth and case.law.n_random <= 4
+    return is_smooth(case) and case.law.n_random <= 4
+
+
+def is_smooth(case: Case) -> bool:
+    return getattr(case.problem.block, "is_smooth", True)
 
 
 def to_tolerance(case: Case) -> tuple[Any, float]:
@@ -145,7 +148,7 @@ def to_tolerance(case: Case) -> tuple[Any, float]:
             s_end=float(case.s[-1]),
             record=case.s,
             tol=tol,
-            max_particles=4096,
+            max_particles=8192 if is_tensor(case) else 1024,
             max_cost=1e8,
             seed=int(case.rng.integers(1000)),
         )
@@ -156,7 +159,7 @@ def to_tolerance(case: Case) -> tuple[Any, float]:
 def reference(case: Case, limit: Any) -> np.ndarray:
     """Outputs of a much finer level than that of the solution to a tolerance."""
     n_elements = limit.grid.n_steps
-    grid = mfpde.DepthGrid.gauss(limit.grid.n_stages + 4, n_elements)
+    grid = mfpde.DepthGrid.gauss(limit.grid.n_stages + 2, n_elements)
     rule = limit.setup.ensemble.origin
     if rule.is_tensor:
         counts = tuple(n + 2 * max(2, n // 4) for n in rule.rule.counts)
@@ -165,7 +168,10 @@ def reference(case: Case, limit: Any) -> np.ndarray:
         ensemble = rule.ensemble(grid)
     else:
         ensemble = case.law.sample(grid, N_REFERENCE, method="sobol", seed=123456)
-    return values(with_outputs(case, grid, ensemble, rtol=1e-10, atol=1e-11))
+    # The sampling error of 2^13 Sobol points is above 1e-6, with a kink above 1e-4.
+    rtol = 1e-10 if rule.is_tensor or rule.is_exact else 1e-6
+    rtol = rtol if is_smooth(case) else 1e-5
+    return values(with_outputs(case, grid, ensemble, rtol=rtol, atol=0.1 * rtol))
 
 
 def run(number: int) -> Case | None:

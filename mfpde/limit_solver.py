@@ -54,7 +54,7 @@ SMALLEST_TOLERANCE = 1e-12
 """Relative to the targets: rounding, amplified by the flow, stays below."""
 CORNER_MARGIN = 5.0
 """Normal numbers are cut at a radius with exp(-radius^2 / 2) = exp(-5) tol."""
-KINK_TOLERANCE = 1e-4
+KINK_TOLERANCE = 1e-3
 """Below it a block with a kink gets a warning."""
 LARGEST_COARSE_ERROR = 0.03
 """Error in depth, relative to the outputs, with which particles are searched."""

@@ -45,7 +45,7 @@ def test_depth_is_found_where_it_dominates(n):
     solution = mfpde.solve(problem, grid, dirac().sample(grid, 1), s_end=1.5, rtol=1e-9)
     error = mfpde.estimate_error(solution)
     true = error_of(solution, exact_linear(1.5))
-    # The largest is at s = 0: x (e^a - (1 + a / n)^n), which is about x e^a a^2 / (2 n).
+    # Largest at s = 0, where it is about x e^a a^2 / (2 n).
     at_start = X * (math.exp(-0.4) - (1.0 - 0.4 / n) ** n)
     assert error.parts["output"]["depth"] == pytest.approx(at_start, rel=0.02)
     assert error.output > true
@@ -178,12 +178,11 @@ def test_a_budget_leaves_parts_out():
     problem = scalar(mfpde.blocks.Bilinear(1))
     start = mfpde.laws.Gaussian(0.0, 1.0, 2).sample(grid, 1024)
     solution = mfpde.solve(problem, grid, start, s_end=0.5)
-    error = mfpde.estimate_error(solution, max_cost=2e5)
+    error = mfpde.estimate_error(solution, max_cost=4e5)
     assert math.isnan(error.parts["output"]["particles"])
     assert error.parts["output"]["time"] > 0.0
     assert "would pass `max_cost`" in error.notes[0]
-    # The cost of a solve is foreseen from the one before, and the tighter had more.
-    assert error.n_kernel_evaluations < 3e5
+    assert error.n_kernel_evaluations < 4e5
 
 
 def test_a_solution_without_start_or_end_is_refused():

@@ -40,6 +40,9 @@ LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 """Gauss nodes of one element, tried in turn."""
 MOST_ELEMENTS = 64
 SMALLEST_RTOL = 3e-14
+MOST_EVALUATIONS = 5000
+"""Right-hand sides of a solve beyond which tolerances are not tightened: a kink, or a
+stiff stretch, has taken the stepper its order."""
 LARGEST_RATIO = 0.7
 """Of two successive changes: beyond it the tail is not extrapolated further."""
 NEAR = 30.0
@@ -78,7 +81,9 @@ def search_time(
         if error["output"] <= target:
             return Found(accuracy, error)
         if rtol <= SMALLEST_RTOL:
-            return Found(accuracy, error, "the stepper is at its smallest tolerance")
+            return Found(accuracy, error, "dopri5 is at its smallest tolerance")
+        if solves.n_evaluations > MOST_EVALUATIONS:
+            return Found(accuracy, error, "dopri5 would take too many steps")
         # Error and tolerance are about proportional.
         rtol = max(SMALLEST_RTOL, rtol * min(0.3, 0.5 * target / error["output"]))
 

@@ -19,8 +19,6 @@ Array = NDArray[np.float64]
 Values = dict[str, Array]
 Observable = Callable[[Evaluation], Any]
 
-TIGHTENING = 32.0
-"""Factor between two tolerances that are compared: the tighter is then exact."""
 TIGHTEST = 1e-15
 ROUNDING_UNITS = 64
 """Units of rounding, of the largest value, below which no error is claimed."""
@@ -55,7 +53,7 @@ class Accuracy:
         """Whether it can be tightened: not a stepper of the user's own."""
         return isinstance(self.stepper, str)
 
-    def tightened(self, factor: float = TIGHTENING) -> Accuracy:
+    def tightened(self, factor: float) -> Accuracy:
         """Tolerances divided by `factor`, or half the step of a fixed stepper."""
         if self.ds is not None:
             return replace(self, ds=0.5 * self.ds)
@@ -77,6 +75,15 @@ class Solves:
         Functions of an `Evaluation`.
     max_cost : float
         Kernel evaluations allowed: node x particle x sample x right-hand side.
+
+    Attributes
+    ----------
+    n_kernel_evaluations : int
+        So far.
+    scale : dict of str to float
+        Largest value seen of each quantity.
+    n_evaluations : int
+        Right-hand sides of the last solve.
     """
 
     problem: MeanFieldProblem
@@ -85,8 +92,8 @@ class Solves:
     max_cost: float = np.inf
     n_kernel_evaluations: int = 0
     scale: dict[str, float] = field(default_factory=dict)
+    n_evaluations: int = 1
     _found: dict[Any, Values] = field(default_factory=dict)
-    _n_evaluations: int = 1
 
     def values(self, grid: DepthGrid, rule: Rule, accuracy: Accuracy) -> Values:
         """Values of one level, each of shape (R, ...).
@@ -123,13 +130,16 @@ class Solves:
 
     def check(self, grid: DepthGrid, n_particles: int) -> None:
         """Raise BudgetExceeded if a solve of this size would pass `max_cost`."""
-        cost = self._cost(grid, n_particles, self._n_evaluations)
+        self._check(grid, n_particles, self.n_evaluations)
+
+    def _check(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> None:
+        cost = self._cost(grid, n_particles, n_evaluations)
         if self.n_kernel_evaluations + cost > self.max_cost:
             raise BudgetExceeded
 
     def _count(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> None:
         self.n_kernel_evaluations += self._cost(grid, n_particles, n_evaluations)
-        self._n_evaluations = n_evaluations
+        self.n_evaluations = n_evaluations
 
     def observe(self, evaluation: Evaluation) -> Values:
         """Return the compared values at one training time."""
@@ -158,6 +168,7 @@ class Solves:
             hits=self.s.tolist(),
         )
         for state in states:
+            self._check(grid, ensemble.n_particles, state.n_evaluations)
             if state.s == self.s[len(rows)]:
                 rows.append(self.observe(state.evaluation))
         self._count(grid, ensemble.n_particles, state.n_evaluations)
