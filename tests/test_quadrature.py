@@ -414,6 +414,16 @@ def test_budget_follows_the_dependence():
     assert counts[2] < counts[0] / 3
 
 
+def test_kind_of_rule_follows_the_size_of_the_law():
+    """Reach 2.5 of a linear block over half width or deviation, against 1.4."""
+    for size, kinds in [
+        (1.7, ("legendre", "hermite")),
+        (1.9, ("transplanted", "trapezoid")),
+    ]:
+        law = laws.Product([laws.Uniform(-size, size), laws.Gaussian(0.0, size)])
+        assert laws.quadrature_rule(law, 50, block=Bilinear(1)).kinds == kinds
+
+
 def test_rule_grows_one_germ_at_a_time():
     rule = laws.quadrature_rule(CUBE, nodes=(4, 2, 6), block=TANH)
     larger = rule.with_count(2, 9)
@@ -626,6 +636,30 @@ CLOUD = laws.PointCloud([[0.0], [1.0], [2.0]])
             lambda: laws.replicates(NORMAL, EULER, 9, 1),
             ValueError,
             "`n_replicates` must",
+        ),
+        (
+            lambda: quadrature(
+                NORMAL, nodes=laws.TensorRule(("legendre",) * 3, (2,) * 3)
+            ),
+            ValueError,
+            "for each random number of the law: normal, normal, normal, got",
+        ),
+        (
+            lambda: quadrature(
+                NORMAL, 7, nodes=laws.TensorRule(("hermite",) * 3, (2,) * 3)
+            ),
+            ValueError,
+            "`nodes` makes 8 particles, more than `n_particles` = 7",
+        ),
+        (
+            lambda: laws.TensorRule(("hermit",), (2,)),
+            ValueError,
+            'did you mean "hermite"',
+        ),
+        (
+            lambda: laws.TensorRule(("hermite",), (2, 2)),
+            ValueError,
+            "1 kinds and 2 cou",
         ),
         (lambda: laws.replicate_mean([1.0]), ValueError, "at least 2 replicates"),
     ],

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.laws.germs import germ_paths, germs_of
-from mfpde.laws.parameters import integer
+from mfpde.laws.parameters import choice, integer
 from mfpde.laws.rules import RULES, trapezoid_end
 
 SOBOL = "sobol"
@@ -56,6 +56,20 @@ class TensorRule:
     is_folded: bool = False
     n_sobol: int = 1
     radius: float = math.inf
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            choice("kinds", kind, list(RULES))
+        if len(self.kinds) != len(self.counts):
+            raise ValueError(
+                "`kinds` and `counts` must have one entry for each germ, got "
+                f"{len(self.kinds)} kinds and {len(self.counts)} counts."
+            )
+
+    @property
+    def germs(self) -> tuple[str, ...]:
+        """Kind of germ that each rule is for."""
+        return tuple(RULES[kind][0] for kind in self.kinds)
 
     @property
     def is_mixed(self) -> bool:
@@ -144,8 +158,9 @@ def quadrature_rule(
     n_particles : int, optional
         Largest number of particles. Without `nodes` the best tensor that fits is
         taken; a mixed rule takes the largest power of two of Sobol points.
-    nodes : sequence of int, optional
-        Nodes for each random number of the law; 0 or "sobol" fills it by Sobol.
+    nodes : sequence of int, or TensorRule, optional
+        Nodes for each random number of the law; 0 or "sobol" fills it by Sobol. A
+        rule is checked and returned as it is.
     block : block, optional
         Then the budget follows its `param_reach` (few nodes where f is linear), and
         where law and f do not change with the sign of theta, the rule is folded:
@@ -161,6 +176,8 @@ def quadrature_rule(
         If the law has no independent germs, or the budget is too small.
     """
     germs = _checked_germs(law)
+    if isinstance(nodes, TensorRule):
+        return _checked_rule(nodes, germs, n_particles)
     reaches = _germ_reaches(law, germs, block)
     kinds = tuple(map(_kind, germs, reaches))
     if n_particles is not None:
@@ -250,6 +267,26 @@ def _accuracy(kind: str, reach: float, n: int) -> float:
     return math.pi * reach * n / trapezoid_end(n)
 
 
+def _checked_rule(
+    rule: TensorRule, germs: Sequence[str], n_particles: int | None
+) -> TensorRule:
+    if rule.germs != germs:
+        raise ValueError(
+            "`nodes` must have one kind of rule for each random number of the law: "
+            f"{', '.join(germs)}, got a rule for {', '.join(rule.germs)}."
+        )
+    _check_budget(rule, n_particles)
+    return rule
+
+
+def _check_budget(rule: TensorRule, n_particles: int | None) -> None:
+    if n_particles is not None and rule.n_particles > n_particles:
+        raise ValueError(
+            f"`nodes` makes {rule.n_particles} particles, more than `n_particles` = "
+            f"{n_particles}."
+        )
+
+
 def _checked_nodes(nodes: Any, n_random: int) -> tuple[int, ...]:
     if isinstance(nodes, str) or not hasattr(nodes, "__len__"):
         raise TypeError(
@@ -271,17 +308,11 @@ def _checked_nodes(nodes: Any, n_random: int) -> tuple[int, ...]:
 
 def _filled(rule: TensorRule, n_particles: int | None) -> TensorRule:
     """The rule with as many Sobol points as the budget allows, if it is mixed."""
-    if n_particles is None:
-        if rule.is_mixed:
-            raise ValueError("`n_particles` is needed where `nodes` has zeros.")
-        return rule
-    if rule.n_nodes > n_particles:
-        raise ValueError(
-            f"`nodes` makes {rule.n_nodes} particles, more than `n_particles` = "
-            f"{n_particles}."
-        )
+    _check_budget(rule, n_particles)
     if not rule.is_mixed:
         return rule
+    if n_particles is None:
+        raise ValueError("`n_particles` is needed where `nodes` has zeros.")
     room = n_particles // rule.n_nodes
     return replace(rule, n_sobol=2 ** (room.bit_length() - 1))
 
@@ -302,7 +333,7 @@ def _largest(
             'use `method` = "sobol".'
         )
 
-    has_corners = sum(RULES[kind][0] == "normal" for kind in rule.kinds) > 1
+    has_corners = rule.germs.count("normal") > 1
 
     def served(germ: int, n: int) -> float:
         return _accuracy(rule.kinds[germ], reaches[germ], n)

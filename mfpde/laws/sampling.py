@@ -92,9 +92,7 @@ def sample(
     t = np.asarray(grid.nodes, dtype=np.float64)
     stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
     if method == "quadrature":
-        rule = nodes
-        if not isinstance(nodes, TensorRule):
-            rule = quadrature_rule(law, n_particles, nodes=nodes, block=block)
+        rule = quadrature_rule(law, n_particles, nodes=nodes, block=block)
         xi, weights = germ_points(rule, germs_of(law), stream)
         theta = _checked(law, germ_paths(law, xi, t), xi, t)
         origin = Sampling(law, None, method, coupling, seed, rule)
