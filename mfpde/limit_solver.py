@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from mfpde.estimation import ErrorEstimate
 from mfpde.estimation.estimate import PARTS
 from mfpde.estimation.parts import Error
 from mfpde.estimation.search import (
-    START_NODES,
-    START_PARTICLES,
     Found,
     coarsest_grid,
     grids,
@@ -36,24 +33,19 @@ from mfpde.estimation.solves import (
     difference,
     scaled,
 )
+from mfpde.estimation.start import first_rule
 from mfpde.flow import check_end
-from mfpde.laws.germs import germs_of
 from mfpde.laws.origin import Sampling
-from mfpde.laws.parameters import choice, integer
-from mfpde.laws.quadrature import TensorRule, quadrature_rule
+from mfpde.laws.parameters import integer
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
 from mfpde.solver import Solution, solve, with_error
+from mfpde.storage import check_writable
 
-METHODS = ("auto", "quadrature", "sobol")
 SHARES = {"time": 0.05, "depth": 0.15, "particles": 0.7}
 """Of the tolerance; particles are dearest."""
-MOST_NUMBERS = 4
-"""Random numbers of a law up to which a tensor rule is the choice of "auto"."""
 SMALLEST_TOLERANCE = 1e-12
 """Relative to the targets: rounding, amplified by the flow, stays below."""
-CORNER_MARGIN = 5.0
-"""Normal numbers are cut at a radius with exp(-radius^2 / 2) = exp(-5) tol."""
 KINK_TOLERANCE = 1e-3
 """Below it a block with a kink gets a warning."""
 LARGEST_COARSE_ERROR = 0.03
@@ -114,7 +106,8 @@ def solve_limit(
     Solution
         With `error` and `estimated_error`; `message` says what was chosen. If the
         tolerance is out of reach within the caps, the best answer found, with a
-        message and a `ToleranceWarning` that say so.
+        message and a `ToleranceWarning` that say so. A final solve that was stopped
+        has no error.
 
     Raises
     ------
@@ -134,8 +127,10 @@ def solve_limit(
         max_nodes=integer("max_nodes", max_nodes, minimum=2),
         max_cost=max_cost,
     )
-    rule = _first_rule(problem, law, method, limits.max_particles, seed, tol)
+    rule = first_rule(problem, law, method, limits.max_particles, seed, tol)
     s = _times(s_end, record)
+    if options.get("output") is not None:
+        check_writable(options["output"], options.get("overwrite", False))
     search = _Search(limits, Solves(problem, s, observables, 0.5 * max_cost), rule)
     try:
         search.run()
@@ -145,7 +140,7 @@ def solve_limit(
             "coarsest levels. Raise it, or shorten `s_end`."
         ) from None
     solution = search.finish(options)
-    if solution.estimated_error > tol:
+    if solution.error is not None and solution.error.output > tol:
         warnings.warn(solution.message, ToleranceWarning, stacklevel=2)
     return solution
 
@@ -383,61 +378,4 @@ def _check_tolerance(problem: MeanFieldProblem, tol: float) -> None:
             f"`tol` = {tol:g} may be out of reach.",
             ToleranceWarning,
             stacklevel=3,
-        )
-
-
-def _first_rule(
-    problem: MeanFieldProblem,
-    law: Any,
-    method: str,
-    max_particles: int,
-    seed: int,
-    tol: float,
-) -> Sampling:
-    """The coarsest particles, of the rule that shall be refined."""
-    choice("method", method, METHODS)
-    if not all(hasattr(law, name) for name in ("n_params", "n_random", "paths")):
-        raise TypeError(
-            f"`law` must be a law such as mfpde.laws.Gaussian(0, 1, k), got {law!r}."
-        )
-    if law.n_params != problem.k:
-        raise ValueError(
-            f"`law` must have the k = {problem.k} parameters of the block, "
-            f"got {law.n_params}."
-        )
-    atoms = getattr(law, "atoms", None)
-    if law.n_random == 0 or (atoms is not None and len(atoms) <= max_particles):
-        return Sampling(law, 1 if atoms is None else len(atoms), seed=seed)
-    is_product = germs_of(law) is not None
-    if method == "quadrature":
-        _check_product(law, is_product, max_particles)
-    is_smooth = getattr(problem.block, "is_smooth", True)
-    is_tensor = is_product and is_smooth and law.n_random <= MOST_NUMBERS
-    if method == "quadrature" or (method == "auto" and is_tensor):
-        nodes = (START_NODES,) * law.n_random
-        tensor = _tensor(quadrature_rule(law, nodes=nodes, block=problem.block), tol)
-        return Sampling(law, method="quadrature", seed=seed, rule=tensor)
-    n = min(START_PARTICLES, max_particles)
-    return Sampling(law, n, method="sobol", seed=seed)
-
-
-def _tensor(rule: TensorRule, tol: float) -> TensorRule:
-    """The rule with nodes close at the origin, and without its improbable corners."""
-    kinds = tuple("sinh" if kind == "trapezoid" else kind for kind in rule.kinds)
-    radius = math.sqrt(2.0 * (CORNER_MARGIN - math.log(tol)))
-    return dataclasses.replace(rule, kinds=kinds, radius=radius)
-
-
-def _check_product(law: Any, is_product: bool, max_particles: int) -> None:
-    if not is_product:
-        raise ValueError(
-            '`method` = "quadrature" needs a law of independent numbers (a product), '
-            f'got {type(law).__name__}; use method "sobol".'
-        )
-    n_start = START_NODES**law.n_random
-    if n_start > 2 * max_particles:
-        raise ValueError(
-            f'`method` = "quadrature" starts with {START_NODES} nodes for each of the '
-            f"{law.n_random} random numbers of the law, {n_start:,} particles and more "
-            f'than `max_particles` = {max_particles} allows; use method "sobol".'
         )

@@ -14,6 +14,7 @@ from exact import integrate
 
 import mfpde
 from mfpde.account import account
+from mfpde.cli import main
 from mfpde.estimation.estimate import ErrorEstimate
 
 X, Y = 1.3, 2.0
@@ -245,3 +246,35 @@ def test_the_start_goes_with_a_copy_of_an_ensemble():
     again = copy.origin.ensemble(grid)
     np.testing.assert_array_equal(again.theta, start.theta)
     assert start.with_theta(start.theta).origin is None
+
+
+CONFIGURATION = """
+[data]
+source = "curve"
+n_samples = 8
+
+[problem.block]
+kind = "bias"
+
+[grid]
+scheme = "gauss"
+n_nodes = 2
+
+[ensemble]
+n_particles = 16
+
+[flow]
+s_end = 0.5
+estimate = true
+"""
+
+
+def test_a_configuration_asks_for_errors(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.toml").write_text(CONFIGURATION, encoding="utf-8")
+    assert main(["run", "short.toml", "--no-plot"]) == 0
+    text = capsys.readouterr().out
+    assert "errors     output" in text
+    assert "half the difference between two halves" not in text
+    assert main(["info", "short.h5"]) == 0
+    assert "fresh draws" in capsys.readouterr().out

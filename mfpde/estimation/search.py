@@ -34,8 +34,6 @@ from mfpde.estimation.solves import (
 )
 from mfpde.laws.origin import Sampling
 
-START_NODES = 4
-START_PARTICLES = 256
 LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 """Gauss nodes of one element, tried in turn."""
 MOST_ELEMENTS = 64
