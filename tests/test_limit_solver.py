@@ -16,6 +16,8 @@ from mfpde.laws.origin import Sampling
 
 X, Y = 1.3, 2.0
 WIDE = mfpde.laws.Uniform(-math.sqrt(3.0), math.sqrt(3.0), 3)
+# The last number, the bias, hardly matters.
+UNEVEN = mfpde.laws.Uniform([-1.7, -1.7, -0.01], [1.7, 1.7, 0.01])
 NORMAL = mfpde.laws.Gaussian(0.0, 1.0, 3)
 
 
@@ -91,6 +93,7 @@ def test_a_cloud_is_its_own_law():
 GOLDEN = {
     "uniform, loose": (WIDE, 1e-5, 10_000),
     "normal, loose": (NORMAL, 3e-4, 30_000),
+    "uneven, loose": (UNEVEN, 1e-5, 10_000),
     "uniform": (WIDE, 1e-8, 10_000),
     "normal": (NORMAL, 1e-6, 30_000),
 }
