@@ -42,7 +42,7 @@ from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
 from mfpde.solver import Solution, solve, with_error
 from mfpde.storage import check_writable
 
-SHARES = {"time": 0.05, "depth": 0.15, "particles": 0.7}
+SHARES = {"time": 0.02, "depth": 0.15, "particles": 0.7}
 """Of the tolerance; particles are dearest."""
 SMALLEST_TOLERANCE = 1e-12
 """Relative to the targets: rounding, amplified by the flow, stays below."""
@@ -182,6 +182,7 @@ class _Search:
             self._time.level,
             SHARES["depth"] * self._limits.tol / self._factor,
             self._limits.max_nodes,
+            noise=self._time.error["output"],
         )
 
     def _coarse_grid(self) -> DepthGrid:

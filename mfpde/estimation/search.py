@@ -119,8 +119,12 @@ def search_depth(
     accuracy: Accuracy,
     target: float,
     max_nodes: int,
+    noise: float = 0.0,
 ) -> Found:
-    """Coarsest grid whose error is below `target`: the change to the next, and tail."""
+    """Coarsest grid whose error is below `target`: the change to the next, and tail.
+
+    Changes below twice `noise`, the error of the stepper, say nothing of a tail.
+    """
     levels = list(grids(coarsest.n_steps, max_nodes))
     found, before = None, None
     for grid, finer in itertools.pairwise(levels):
@@ -128,6 +132,8 @@ def search_depth(
             solves.values(grid, rule, accuracy), solves.values(finer, rule, accuracy)
         )
         ratio = _ratio(change["output"], before)
+        if change["output"] <= 2.0 * noise:
+            ratio = 0.0
         error, before = scaled(change, 1.0 / (1.0 - ratio)), change["output"]
         if error["output"] <= target:
             return Found(grid, error)
