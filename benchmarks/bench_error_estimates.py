@@ -4,7 +4,7 @@ Data, block, law, horizon, grid, sampling and tolerances of every problem are dr
 random from its number, none is left out but flows that blow up. Two solutions of each:
 `solve` with `estimate_error`, and `solve_limit` with its own estimate. The true error
 is the largest over samples and times against a much finer solve: more nodes in every
-direction or 2^13 Sobol points, half as many Gauss nodes again, tighter tolerances in time.
+direction or 2^13 Sobol points, half as many Gauss nodes again, tighter tolerances.
 
     python benchmarks/bench_error_estimates.py [--quick] [--problems 50] [--output FILE]
 """

@@ -81,8 +81,9 @@ def test_time_is_found_where_it_dominates(options):
     )
     outputs = {state.s: state.evaluation.output[0, 0] for state in states}
     true = max(abs(outputs[s] - exact_linear(s)) for s in (0.75, 1.5))
-    # Euler keeps terms of order ds after Richardson, here 3 %.
-    assert error.output == pytest.approx(true, rel=0.1)
+    # Euler keeps terms of order ds after Richardson, here 3 %; the other has twice.
+    allowance = 1.0 if "ds" in options else 2.0
+    assert error.output == pytest.approx(allowance * true, rel=0.1)
     assert error.parts["output"]["depth"] < 0.01 * true
 
 

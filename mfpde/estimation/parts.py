@@ -36,6 +36,8 @@ CONFIDENCE = 2.0
 with a deviation estimated from four."""
 TIGHTENING, KINK_TIGHTENING = 32.0, 4.0
 """Factors between two tolerances that are compared."""
+STEPS_DIFFER = 2.0
+"""Allowance for steps that adapt to few particles instead of all."""
 COARSE_PARTICLES = 256
 COARSE_NODES = 6
 TAIL = 2.0
@@ -108,8 +110,9 @@ def finer_grid(grid: DepthGrid) -> DepthGrid:
 def time_part(solves: Solves, grid: DepthGrid, rule: Rule, accuracy: Accuracy) -> Error:
     """Error of the stepper: its tolerances against tighter ones, or ds against ds/2.
 
-    Errors follow tolerances about in proportion. A block with a kink costs an adaptive
-    stepper its order: tolerances are tightened less there.
+    Errors follow tolerances about in proportion, and steps chosen for other particles
+    make up to two of it. A block with a kink costs an adaptive stepper its order:
+    tolerances are tightened less there.
     """
     is_smooth = getattr(solves.problem.block, "is_smooth", True)
     factor = TIGHTENING if is_smooth else KINK_TIGHTENING
@@ -118,7 +121,7 @@ def time_part(solves: Solves, grid: DepthGrid, rule: Rule, accuracy: Accuracy) -
         solves.values(grid, rule, accuracy.tightened(factor)),
     )
     if accuracy.ds is None:
-        return scaled(found, 1.0 / (1.0 - 1.0 / factor))
+        return scaled(found, STEPS_DIFFER / (1.0 - 1.0 / factor))
     return scaled(found, 2.0) if accuracy.stepper == "euler" else found
 
 

@@ -38,9 +38,9 @@ LADDER = (2, 3, 4, 5, 6, 8, 10, 12, 16)
 """Gauss nodes of one element, tried in turn."""
 MOST_ELEMENTS = 64
 SMALLEST_RTOL = 3e-14
-MOST_EVALUATIONS = 5000
-"""Right-hand sides of a solve beyond which tolerances are not tightened: a kink, or a
-stiff stretch, has taken the stepper its order."""
+MOST_EVALUATIONS, MOST_WITH_KINK = 20_000, 500
+"""Right-hand sides of a solve beyond which tolerances are not tightened. At kinks steps
+grow in number as tolerances fall, and nothing is won beside the error of sampling."""
 LARGEST_RATIO = 0.7
 """Of two successive changes: beyond it the tail is not extrapolated further."""
 NEAR = 30.0
@@ -73,6 +73,8 @@ def search_time(
     solves: Solves, grid: DepthGrid, rule: Rule, target: float, rtol: float
 ) -> Found:
     """Loosest tolerances of dopri5 whose error is below `target`."""
+    is_smooth = getattr(solves.problem.block, "is_smooth", True)
+    most = MOST_EVALUATIONS if is_smooth else MOST_WITH_KINK
     while True:
         accuracy = Accuracy("dopri5", rtol, 0.1 * rtol)
         error = time_part(solves, grid, rule, accuracy)
@@ -80,7 +82,7 @@ def search_time(
             return Found(accuracy, error)
         if rtol <= SMALLEST_RTOL:
             return Found(accuracy, error, "dopri5 is at its smallest tolerance")
-        if solves.n_evaluations > MOST_EVALUATIONS:
+        if solves.n_evaluations > most:
             return Found(accuracy, error, "dopri5 would take too many steps")
         # Error and tolerance are about proportional.
         rtol = max(SMALLEST_RTOL, rtol * min(0.3, 0.5 * target / error["output"]))
