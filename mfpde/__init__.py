@@ -34,6 +34,7 @@ _NAMES = {
     "DecayingQuadratic": "objectives",
     "DensitySolution": "density",
     "DepthGrid": "depth",
+    "ErrorEstimate": "estimation",
     "Evaluation": "evaluation",
     "Langevin": "steppers",
     "MeanFieldProblem": "problem",
@@ -41,6 +42,8 @@ _NAMES = {
     "ParticleEnsemble": "ensemble",
     "Solution": "solver",
     "StorageFormatError": "errors",
+    "ToleranceWarning": "errors",
+    "estimate_error": "estimation",
     "evaluate": "evaluation",
     "field": "evaluation",
     "iterate": "solver",
@@ -50,6 +53,7 @@ _NAMES = {
     "resume": "solver",
     "solve": "solver",
     "solve_density": "density",
+    "solve_limit": "limit_solver",
     "trajectories": "evaluation",
 }
 

@@ -184,6 +184,7 @@ def _number(value: float) -> str:
 def _trust(run: Any, refinement: Any) -> list[Line]:
     """Energy ledger and estimates, each with what it is."""
     lines: list[Line] = ["How far this can be trusted", *_ledger(run)]
+    lines += _errors(run)
     if refinement is None:
         return lines
     if refinement.depth is None:
@@ -203,6 +204,23 @@ def _trust(run: Any, refinement: Any) -> list[Line]:
             ("", "half the difference between two halves of the particles"),
         ]
     lines.append(("", "(for the measure at the end; nothing is trained again)"))
+    return lines
+
+
+def _errors(run: Any) -> list[Line]:
+    """Estimated errors by part, if the run holds any."""
+    lines: list[Line] = []
+    for name, each in run.errors.items():
+        parts = ", ".join(
+            f"{part} {value:.1e}" if math.isfinite(value) else f"{part} unknown"
+            for part, value in each.items()
+            if part != "total"
+        )
+        label = "  errors" if not lines else ""
+        lines.append((label, f"{name} {each['total']:.1e} ({parts})"))
+    if lines:
+        lines.append(("", "largest over samples and times, the flow solved again"))
+        lines.append(("", run.error_notes))
     return lines
 
 

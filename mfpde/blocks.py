@@ -77,6 +77,11 @@ class Perceptron:
         return 2 * self.d + self.bias
 
     @property
+    def is_smooth(self) -> bool:
+        """Whether f is analytic; kinks limit the order of every rule."""
+        return not self.activation.endswith("relu")
+
+    @property
     def is_linear_in_z(self) -> bool:
         """Whether f is linear in z; then the traces of T7 are constant in depth."""
         return self.activation == "identity" and not self.bias

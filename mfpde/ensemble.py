@@ -69,6 +69,8 @@ class ParticleEnsemble:
         Parameters of particle m at depth node j. Stored as a read-only copy.
     weights : array_like, shape (M,), optional
         Positive masses w_m with sum 1, the same at every depth; default 1/M.
+    origin : mfpde.laws.sampling.Sampling, optional
+        How the particles were drawn from a law; error estimates draw again.
 
     Raises
     ------
@@ -81,6 +83,7 @@ class ParticleEnsemble:
 
     theta: NDArray[np.float64]
     weights: NDArray[np.float64] | None = None
+    origin: Any = None
 
     def __post_init__(self) -> None:
         theta = float_array("theta", self.theta, axes=AXES)
@@ -107,11 +110,12 @@ class ParticleEnsemble:
         theta.setflags(write=False)
         object.__setattr__(ensemble, "theta", theta)
         object.__setattr__(ensemble, "weights", weights)
+        object.__setattr__(ensemble, "origin", None)
         return ensemble
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor: arrays come back from a pickle writeable.
-        return type(self), (self.theta, self.weights)
+        return type(self), (self.theta, self.weights, self.origin)
 
     def __repr__(self) -> str:
         kind = "equal" if np.ptp(self.weights) == 0.0 else "unequal"

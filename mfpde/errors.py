@@ -18,6 +18,10 @@ class StorageFormatError(OSError):
     """A file is not an mfpde file, is damaged, or has a newer format version."""
 
 
+class ToleranceWarning(UserWarning):
+    """A tolerance is out of reach; the answer has a larger error, which is told."""
+
+
 class ConfigurationError(ValueError):
     """A configuration has problems; all of them are listed at once.
 

@@ -83,6 +83,19 @@ class Restart:
     memory: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a flow was started with: the arguments of `iterate` at s = 0."""
+
+    problem: MeanFieldProblem
+    grid: DepthGrid
+    ensemble: ParticleEnsemble
+    stepper: Any = "dopri5"
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    ds: float | None = None
+
+
 @dataclass(frozen=True)
 class Layout:
     """Places of theta (J, M, k), the trained maps, and the ledger in a flat vector."""

@@ -19,8 +19,9 @@ from mfpde.arrays import check_positive
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.estimation import ErrorEstimate, estimate_error
 from mfpde.evaluation import check_shapes
-from mfpde.flow import Restart, State, check_end, has_noise, iterate
+from mfpde.flow import Restart, Setup, State, check_end, has_noise, iterate
 from mfpde.journal import Cadence, Journal, Metadata, Records, restart_from
 from mfpde.limits import problem_of
 from mfpde.problem import MeanFieldProblem
@@ -33,7 +34,13 @@ from mfpde.recording import (
     schedule_from_description,
 )
 from mfpde.steppers import ErrorControl, Langevin, make_stepper
-from mfpde.storage import RunWriter, check_writable, open_run, read_checkpoint
+from mfpde.storage import (
+    RunWriter,
+    check_writable,
+    open_run,
+    read_checkpoint,
+    write_errors,
+)
 
 Array = NDArray[np.float64]
 Progress = Callable[[float, float, float, int, float], None]
@@ -69,6 +76,11 @@ class Solution:
         Seconds, those before a restart included.
     path : Path or None
         The file.
+    setup : Setup or None
+        Problem, particles and stepper at s = 0, from which `estimate_error` solves
+        again; None for a resumed run whose file does not hold the start.
+    error : ErrorEstimate or None
+        Estimated errors, if asked for.
     """
 
     scalars: dict[str, Array]
@@ -85,6 +97,8 @@ class Solution:
     n_rejected: int
     wall_time_s: float
     path: Path | None = None
+    setup: Setup | None = None
+    error: ErrorEstimate | None = None
 
     @property
     def s(self) -> Array:
@@ -110,6 +124,22 @@ class Solution:
     def converged(self) -> bool:
         """Whether the run ended as asked for."""
         return self.status == "finished"
+
+    @property
+    def estimated_error(self) -> float | None:
+        """Estimated error of the outputs, largest over samples and compared times."""
+        return None if self.error is None else self.error.output
+
+    @property
+    def n_kernel_evaluations(self) -> int:
+        """Node x particle x sample x evaluation, the work of the estimate included.
+
+        An evaluation is one sweep forward and one back; the sweeps of the fixed-point
+        iteration of Gauss stages are not counted one by one.
+        """
+        size = self.ensemble.n_nodes * self.ensemble.n_particles
+        own = size * self.problem.n_samples * self.n_evaluations
+        return own + (0 if self.error is None else self.error.n_kernel_evaluations)
 
     def __repr__(self) -> str:
         return (
@@ -188,6 +218,7 @@ class _Plan:
     rules: StopRules
     observers: dict[str, Observer]
     checkpoint_every_s: float
+    setup: Setup | None
     theta_dtype: str = "f8"
     swmr: bool = True
     metadata: Metadata = field(default_factory=Metadata)
@@ -260,6 +291,7 @@ def solve(
     checkpoint_every_s: float = 10.0,
     theta_dtype: str = "f8",
     swmr: bool = True,
+    estimate: bool = False,
 ) -> Solution:
     """Solve the gradient flow of Eq. (6) from s = 0 to s_end.
 
@@ -307,6 +339,9 @@ def solve(
         Type of the snapshots in the file; the checkpoint is always exact.
     swmr : bool
         Whether others may read the file while it grows; False on NFS.
+    estimate : bool
+        Whether errors are estimated at the end by solving again, coarser and finer
+        (see `estimate_error`); they go to `error` and to group /errors of the file.
 
     Returns
     -------
@@ -360,6 +395,7 @@ def solve(
         ),
         observers=check_observers(observers),
         checkpoint_every_s=checkpoint_every_s,
+        setup=Setup(problem, grid, ens, stepper, float(rtol), float(atol), ds),
         theta_dtype=theta_dtype,
         swmr=swmr,
         metadata=metadata,
@@ -383,7 +419,23 @@ def solve(
             )
         journal.visit(state)
 
-    return _drain(plan, flow, journal, progress, start)
+    solution = _drain(plan, flow, journal, progress, start)
+    if estimate and solution.status == "finished":
+        return with_error(solution, estimate_error(solution))
+    return solution
+
+
+def with_error(solution: Solution, error: ErrorEstimate) -> Solution:
+    """Return the solution with its errors, and write them to its file, if any."""
+    if solution.path is not None:
+        write_errors(
+            solution.path,
+            error.table(),
+            s=error.s,
+            notes=" ".join(error.notes),
+            n_kernel_evaluations=error.n_kernel_evaluations,
+        )
+    return dataclasses.replace(solution, error=error)
 
 
 def resume(
@@ -498,10 +550,12 @@ def _drain(
                 (f"{failure} The last good state, at s = {state.s:g}, is kept."),
             )
         journal.end(state, *ending)
-    return _solution(state, journal, *ending)
+    return _solution(state, journal, plan.setup, *ending)
 
 
-def _solution(state: State, journal: Journal, status: str, message: str) -> Solution:
+def _solution(
+    state: State, journal: Journal, setup: Setup | None, status: str, message: str
+) -> Solution:
     evaluation = state.evaluation
     snapshots = journal.records.snapshots if journal.writer is None else []
     shape = evaluation.ensemble.theta.shape
@@ -520,6 +574,7 @@ def _solution(state: State, journal: Journal, status: str, message: str) -> Solu
         n_rejected=state.n_rejected,
         wall_time_s=journal.wall_time_s,
         path=None if journal.writer is None else journal.writer.path,
+        setup=setup,
     )
 
 
@@ -668,7 +723,27 @@ def _plan_of(
         rules=StopRules(**rules),
         observers=observers,
         checkpoint_every_s=flow["checkpoint_every_s"],
+        setup=_setup_of(run, problem, grid, stepper),
         swmr=flow["swmr"],
+    )
+
+
+def _setup_of(
+    run: Any, problem: MeanFieldProblem, grid: DepthGrid, stepper: Any
+) -> Setup | None:
+    """What a run was started with, if its first snapshot is the start."""
+    times = run.snapshot_s
+    if not len(times) or times[0] != 0.0:
+        return None
+    flow = run.description["flow"]
+    return Setup(
+        problem,
+        grid,
+        ParticleEnsemble(run.theta[0], run.weights),
+        stepper if flow["stepper"] is None else flow["stepper"],
+        flow["rtol"],
+        flow["atol"],
+        flow["ds"],
     )
 
 

@@ -36,3 +36,12 @@ def test_the_reader_example_reads(
     exec(BLOCKS[1], names)
     assert float(names["table"]["s"][-1]) == 1.0
     assert len(BLOCKS) == 2
+
+
+def test_the_page_on_error_estimates_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = README.parent / "docs" / "error-estimates.md"
+    text = page.read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(block, names)
+    assert "below the tolerance 0.0001" in capsys.readouterr().out

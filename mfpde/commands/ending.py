@@ -48,7 +48,7 @@ def finish(
             plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
         if not is_quiet:
             estimate = None
-            if solution.status != "failed":
+            if solution.status != "failed" and solution.error is None:
                 estimate = refinement_estimate(
                     *limit,
                     is_smooth_in_depth=is_smooth_in_depth,

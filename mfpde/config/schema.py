@@ -415,6 +415,10 @@ class Flow:
         default=None,
         metadata=key(_POSITIVE, "stop after so many seconds", example=600.0),
     )
+    estimate: bool = field(
+        default=False,
+        metadata=key(Flag(), "estimate errors at the end by solving again"),
+    )
 
 
 @dataclass(frozen=True)

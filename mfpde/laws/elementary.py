@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.arrays import float_array
 from mfpde.ensemble import ParticleEnsemble, particle_weights
 from mfpde.laws.base import Law
+from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import (
     Parameter,
     bounds,
@@ -223,6 +224,11 @@ class PointCloud(Law):
         """Number of parameters per particle k."""
         return self.theta.shape[1]
 
+    @property
+    def atoms(self) -> NDArray[np.float64]:
+        """The points, (n, k): so many particles are the law without error."""
+        return self.theta
+
     def paths(
         self, u: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
@@ -259,7 +265,9 @@ class PointCloud(Law):
             )
         if n_particles == n_points or method == "quadrature":
             shape = (len(grid.nodes), *self.theta.shape)
-            return ParticleEnsemble(np.broadcast_to(self.theta, shape), self.weights)
+            origin = Sampling(self, n_points, "iid", coupling, seed)
+            theta = np.broadcast_to(self.theta, shape)
+            return ParticleEnsemble(theta, self.weights, origin)
         options |= {"method": method, "coupling": coupling, "seed": seed}
         return sample(self, grid, n_particles, **options)
 

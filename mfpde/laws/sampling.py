@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.arrays import float_array
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.laws.germs import from_uniform, germ_paths, germs_of
+from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import choice, integer
 from mfpde.laws.quadrature import TensorRule, quadrature_rule
 
@@ -90,20 +91,23 @@ def sample(
     if method == "quadrature":
         rule = quadrature_rule(law, n_particles, nodes=nodes, block=block)
         xi, weights = germ_points(rule, germs_of(law), stream)
-        return ParticleEnsemble(_checked(law, germ_paths(law, xi, t), xi, t), weights)
+        theta = _checked(law, germ_paths(law, xi, t), xi, t)
+        origin = Sampling(law, None, method, coupling, seed, rule)
+        return ParticleEnsemble(theta, weights, origin)
     if nodes is not None:
         raise ValueError(f'`nodes` is for `method` = "quadrature", got "{method}".')
     n_particles = integer("n_particles", n_particles, minimum=1)
+    origin = Sampling(law, n_particles, method, coupling, seed)
     if coupling == "layer":
         theta = np.empty((len(t), n_particles, law.n_params))
         for j in range(len(t)):
             stream = np.random.SeedSequence(seed, spawn_key=(STREAM, j))
             u = uniform_points(law.n_random, n_particles, method, stream)
             theta[j] = _paths(law, u, t[j : j + 1])[0]
-        return ParticleEnsemble(theta)
+        return ParticleEnsemble(theta, origin=origin)
     u = uniform_points(law.n_random, n_particles, method, stream)
     # "tied" asks for constant paths, checked above, and is then the same.
-    return ParticleEnsemble(_paths(law, u, t))
+    return ParticleEnsemble(_paths(law, u, t), origin=origin)
 
 
 def replicates(

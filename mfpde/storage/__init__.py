@@ -7,6 +7,7 @@ NAME.ckpt.h5 beside it.
 from __future__ import annotations
 
 from mfpde.storage.checkpoint import read_checkpoint
+from mfpde.storage.estimates import write_errors
 from mfpde.storage.files import check_writable, checkpoint_path
 from mfpde.storage.header import RunHeader
 from mfpde.storage.reader import Run, States, open_run
@@ -25,4 +26,5 @@ __all__ = [
     "open_run",
     "read_checkpoint",
     "recover",
+    "write_errors",
 ]

@@ -197,14 +197,34 @@ class Run:
         with format_errors(self.path):
             return json.loads(str(self._file.static("/config/description")))
 
+    @property
+    def errors(self) -> dict[str, dict[str, float]]:
+        """Estimated errors, quantity to part to error; empty if there are none."""
+        if not self._file.names("errors"):
+            return {}
+        parts = self._file.static("/errors/part_name").tolist()
+        names = self._file.static("/errors/quantity_name").tolist()
+        rows = self._file.static("/errors/estimate").tolist()
+        return {
+            name: dict(zip(parts, row, strict=True))
+            for name, row in zip(names, rows, strict=True)
+        }
+
+    @property
+    def error_notes(self) -> str:
+        """How the errors were estimated; empty if they were not."""
+        if not self._file.names("errors"):
+            return ""
+        return str(self._file.static("/errors/notes"))
+
     def to_xarray(self, group: str = "scalars") -> Any:
         """Return one group as an xarray.Dataset in memory; the file is not locked.
 
         Parameters
         ----------
         group : str
-            "scalars", "trajectory", "observations", "states", "data", "config" or
-            "run".
+            "scalars", "trajectory", "observations", "states", "data", "config",
+            "run" or "errors".
 
         Raises
         ------

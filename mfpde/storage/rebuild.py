@@ -7,7 +7,7 @@ Shrinking datasets in place is not safe against a kill, so whatever takes rows b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import h5py
 
@@ -24,6 +24,7 @@ def copy_run(
     lengths: Mapping[str, int],
     *,
     reserve: bool = False,
+    leave_out: Collection[str] = (),
 ) -> None:
     """Copy all groups, of each series the first `lengths[path]` rows.
 
@@ -35,6 +36,8 @@ def copy_run(
         Path of every series to the rows to be kept.
     reserve : bool
         Reserve places for at least as many rows again, see `rows.InPlaceRows`.
+    leave_out : collection of str
+        Groups that are not copied.
 
     Raises
     ------
@@ -43,6 +46,8 @@ def copy_run(
     """
     _copy_attributes(source, target)
     for name, group in source.items():
+        if name in leave_out:
+            continue
         new_group = target.create_group(name, track_order=True)
         _copy_attributes(group, new_group)
         for key, dataset in group.items():

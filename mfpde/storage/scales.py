@@ -40,6 +40,7 @@ _LONG_NAMES = {
     "weight": "weight of the particle",
     "theta": "parameters of the particles",
     "param_name": "name of the parameter",
+    "estimate": "estimated absolute error, largest over s and entries",
     "z": "state z(t), Eq. (1)",
     "p": "adjoint p(t), Eq. (4)",
 }

@@ -25,6 +25,7 @@ from mfpde.storage.access import (
     refuse_if_live,
 )
 from mfpde.storage.checkpoint import Attribute, write_checkpoint
+from mfpde.storage.estimates import GROUP as ERRORS
 from mfpde.storage.files import check_writable, folder_lock, real_path
 from mfpde.storage.header import RunHeader
 from mfpde.storage.integrity import check_structure, committed_lengths
@@ -165,7 +166,10 @@ class RunWriter:
 
             with new_version(path, then=start) as h5:
                 with format_errors(path):
-                    copy_run(opened.h5, h5, lengths, reserve=not swmr)
+                    # Estimates are those of the run as it ended before.
+                    copy_run(
+                        opened.h5, h5, lengths, reserve=not swmr, leave_out=(ERRORS,)
+                    )
                 sign_writer(h5["run"])
                 _note_resumption(h5, lengths["/scalars/s"], source)
                 run_id = str(h5.attrs["run_id"])

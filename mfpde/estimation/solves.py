@@ -1,0 +1,212 @@
+"""Solves for comparison: cached, counted, within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.evaluation import Evaluation
+from mfpde.flow import iterate
+from mfpde.problem import MeanFieldProblem
+
+Array = NDArray[np.float64]
+Values = dict[str, Array]
+Observable = Callable[[Evaluation], Any]
+
+TIGHTEST = 1e-15
+ROUNDING_UNITS = 64
+"""Units of rounding, of the largest value, below which no error is claimed."""
+
+
+class Rule(Protocol):
+    """Particles for any depth grid; hashable."""
+
+    @property
+    def size(self) -> int:
+        """Number of particles M."""
+
+    def ensemble(self, grid: DepthGrid) -> ParticleEnsemble:
+        """Return the particles at the nodes of a grid."""
+
+
+class BudgetExceeded(Exception):
+    """The next solve would pass the cost cap."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Stepper in training time s and what controls its error, as for `solve`."""
+
+    stepper: Any = "dopri5"
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    ds: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be tightened: not a stepper of the user's own."""
+        return isinstance(self.stepper, str)
+
+    def tightened(self, factor: float) -> Accuracy:
+        """Tolerances divided by `factor`, or half the step of a fixed stepper."""
+        if self.ds is not None:
+            return replace(self, ds=0.5 * self.ds)
+        rtol, atol = (max(x / factor, TIGHTEST) for x in (self.rtol, self.atol))
+        return replace(self, rtol=rtol, atol=min(atol, self.atol))
+
+
+@dataclass
+class Solves:
+    """Outputs, loss and observables at the times, for any level of discretisation.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        At s = 0.
+    s : ndarray, shape (R,)
+        Training times at which solves are compared, the first 0.
+    observables : dict of str to callable
+        Functions of an `Evaluation`.
+    max_cost : float
+        Kernel evaluations allowed: node x particle x sample x right-hand side.
+
+    Attributes
+    ----------
+    n_kernel_evaluations : int
+        So far.
+    scale : dict of str to float
+        Largest value seen of each quantity.
+    n_evaluations : int
+        Right-hand sides of the last solve.
+    """
+
+    problem: MeanFieldProblem
+    s: Array
+    observables: Mapping[str, Observable] = field(default_factory=dict)
+    max_cost: float = np.inf
+    n_kernel_evaluations: int = 0
+    scale: dict[str, float] = field(default_factory=dict)
+    n_evaluations: int = 1
+    _found: dict[Any, Values] = field(default_factory=dict)
+
+    def values(self, grid: DepthGrid, rule: Rule, accuracy: Accuracy) -> Values:
+        """Values of one level, each of shape (R, ...).
+
+        Raises
+        ------
+        BudgetExceeded
+            If this solve would probably pass `max_cost`.
+        NotFiniteError, ConvergenceError
+            If the flow fails.
+        """
+        key = _key(grid, rule, accuracy)
+        if key not in self._found:
+            self.check(grid, rule.size)
+            self._found[key] = self._solve(grid, rule.ensemble(grid), accuracy)
+        return self._found[key]
+
+    def add(
+        self,
+        grid: DepthGrid,
+        rule: Rule,
+        accuracy: Accuracy,
+        values: Values,
+        n_evaluations: int,
+    ) -> None:
+        """Keep the values of a level that was solved elsewhere, and count its work."""
+        self._found[_key(grid, rule, accuracy)] = values
+        self._count(grid, rule.size, n_evaluations)
+
+    def rounding(self) -> dict[str, float]:
+        """Errors below which none is claimed, from the largest values seen."""
+        unit = ROUNDING_UNITS * np.finfo(float).eps
+        return {name: unit * size for name, size in self.scale.items()}
+
+    def check(self, grid: DepthGrid, n_particles: int) -> None:
+        """Raise BudgetExceeded if a solve of this size would pass `max_cost`."""
+        self._check(grid, n_particles, self.n_evaluations)
+
+    def _check(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> None:
+        cost = self._cost(grid, n_particles, n_evaluations)
+        if self.n_kernel_evaluations + cost > self.max_cost:
+            raise BudgetExceeded
+
+    def _count(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> None:
+        self.n_kernel_evaluations += self._cost(grid, n_particles, n_evaluations)
+        self.n_evaluations = n_evaluations
+
+    def observe(self, evaluation: Evaluation) -> Values:
+        """Return the compared values at one training time."""
+        return {
+            "output": evaluation.output,
+            "loss": np.array(evaluation.loss),
+            **{
+                name: np.asarray(function(evaluation), dtype=float)
+                for name, function in self.observables.items()
+            },
+        }
+
+    def _solve(
+        self, grid: DepthGrid, ensemble: ParticleEnsemble, accuracy: Accuracy
+    ) -> Values:
+        rows, state = [], None
+        states = iterate(
+            self.problem,
+            grid,
+            ensemble,
+            s_end=float(self.s[-1]),
+            stepper=accuracy.stepper,
+            rtol=accuracy.rtol,
+            atol=accuracy.atol,
+            ds=accuracy.ds,
+            hits=self.s.tolist(),
+        )
+        for state in states:
+            self._check(grid, ensemble.n_particles, state.n_evaluations)
+            if state.s == self.s[len(rows)]:
+                rows.append(self.observe(state.evaluation))
+        self._count(grid, ensemble.n_particles, state.n_evaluations)
+        values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        for name, array in values.items():
+            size = float(np.abs(array).max(initial=0.0))
+            self.scale[name] = max(self.scale.get(name, 0.0), size)
+        return values
+
+    def _cost(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> int:
+        return grid.n_nodes * n_particles * self.problem.n_samples * n_evaluations
+
+
+def _key(grid: DepthGrid, rule: Rule, accuracy: Accuracy) -> tuple[Any, ...]:
+    return tuple(grid.describe().items()), rule, accuracy
+
+
+def difference(values: Values, others: Values) -> dict[str, float]:
+    """Largest absolute difference of each quantity."""
+    return {
+        name: float(np.abs(array - others[name]).max(initial=0.0))
+        for name, array in values.items()
+    }
+
+
+def spread(draws: list[Values]) -> dict[str, float]:
+    """Largest standard deviation of each quantity over independent draws."""
+    return {
+        name: float(np.std([each[name] for each in draws], axis=0, ddof=1).max())
+        for name in draws[0]
+    }
+
+
+def scaled(error: dict[str, float], factor: float) -> dict[str, float]:
+    """Errors times a factor."""
+    return {name: factor * value for name, value in error.items()}
+
+
+def added(*errors: dict[str, float]) -> dict[str, float]:
+    """Sum of errors, quantity by quantity."""
+    return {name: sum(each[name] for each in errors) for name in errors[0]}

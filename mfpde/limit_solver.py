@@ -1,0 +1,382 @@
+"""`solve_limit`: the mean-field limit to a tolerance, levels chosen by estimates."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.arrays import check_positive
+from mfpde.depth import DepthGrid
+from mfpde.errors import ToleranceWarning
+from mfpde.estimation import ErrorEstimate
+from mfpde.estimation.estimate import PARTS
+from mfpde.estimation.parts import Error
+from mfpde.estimation.search import (
+    Found,
+    coarsest_grid,
+    grids,
+    search_depth,
+    search_draws,
+    search_quadrature,
+    search_time,
+)
+from mfpde.estimation.solves import (
+    Accuracy,
+    BudgetExceeded,
+    Solves,
+    difference,
+    scaled,
+)
+from mfpde.estimation.start import first_rule
+from mfpde.flow import check_end
+from mfpde.laws.origin import Sampling
+from mfpde.laws.parameters import integer
+from mfpde.problem import MeanFieldProblem
+from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
+from mfpde.solver import Solution, solve, with_error
+from mfpde.storage import check_writable
+
+SHARES = {"time": 0.02, "depth": 0.15, "particles": 0.7}
+"""Of the tolerance; particles are dearest."""
+SMALLEST_TOLERANCE = 1e-12
+"""Relative to the targets: rounding, amplified by the flow, stays below."""
+KINK_TOLERANCE = 1e-3
+"""Below it a block with a kink gets a warning."""
+LARGEST_COARSE_ERROR = 0.03
+"""Error in depth, relative to the outputs, with which particles are searched."""
+
+
+def solve_limit(
+    problem: MeanFieldProblem,
+    law: Any,
+    *,
+    s_end: float,
+    tol: float,
+    record: Any = None,
+    method: str = "auto",
+    observables: Mapping[str, Any] | None = None,
+    max_particles: int = 100_000,
+    max_nodes: int = 64,
+    max_cost: float = 1e10,
+    seed: int = 0,
+    **options: Any,
+) -> Solution:
+    """Solve for the limit, Eqs. (1)-(6), until the outputs are known to `tol`.
+
+    Grid in depth t, sampling of rho, particle number and the tolerances in training
+    time s are chosen by comparing levels, each part of the error where the others are
+    cheap; the finest combination is then solved and checked against a coarser one.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+    law : Law
+        rho at s = 0, with paths smooth in t; coupling is "path".
+    s_end : float
+        End in training time s.
+    tol : float
+        Absolute tolerance of every output at every record time.
+    record : sequence of float or schedule, optional
+        Training times; None is start and end.
+    method : {"auto", "quadrature", "sobol"}
+        Rule for rho. "auto" takes a tensor rule for a smooth block and a law of at most
+        four independent random numbers, and scrambled Sobol points otherwise.
+    observables : dict of str to callable, optional
+        Functions of an `Evaluation` whose errors are estimated, too, and which are
+        recorded.
+    max_particles, max_nodes : int
+        Caps per node, and of nodes in depth.
+    max_cost : float
+        Cap of the whole work, in kernel evaluations: node x particle x sample x
+        right-hand side, that of the search included.
+    seed : int
+        Of the Sobol points.
+    **options
+        For `solve`: snapshots, states, output, overwrite, progress, metadata,
+        checkpoint_every_s, theta_dtype, swmr.
+
+    Returns
+    -------
+    Solution
+        With `error` and `estimated_error`; `message` says what was chosen. If the
+        tolerance is out of reach within the caps, the best answer found, with a
+        message and a `ToleranceWarning` that say so. A final solve that was stopped
+        has no error.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that do not fit, and a tolerance below rounding.
+    NotFiniteError, ConvergenceError
+        If the flow cannot be solved.
+    """
+    check_positive("tol", tol)
+    check_positive("max_cost", max_cost)
+    check_end(s_end, 0.0)
+    observables = _checked_observables(observables)
+    _check_tolerance(problem, tol)
+    limits = _Limits(
+        tol=tol,
+        max_particles=integer("max_particles", max_particles, minimum=1),
+        max_nodes=integer("max_nodes", max_nodes, minimum=2),
+        max_cost=max_cost,
+    )
+    rule = first_rule(problem, law, method, limits.max_particles, seed, tol)
+    s = _times(s_end, record)
+    if options.get("output") is not None:
+        check_writable(options["output"], options.get("overwrite", False))
+    search = _Search(limits, Solves(problem, s, observables, 0.5 * max_cost), rule)
+    try:
+        search.run()
+    except BudgetExceeded:
+        raise ValueError(
+            f"`max_cost` = {max_cost:g} kernel evaluations do not suffice for the "
+            "coarsest levels. Raise it, or shorten `s_end`."
+        ) from None
+    solution = search.finish(options)
+    if solution.error is not None and solution.error.output > tol:
+        warnings.warn(solution.message, ToleranceWarning, stacklevel=2)
+    return solution
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Limits:
+    tol: float
+    max_particles: int
+    max_nodes: int
+    max_cost: float
+
+
+class _Search:
+    """The search for one limit: first each part, then the solution and its check."""
+
+    def __init__(self, limits: _Limits, solves: Solves, rule: Sampling) -> None:
+        self._limits = limits
+        self._solves = solves
+        self._first = rule
+        self._factor = 1.0
+
+    def run(self) -> None:
+        """Find tolerances, grid and particles, each with few of the others."""
+        limits, solves, rule = self._limits, self._solves, self._first
+        rtol = min(1e-3, 10.0 * limits.tol)
+        loose = Accuracy("dopri5", rtol, 0.1 * rtol)
+        self._coarsest = coarsest_grid(solves, rule, loose)
+        target = SHARES["time"] * limits.tol
+        self._time = search_time(solves, self._coarsest, rule, target, rtol)
+        self._depth = self._search_depth()
+        self._coarse = self._coarse_grid()
+        self._particles = self._search_particles()
+
+    def _search_depth(self) -> Found:
+        return search_depth(
+            self._solves,
+            self._coarsest,
+            self._first,
+            self._time.level,
+            SHARES["depth"] * self._limits.tol / self._factor,
+            self._limits.max_nodes,
+            noise=self._time.error["output"],
+        )
+
+    def _coarse_grid(self) -> DepthGrid:
+        """The coarsest grid on which the error of the particles can be measured."""
+        best, solves = self._depth.level, self._solves
+        limit = LARGEST_COARSE_ERROR * solves.scale["output"]
+        for grid in grids(self._coarsest.n_steps, self._limits.max_nodes):
+            is_best = grid.describe() == best.describe()
+            if is_best or self._change(grid, best, self._first)["output"] <= limit:
+                return grid
+        return best
+
+    def _search_particles(self) -> list[Found]:
+        rule = self._first
+        if rule.is_exact:
+            return [Found(rule, dict.fromkeys(self._names(), 0.0))]
+        search = search_quadrature if rule.is_tensor else search_draws
+        return search(
+            self._solves,
+            self._coarse,
+            rule,
+            self._time.level,
+            SHARES["particles"] * self._limits.tol,
+            self._limits.max_particles,
+        )
+
+    def finish(self, options: dict[str, Any]) -> Solution:
+        """Solve the finest level, check the error in depth on it, and refine at need.
+
+        On all particles the change from the coarse grid must be that seen with few;
+        where it is larger, the error in depth is scaled alike.
+        """
+        self._solves.max_cost = self._limits.max_cost
+        while True:
+            particles = self._affordable()
+            grid = self._depth.level
+            solution = self._solve(grid, particles.level, options)
+            before = self._factor
+            self._factor = max(before, self._depth_factor(particles.level))
+            errors = {
+                "depth": scaled(self._depth.error, self._factor),
+                "particles": particles.error,
+                "time": self._time.error,
+            }
+            total = sum(error["output"] for error in errors.values())
+            is_refinable = self._factor > before and not self._depth.reason
+            if solution.status != "finished":
+                return solution
+            if total <= self._limits.tol or not is_refinable:
+                return self._completed(solution, errors, particles)
+            self._depth = self._search_depth()
+            options = {**options, "overwrite": True}
+
+    def _affordable(self) -> Found:
+        """The best particles with which the final solve keeps within `max_cost`."""
+        for found in reversed(self._particles):
+            try:
+                self._solves.check(self._depth.level, found.level.size)
+            except BudgetExceeded:
+                continue
+            is_last = found is self._particles[-1]
+            reason = "" if is_last else "the best particles would pass `max_cost`"
+            return dataclasses.replace(found, reason=found.reason or reason)
+        return self._particles[0]
+
+    def _solve(
+        self, grid: DepthGrid, rule: Sampling, options: dict[str, Any]
+    ) -> Solution:
+        solves, accuracy = self._solves, self._time.level
+        ensemble = rule.ensemble(grid)
+        observers = {"output": _output, **solves.observables}
+        solution = solve(
+            solves.problem,
+            grid,
+            ensemble,
+            s_end=float(solves.s[-1]),
+            stepper=accuracy.stepper,
+            rtol=accuracy.rtol,
+            atol=accuracy.atol,
+            record=solves.s,
+            observers=observers,
+            **options,
+        )
+        if solution.status == "finished":
+            values = {"loss": solution.loss}
+            values |= {
+                name: solution.observations.get(name, solution.scalars.get(name))
+                for name in observers
+            }
+            solves.add(grid, rule, accuracy, values, solution.n_evaluations)
+        return solution
+
+    def _depth_factor(self, rule: Sampling) -> float:
+        """Change from the coarse grid on these particles, over that on few."""
+        grid, coarse = self._depth.level, self._coarse
+        if grid.describe() == coarse.describe() or rule == self._first:
+            return 1.0
+        seen = self._change(coarse, grid, rule)["output"]
+        expected = self._change(coarse, grid, self._first)["output"]
+        # What the stepper adds to either change is no error in depth.
+        expected += 2.0 * self._time.error["output"]
+        return seen / max(expected, np.finfo(float).tiny)
+
+    def _change(
+        self, grid: DepthGrid, other: DepthGrid, rule: Sampling
+    ) -> dict[str, float]:
+        accuracy = self._time.level
+        return difference(
+            self._solves.values(grid, rule, accuracy),
+            self._solves.values(other, rule, accuracy),
+        )
+
+    def _names(self) -> list[str]:
+        return ["output", "loss", *self._solves.observables]
+
+    def _completed(
+        self, solution: Solution, errors: dict[str, Error], particles: Found
+    ) -> Solution:
+        """The solution with its errors and a message that says what was chosen."""
+        solves, tol = self._solves, self._limits.tol
+        n_search = solves.n_kernel_evaluations - solution.n_kernel_evaluations
+        error = ErrorEstimate(
+            parts={
+                name: {part: errors[part][name] for part in PARTS}
+                for name in self._names()
+            },
+            s=solves.s,
+            rounding=solves.rounding(),
+            n_kernel_evaluations=n_search,
+        )
+        verdict = f"is {error.output:.1e}, below the tolerance {tol:g}."
+        if error.output > tol:
+            reasons = [self._time.reason, self._depth.reason, particles.reason]
+            known = "; ".join(filter(None, reasons)) or "the levels do not converge"
+            verdict = (
+                f"is {error.output:.1e}: the tolerance {tol:g} is out of reach "
+                f"({known})."
+            )
+        accuracy: Accuracy = self._time.level
+        notes = (
+            f"The estimated error of the outputs {verdict}",
+            f"Chosen: {self._depth.level!r}, {_rule_text(particles.level, solution)}, "
+            f"dopri5 with rtol = {accuracy.rtol:.1e}.",
+        )
+        error = dataclasses.replace(error, notes=notes)
+        message = " ".join((solution.message, *notes))
+        return dataclasses.replace(with_error(solution, error), message=message)
+
+
+def _output(evaluation: Any) -> Any:
+    return evaluation.output
+
+
+def _rule_text(rule: Sampling, solution: Solution) -> str:
+    n = f"{solution.ensemble.n_particles:,} particles"
+    if rule.is_exact:
+        return f"{n} that are the law itself"
+    if rule.rule is None:
+        return f"{n} of a scrambled Sobol set"
+    counts = " x ".join(str(count) for count in rule.rule.counts)
+    folded = ", folded" if rule.rule.is_folded else ""
+    return f"{n} of a tensor rule with {counts} nodes{folded}"
+
+
+def _times(s_end: float, record: Any) -> NDArray[np.float64]:
+    """Record times with start and end; a schedule by steps has none."""
+    schedule = make_schedule("record", record)
+    if isinstance(schedule, Steps):
+        raise ValueError(
+            "`record` must name training times, since the steps differ from level to "
+            "level; use a sequence of s or mfpde.recording.Every(ds)."
+        )
+    clock = make_clocks({"record": schedule}, float(s_end))["record"]
+    return np.array(sorted({0.0, *clock.exact, float(s_end)}))
+
+
+def _checked_observables(observables: Any) -> dict[str, Any]:
+    observables = check_observers(observables)
+    if "output" in observables:
+        raise ValueError('`observables` must not use the name "output", which is ours.')
+    return observables
+
+
+def _check_tolerance(problem: MeanFieldProblem, tol: float) -> None:
+    smallest = SMALLEST_TOLERANCE * max(1.0, float(np.abs(problem.y).max()))
+    if tol < smallest:
+        raise ValueError(
+            f"`tol` must be at least {smallest:.1g}, since rounding in double "
+            f"precision hides smaller errors, got {tol:g}."
+        )
+    if tol < KINK_TOLERANCE and not getattr(problem.block, "is_smooth", True):
+        warnings.warn(
+            f"{problem.block!r} has a kink, which limits the order of every rule; "
+            f"`tol` = {tol:g} may be out of reach.",
+            ToleranceWarning,
+            stacklevel=3,
+        )
