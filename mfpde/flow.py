@@ -232,21 +232,22 @@ class LedgerBudget:
 
     The share of a step from s to s + h is
 
-        30 rtol |change of E_s| + (rtol |E_s| + atol) h / (s + h),
+        30 rtol |change of E_s| + (rtol |E_s| + atol) max(h / (s + h), 1 / 1000),
 
-    and rounding. Over a run the shares add up to no more than
+    and rounding. Over a run of n steps the shares add up to no more than
 
-        30 rtol (E_0 - E_s) + (rtol E_0 + atol) (1 + ln(s / first step)),
+        30 rtol (E_0 - E_s) + (rtol E_0 + atol) (1 + ln(s / first step) + n / 1000):
 
-    however many steps it takes: a bound of the residual that grows like ln s. A
-    tolerance per step would let it grow with the number of steps. The factor 30 keeps
-    the first term from ruling the steps where E_s falls fast.
+    a bound of the residual that grows like ln s, and slowly with n. The factor 30 keeps
+    the first term from ruling the steps where E_s falls fast. Without the 1 / 1000 the
+    error per unit of s were bounded, and steps over kinks of f would shrink like rtol.
     """
 
     rtol: float
     atol: float
 
     factor = 30.0
+    least_fraction = 1e-3
 
     def __call__(self, old: Point, new: Point) -> float:
         """The part of its share that a step has used; accepted up to 1."""
@@ -254,7 +255,8 @@ class LedgerBudget:
         change = after.objective - before.objective
         defect = change - (new.y[-1] - old.y[-1])
         size = self.rtol * abs(before.objective) + self.atol
-        share = self.factor * self.rtol * abs(change) + size * (new.s - old.s) / new.s
+        fraction = max((new.s - old.s) / new.s, self.least_fraction)
+        share = self.factor * self.rtol * abs(change) + size * fraction
         return float(abs(defect) / (share + rounding_of_objective(before)))
 
 

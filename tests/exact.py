@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.integrate import solve_ivp
 from scipy.interpolate import BarycentricInterpolator
 
 import mfpde
@@ -17,6 +18,17 @@ import mfpde
 # Steps in s so small that only the rounding of the scheme in depth is left: errors of
 # the flow to s = 1 are then 1e-12 to 1e-11 in the cases here.
 TIGHT = {"rtol": 1e-12, "atol": 1e-13}
+
+
+def integrate(rhs, start, s):
+    """Values at the times s of y' = rhs(s, y), y(0) = start: (len(s), len(start))."""
+    s = np.atleast_1d(np.asarray(s, dtype=float))
+    start = np.atleast_1d(np.asarray(start, dtype=float))
+    found = solve_ivp(
+        rhs, (0.0, s[-1]), start, "DOP853", t_eval=s, rtol=1e-13, atol=1e-15
+    )
+    assert found.success
+    return found.y.T
 
 
 def flow(problem, grid, ensemble, times, **options):

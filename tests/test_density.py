@@ -6,10 +6,10 @@ import exact
 import numpy as np
 import pytest
 import reference
+from exact import integrate
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from scipy import special
-from scipy.integrate import solve_ivp
 
 import mfpde
 from mfpde import blocks, laws, plotting
@@ -20,17 +20,6 @@ from mfpde.density.initial import cell_averages
 from mfpde.density.mesh import make_mesh
 
 RIDGE = 0.35
-
-
-def integrate(rhs, start, s):
-    """Values at the times s of y' = rhs(s, y), y(0) = start: (len(s), len(start))."""
-    s = np.atleast_1d(np.asarray(s, dtype=float))
-    start = np.atleast_1d(np.asarray(start, dtype=float))
-    found = solve_ivp(
-        rhs, (0.0, s[-1]), start, "DOP853", t_eval=s, rtol=1e-13, atol=1e-15
-    )
-    assert found.success
-    return found.y.T
 
 
 def solve(problem, law, low, high, n_cells, s_end, **options):
