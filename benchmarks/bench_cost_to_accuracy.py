@@ -338,8 +338,8 @@ def _extrapolation(case: Case, rows: list[Row], law: GradientDescent) -> str:
     return (
         "Extrapolated by measured rates: (a), the parts of its error being "
         f"{law.b:.3g} (L M)^-{law.beta:.3f} and {law.c:.3g} ds^{law.gamma:.3f} (for "
-        f"the largest network made that gives {expected:.1e}, measured {made.error:.1e}); "
-        "(b), (c)."
+        f"the largest network made that gives {expected:.1e}, measured "
+        f"{made.error:.1e}); (b), (c)."
     )
 
 
