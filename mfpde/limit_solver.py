@@ -220,6 +220,8 @@ class _Search:
             particles = self._affordable()
             grid = self._depth.level
             solution = self._solve(grid, particles.level, options)
+            if solution.status != "finished":
+                return solution
             before = self._factor
             self._factor = max(before, self._depth_factor(particles.level))
             errors = {
@@ -229,8 +231,6 @@ class _Search:
             }
             total = sum(error["output"] for error in errors.values())
             is_refinable = self._factor > before and not self._depth.reason
-            if solution.status != "finished":
-                return solution
             if total <= self._limits.tol or not is_refinable:
                 return self._completed(solution, errors, particles)
             self._depth = self._search_depth()

@@ -182,6 +182,7 @@ def test_caps_leave_the_best_answer_so_far():
         ({"s_end": -1.0}, "`s_end`"),
         ({"max_particles": 0}, "`max_particles`"),
         ({"max_cost": -1.0}, "`max_cost`"),
+        ({"max_nodes": 2}, "`max_nodes` must be at least 3"),
         ({"method": "sobel"}, '`method` must be one of .*"sobol"'),
         ({"record": mfpde.recording.Steps(2)}, "`record` must name training times"),
         ({"observables": {"output": len}}, "`observables` must not use"),
@@ -214,6 +215,19 @@ def test_laws_that_quadrature_cannot_take():
         mfpde.solve_limit(problem, law, method="quadrature", **options)
     with pytest.raises(TypeError, match="`law` must be a law"):
         mfpde.solve_limit(problem, "gaussian", **options)
+
+
+def test_a_final_solve_that_is_stopped_has_no_error(monkeypatch):
+    law = mfpde.laws.Gaussian(0.0, 0.7, 2)
+
+    def stop(*args, **options):
+        return mfpde.solve(*args, **options, wall_time_s=1e-9)
+
+    monkeypatch.setattr("mfpde.limit_solver.solve", stop)
+    solution = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-4)
+    assert solution.status == "interrupted"
+    assert solution.error is None
+    assert solution.estimated_error is None
 
 
 def test_the_file_holds_outputs_errors_and_choices(tmp_path):

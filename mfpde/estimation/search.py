@@ -128,6 +128,11 @@ def search_depth(
     Changes below twice `noise`, the error of the stepper, say nothing of a tail.
     """
     levels = list(grids(coarsest.n_steps, max_nodes))
+    if len(levels) < 2:
+        raise ValueError(
+            f"`max_nodes` must be at least {LADDER[1] * coarsest.n_steps} for this "
+            f"field, to compare two grids, got {max_nodes}."
+        )
     found, before = None, None
     for grid, finer in itertools.pairwise(levels):
         change = difference(
