@@ -23,7 +23,6 @@ import mfpde
 from mfpde.kernels.threads import n_threads
 
 MEMORY = """
-import resource, sys
 import numpy as np, mfpde
 n_nodes, n_particles, n_samples, d, stepper = {case!r}
 rng = np.random.default_rng(0)
@@ -38,7 +37,8 @@ ds = None if stepper == "dopri5" else 0.01
 mfpde.solve(
     problem, grid, law.sample(grid, n_particles), s_end=0.02, stepper=stepper, ds=ds
 )
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+status = open("/proc/self/status", encoding="utf-8").read()
+print(status.split("VmHWM:")[1].split()[0])
 """
 
 
@@ -105,7 +105,7 @@ def peak_bytes(case: tuple) -> int:
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    return int(done.stdout)
+    return 1024 * int(done.stdout)
 
 
 def memory_table(d: int, cases: list[tuple[int, int, int]]) -> str:
@@ -143,7 +143,7 @@ def main() -> None:
     along += [(16, 512, 10**i) for i in range(4)]
     # 1e6 to 1e9, in the proportions of 16, 512, 256 and around.
     total = [(16, 256, 256), (16, 1024, 640), (16, 2048, 3052), (16, 8192, 7630)]
-    memory = [(16, 512, 256), (16, 4096, 8192), (16, 16384, 16384), (16, 65536, 4096)]
+    memory = [(16, 512, 256), (16, 4096, 4096), (16, 512, 65536), (16, 32768, 1024)]
     middle = (16, 2048, 1024)
     if options.quick:
         repeats, middle = 2, (2, 64, 64)

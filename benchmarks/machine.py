@@ -39,10 +39,15 @@ def header(**sizes: object) -> str:
 def interleaved(
     variants: dict[str, Callable[[], object]], repeats: int
 ) -> dict[str, np.ndarray]:
-    """Seconds of every call, (repeats,) for each variant, called in turn."""
+    """Seconds of every call, (repeats,) for each variant, in turn.
+
+    Each variant is called twice in a row and the second call is timed, as in a training
+    loop: threads and caches are then its own, not those of the variant before.
+    """
     times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, call in variants.items():
+            call()
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)

@@ -21,6 +21,7 @@ from mfpde.kernels.assembly import CHUNK, assemble
 from mfpde.kernels.crew import GO_ON, STOP, follow
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import SampleLayout, sample_layout
+from mfpde.kernels.sweep import STRIDE
 from mfpde.kernels.threads import start_helpers
 from mfpde.kernels.turns import open_gate, wait_for_all
 from mfpde.problem import MeanFieldProblem
@@ -95,7 +96,9 @@ class Evaluation:
         """
         c = self.problem.sample_weights
         inverse = np.divide(1.0, c, out=np.zeros_like(c), where=c > 0)
-        return self._forward.layout.unpack(self._p) * inverse[:, np.newaxis]
+        p = self._forward.layout.unpack(self._p)
+        p *= inverse[:, np.newaxis]
+        return p
 
     def __repr__(self) -> str:
         return (
@@ -365,13 +368,17 @@ class _Forward:
 
     def states(self) -> Array:
         n_blocks, n_steps, n_stages, width = self.zs.shape
-        if self.is_implicit:
-            inner = self.zs.reshape(n_blocks, n_steps * n_stages, width)
-            points = [self.z0[:, np.newaxis], inner]
-        else:
-            points = [self.zs[:, :, 0]]
-        points.append(self.z_end[:, np.newaxis])
-        return self.layout.unpack(np.concatenate(points, axis=1))
+        # An explicit step keeps its first stage, which is where it starts.
+        inner = self.zs.reshape(n_blocks, n_steps * n_stages, width)
+        if not self.is_implicit:
+            inner = self.zs[:, :, 0]
+        n_first = 1 if self.is_implicit else 0
+        n_samples = int(self.layout.is_own.sum())
+        states = np.empty((n_first + inner.shape[1] + 1, n_samples, width // STRIDE))
+        self.layout.unpack(self.z0, states[0])
+        self.layout.unpack(inner, states[n_first:-1])
+        self.layout.unpack(self.z_end, states[-1])
+        return states
 
 
 def _flow(problem, grid, ensemble, x) -> _Forward:

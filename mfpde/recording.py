@@ -247,8 +247,8 @@ def observe(evaluation: Evaluation) -> dict[str, float]:
         "dissipation": evaluation.dissipation,
         "second_moment": evaluation.second_moment,
         "gradient_norm": evaluation.gradient_norm,
-        "max_abs_z": float(np.abs(z).max()),
-        "max_abs_p": float(np.abs(p).max()),
+        "max_abs_z": float(max(z.max(), -z.min())),
+        "max_abs_p": float(max(p.max(), -p.min())),
         "depth_roughness": depth_roughness(evaluation),
         "hamiltonian_spread": hamiltonian_spread(evaluation),
     }
@@ -301,15 +301,13 @@ def hamiltonian_spread(evaluation: Evaluation) -> float:
     if not (theta == theta[0]).all():
         return float("nan")
     z, p = evaluation.z, evaluation.p
-    n_points, n_samples, d = z.shape
     # One node stands for all.
-    values = mean_field(
-        evaluation.problem,
-        DepthGrid.euler(1),
-        ParticleEnsemble.view(theta[:1], evaluation.ensemble.weights),
-        z.reshape(n_points * n_samples, d),
-    )[0].reshape(z.shape)
-    hamiltonian = np.einsum("pic,pic->pi", p, values)
+    once = ParticleEnsemble.view(theta[:1], evaluation.ensemble.weights)
+    hamiltonian = np.empty(z.shape[:2])
+    # Depth by depth: fields at all of them would be the largest array of a run.
+    for j in range(len(z)):
+        value = mean_field(evaluation.problem, DepthGrid.euler(1), once, z[j])[0]
+        hamiltonian[j] = np.einsum("ic,ic->i", p[j], value)
     size = np.abs(hamiltonian).max()
     return float(np.ptp(hamiltonian, axis=0).max() / size) if size > 0 else 0.0
 

@@ -53,12 +53,20 @@ class SampleLayout:
         lanes_last = out.reshape(len(blocks), blocks.shape[2], STRIDE)
         lanes_last[...] = blocks.transpose(0, 2, 1)
 
-    def unpack(self, blocks: NDArray) -> NDArray:
+    def unpack(self, blocks: NDArray, out: NDArray | None = None) -> NDArray:
         """Blocks (n_blocks, ..., d * STRIDE) as a float64 array (..., N, d)."""
-        shape = (*blocks.shape[:-1], -1, STRIDE)
-        lanes_second = np.moveaxis(blocks.reshape(shape), -1, 1)
-        own = lanes_second[self.is_own]
-        return np.ascontiguousarray(np.moveaxis(own, 0, -2), dtype=np.float64)
+        n_own = self.is_own.sum(axis=1)
+        if out is None:
+            shape = (*blocks.shape[1:-1], n_own.sum(), blocks.shape[-1] // STRIDE)
+            out = np.empty(shape)
+        start = 0
+        # Block by block: all at once would take as much memory again, twice.
+        for block, n in zip(blocks, n_own, strict=True):
+            lanes_last = block.reshape(*block.shape[:-1], -1, STRIDE)
+            target = out[..., start : start + n, :]
+            target[...] = np.moveaxis(lanes_last[..., :n], -1, -2)
+            start += n
+        return out
 
 
 def sample_layout(n_samples: int) -> SampleLayout:
