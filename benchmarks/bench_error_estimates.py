@@ -118,7 +118,7 @@ def direct(case: Case) -> tuple[Any, float]:
         seed=int(rng.integers(1000)),
         **({"block": case.problem.block} if method == "quadrature" else {}),
     )
-    rtol = float(10.0 ** rng.uniform(-8 if is_smooth(case) else -5, -3))
+    rtol = float(10.0 ** rng.uniform(-8 if is_smooth(case) else -4, -2))
     if rng.random() < 0.3:
         # As if the law were unknown.
         ensemble = mfpde.ParticleEnsemble(ensemble.theta, ensemble.weights)
@@ -150,7 +150,7 @@ def to_tolerance(case: Case) -> tuple[Any, float]:
             tol=tol,
             max_particles=4096 if is_tensor(case) else 1024,
             max_nodes=12,
-            max_cost=1e8,
+            max_cost=1e9,
             seed=int(case.rng.integers(1000)),
         )
     case.words += f" | tol={tol:.0e}, {solution.error!r}"
@@ -162,8 +162,8 @@ def reference(case: Case, limit: Any, plain: Any) -> np.ndarray:
     n_stages = max(limit.grid.n_stages * 3 // 2, 6)
     grid = mfpde.DepthGrid.gauss(n_stages, limit.grid.n_steps)
     rule = limit.setup.ensemble.origin
-    # Sobol points leave an error above 1e-6, a kink one above 1e-4.
-    rtol = 1e-6 if is_smooth(case) else 1e-5
+    # Sobol points leave a larger error; with a kink, more digits cost as many steps.
+    rtol = 1e-6 if is_smooth(case) else 1e-4
     if rule.is_tensor or rule.is_exact:
         rtol = max(1e-11, 0.03 * min(limit.setup.rtol, plain.setup.rtol))
     if rule.is_tensor:

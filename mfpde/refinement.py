@@ -135,6 +135,8 @@ def interpolated(
 
 
 def _interpolant(nodes: Array, values: Array) -> Any:
+    if len(nodes) == 1:
+        return lambda t: np.broadcast_to(values, (len(t), values.shape[1]))
     if len(nodes) <= POLYNOMIAL_NODES:
         # A fixed generator: SciPy permutes the nodes at random, for stability.
         return BarycentricInterpolator(nodes, values)

@@ -167,6 +167,10 @@ def test_what_cannot_be_estimated_is_told():
         return " ".join(error.notes)
 
     assert "fewer than 8" in notes(mfpde.ParticleEnsemble(theta))
+    # One node to an element has nothing to interpolate between.
+    single = mfpde.DepthGrid.gauss(1, 4)
+    known = mfpde.solve(problem, single, mfpde.ParticleEnsemble(theta), s_end=0.1)
+    assert mfpde.estimate_error(known).parts["output"]["depth"] > 0.0
     uneven = mfpde.ParticleEnsemble(theta, [0.5, 0.25, 0.25])
     assert "law and rule are not known" in notes(uneven)
     own = mfpde.steppers.heun(0.05)

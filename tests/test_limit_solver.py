@@ -112,10 +112,10 @@ def test_the_tanh_flow_against_a_much_finer_rule(name):
     assert solution.ensemble.n_particles <= most
     assert solution.grid.n_nodes <= 16
     origin = solution.setup.ensemble.origin
-    finer = [n + 2 * (n // 4 + 1) for n in origin.rule.counts]
+    finer = [n + 2 * (n // 8 + 1) for n in origin.rule.counts]
     grid = mfpde.DepthGrid.gauss(solution.grid.n_nodes + 1)
     ensemble = origin.with_counts(finer).ensemble(grid)
-    rtol = 0.03 * solution.setup.rtol
+    rtol = 0.2 * solution.setup.rtol
     exact = outputs_of(golden(), ensemble, grid, 8.0, rtol)
     true = np.abs(solution.observations["output"][-1] - exact).max()
     assert true < min(tol, 3.0 * solution.estimated_error)
