@@ -24,7 +24,7 @@ problem = mfpde.MeanFieldProblem(
     np.zeros((8, {d})), np.ones((8, {d})), mfpde.blocks.{block}
 )
 grid = mfpde.DepthGrid.{grid}
-theta = np.ones((grid.n_nodes, 4, problem.k))
+theta = np.full((grid.n_nodes, 4, problem.k), 0.1)
 mfpde.evaluate(problem, grid, mfpde.ParticleEnsemble(theta))
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one case, two repeats")
     parser.add_argument("--output")
     options = parser.parse_args()
-    repeats = 2 if options.quick else 10
+    repeats = 2 if options.quick else 5
     blocks = [(2, "Perceptron(2)", "rk4(2)")]
     if not options.quick:
         blocks += [
