@@ -210,12 +210,14 @@ def iterate(
     """
     check_shapes(problem, grid, ensemble)
     layout = Layout(problem, grid, ensemble.theta.shape, ensemble.weights)
+    # Kinks of f are kinks of the dissipation in s: steps in the budget would be tiny.
+    is_smooth = getattr(problem.block, "is_smooth", True)
     control = ErrorControl(
         rtol,
         atol,
         layout.parts,
         accept=objective_does_not_rise,
-        defect=LedgerBudget(rtol, atol),
+        defect=LedgerBudget(rtol, atol) if is_smooth else None,
     )
     method = make_stepper(stepper, ds=ds, control=control)
     if isinstance(method, Langevin):
