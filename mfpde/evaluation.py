@@ -195,9 +195,10 @@ def _evaluate(
         open_gate(gate, signal)
     sweep.adjoint(*adjoint.arguments)
     wait_for_all(adjoint.counts, adjoint.n_pieces)
-    _check_stages(adjoint.failed, grid, forward, None)
+    # Also after a failure: nobody may write to the velocity when this has returned.
     assemble(*assembly.arguments)
     wait_for_all(assembly.counts, assembly.n_pieces)
+    _check_stages(adjoint.failed, grid, forward, None)
     p = adjoint.p
     dissipation, squared_gradient, second_moment = (
         float(value) for value in grid.weights @ assembly.integrands.sum(axis=1)

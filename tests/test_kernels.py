@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from types import ModuleType
 
 import llvmlite.binding as llvm
@@ -358,6 +359,23 @@ def test_a_block_that_fails_holds_nobody_up(rng, monkeypatch):
     with pytest.raises(ConvergenceError, match="did not converge"):
         evaluate(MeanFieldProblem(x, x + 1, block), grid, ensemble)
     evaluate(MeanFieldProblem(x[8:], x[8:] + 1, block), grid, ensemble)
+
+
+def test_a_failed_evaluation_writes_nothing_afterwards(monkeypatch):
+    """The caller may use its `out` again, however late the helpers are."""
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    grid, x = DepthGrid.gauss(2), np.zeros((300, 1))
+    # f is steep at z = 0, where the state stays; the adjoint does not converge.
+    problem = MeanFieldProblem(x, x + 1, Perceptron(1, bias=False))
+    ensemble = ParticleEnsemble(np.tile([40.0, 4.0], (2, 20_000, 1)))
+    out = np.empty(ensemble.theta.shape)
+    for _ in range(5):
+        with pytest.raises(ConvergenceError, match="did not converge"):
+            evaluate(problem, grid, ensemble, out=out)
+        out[:] = 7.0
+        time.sleep(0.02)
+        assert (out == 7.0).all()
 
 
 def test_helpers_run_at_the_same_time(monkeypatch):
