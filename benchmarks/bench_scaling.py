@@ -58,8 +58,6 @@ def evaluation(d: int, n_nodes: int, n_particles: int, n_samples: int):
 
 def sizes_table(d: int, cases: list[tuple[int, int, int]], repeats: int) -> str:
     variants = {case: evaluation(d, *case) for case in cases}
-    for call in variants.values():
-        call()
     times = interleaved(variants, repeats)
     lines = [
         "| J | M | N | J M N | evaluation (ms) | ns per (node, particle, sample) |",
@@ -86,13 +84,12 @@ def threads_table(d: int, case: tuple[int, int, int], repeats: int) -> str:
     given = os.environ.get("MFPDE_NUM_THREADS")
     counts = range(1, n_threads() + 1)
     variants = {n: with_threads(n) for n in counts}
-    times = interleaved(variants, repeats + 1)
+    times = interleaved(variants, repeats)
     if given is None:
         del os.environ["MFPDE_NUM_THREADS"]
     else:
         os.environ["MFPDE_NUM_THREADS"] = given
-    # The first round compiles and starts the threads.
-    medians = {n: float(np.median(times[n][1:])) for n in counts}
+    medians = {n: float(np.median(times[n])) for n in counts}
     lines = ["| threads | evaluation (ms) | against one |", "| --- | --- | --- |"]
     for n, median in medians.items():
         lines.append(f"| {n} | {median * 1e3:.2f} | {medians[1] / median:.2f} x |")

@@ -242,7 +242,8 @@ class LedgerBudget:
 
     a bound of the residual that grows like ln s, and slowly with n. The factor 30 keeps
     the first term from ruling the steps where E_s falls fast. Without the 1 / 1000 the
-    error per unit of s were bounded, and steps over kinks of f would shrink like rtol.
+    error per unit of s were bounded, and steps over kinks of f, of which a block may
+    not tell, would shrink like rtol.
     """
 
     rtol: float

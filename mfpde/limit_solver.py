@@ -259,11 +259,9 @@ class _Search:
             grid,
             ensemble,
             s_end=float(solves.s[-1]),
-            stepper=accuracy.stepper,
-            rtol=accuracy.rtol,
-            atol=accuracy.atol,
             record=solves.s,
             observers=observers,
+            **accuracy.options,
             **options,
         )
         if solution.status == "finished":

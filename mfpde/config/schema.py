@@ -33,7 +33,6 @@ STEP_SCHEMES = ("euler", "midpoint", "rk4")
 FIXED_STEPPERS = ("euler", "heun", "rk4")
 ADAPTIVE_STEPPERS = ("dopri5", "rkc2", "auto")
 OBSERVERS = ("train_accuracy", "test_accuracy", "test_loss")
-PICTURES = ("summary",)
 
 _POSITIVE = Number(above=0)
 _COUNT = Integer(at_least=1)

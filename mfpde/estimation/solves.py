@@ -53,6 +53,12 @@ class Accuracy:
         """Whether it can be tightened: not a stepper of the user's own."""
         return isinstance(self.stepper, str)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keywords of `solve` and `iterate`."""
+        names = ("stepper", "rtol", "atol", "ds")
+        return {name: getattr(self, name) for name in names}
+
     def tightened(self, factor: float) -> Accuracy:
         """Tolerances divided by `factor`, or half the step of a fixed stepper."""
         if self.ds is not None:
@@ -161,11 +167,8 @@ class Solves:
             grid,
             ensemble,
             s_end=float(self.s[-1]),
-            stepper=accuracy.stepper,
-            rtol=accuracy.rtol,
-            atol=accuracy.atol,
-            ds=accuracy.ds,
             hits=self.s.tolist(),
+            **accuracy.options,
         )
         for state in states:
             self._check(grid, ensemble.n_particles, state.n_evaluations)

@@ -55,11 +55,7 @@ class Automatic:
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `make_stepper` rebuilds it."""
-        return {
-            "stepper": "auto",
-            "rtol": self.control.rtol,
-            "atol": self.control.atol,
-        }
+        return self.control.describe("auto")
 
 
 def _after_dopri5(step: Step, counts: Memory) -> Memory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,10 @@ class ErrorControl:
     def __post_init__(self) -> None:
         check_positive("rtol", self.rtol)
         check_positive("atol", self.atol)
+
+    def describe(self, stepper: str) -> dict[str, Any]:
+        """Plain values from which `make_stepper` rebuilds a stepper of that name."""
+        return {"stepper": stepper, "rtol": self.rtol, "atol": self.atol}
 
     def measure(
         self, y: Array, new: Array, rates: Array, coefficients: Array, h: float

@@ -100,11 +100,7 @@ class DormandPrince:
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `make_stepper` rebuilds it."""
-        return {
-            "stepper": "dopri5",
-            "rtol": self.control.rtol,
-            "atol": self.control.atol,
-        }
+        return self.control.describe("dopri5")
 
     def _trial(self, evaluate: Evaluate, point: Point, h: float, s_new: float) -> Trial:
         n_evaluations = len(DOPRI5_A)

@@ -165,11 +165,7 @@ class RungeKuttaChebyshev:
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `make_stepper` rebuilds it."""
-        return {
-            "stepper": "rkc2",
-            "rtol": self.control.rtol,
-            "atol": self.control.atol,
-        }
+        return self.control.describe("rkc2")
 
     def spectral_radius(self, evaluate: Evaluate, point: Point) -> tuple[float, int]:
         """Bound of the spectral radius of the Jacobian, and the evaluations it took.
