@@ -69,7 +69,7 @@ class ParticleEnsemble:
         Parameters of particle m at depth node j. Stored as a read-only copy.
     weights : array_like, shape (M,), optional
         Positive masses w_m with sum 1, the same at every depth; default 1/M.
-    origin : mfpde.laws.sampling.Sampling, optional
+    origin : mfpde.laws.origin.Sampling, optional
         How the particles were drawn from a law; error estimates draw again.
 
     Raises

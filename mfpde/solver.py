@@ -704,7 +704,10 @@ def _plan_of(
     size = grid.n_nodes * len(run.weights) * problem.k
     theta = restart.y[:size].reshape(grid.n_nodes, len(run.weights), problem.k)
     rules = dict(flow["rules"])
-    own, ds = _stepper_of(flow)
+    if flow["stepper"] is None:
+        ds = flow["ds"]
+    else:
+        stepper, ds = _stepper_of(flow)
     if s_end is not None:
         # Whoever asks for a later end does not want the rule that ended the run.
         rules = {name: None for name in rules}
@@ -713,7 +716,7 @@ def _plan_of(
         grid=grid,
         ensemble=ParticleEnsemble(theta, run.weights),
         s_end=float(end),
-        stepper=stepper if own is None else own,
+        stepper=stepper,
         tolerances={"rtol": flow["rtol"], "atol": flow["atol"]},
         ds=ds,
         schedules={
@@ -723,28 +726,25 @@ def _plan_of(
         rules=StopRules(**rules),
         observers=observers,
         checkpoint_every_s=flow["checkpoint_every_s"],
-        setup=_setup_of(run, problem, grid, stepper),
+        setup=_setup_of(run, problem, grid, stepper, ds),
         swmr=flow["swmr"],
     )
 
 
 def _setup_of(
-    run: Any, problem: MeanFieldProblem, grid: DepthGrid, stepper: Any
+    run: Any,
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    stepper: Any,
+    ds: float | None,
 ) -> Setup | None:
     """What a run was started with, if its first snapshot is the start."""
     times = run.snapshot_s
     if not len(times) or times[0] != 0.0:
         return None
     flow = run.description["flow"]
-    return Setup(
-        problem,
-        grid,
-        ParticleEnsemble(run.theta[0], run.weights),
-        stepper if flow["stepper"] is None else flow["stepper"],
-        flow["rtol"],
-        flow["atol"],
-        flow["ds"],
-    )
+    start = ParticleEnsemble(run.theta[0], run.weights)
+    return Setup(problem, grid, start, stepper, flow["rtol"], flow["atol"], ds)
 
 
 def _check_same_problem(problem: Any, run: Any) -> None:
