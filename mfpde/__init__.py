@@ -40,7 +40,7 @@ _NAMES = {
     "MeanFieldProblem": "problem",
     "NotFiniteError": "errors",
     "ParticleEnsemble": "ensemble",
-    "Solution": "solver",
+    "Solution": "solution",
     "StorageFormatError": "errors",
     "ToleranceWarning": "errors",
     "estimate_error": "estimation",

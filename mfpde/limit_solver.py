@@ -39,7 +39,8 @@ from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import integer
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
-from mfpde.solver import Solution, solve, with_error
+from mfpde.solution import Solution, with_error
+from mfpde.solver import solve
 from mfpde.storage import check_writable
 
 SHARES = {"time": 0.02, "depth": 0.15, "particles": 0.7}

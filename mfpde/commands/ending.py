@@ -9,7 +9,7 @@ from mfpde import plotting
 from mfpde.account import account
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.refinement import refinement_estimate
-from mfpde.solver import Solution
+from mfpde.solution import Solution
 from mfpde.storage import open_run
 
 

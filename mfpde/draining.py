@@ -1,0 +1,141 @@
+"""The main loop: a flow is drained into a journal until it ends or is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.flow import Setup, State
+from mfpde.journal import Journal
+from mfpde.plan import Plan
+from mfpde.progress import make_progress
+from mfpde.solution import Solution
+
+Progress = Callable[[float, float, float, int, float], None]
+
+
+def drain(
+    plan: Plan,
+    flow: Iterator[State],
+    journal: Journal,
+    progress: bool | Progress,
+    start: Callable[[State], None],
+) -> Solution:
+    """Run the flow to its end: the main loop; `start` opens the journal.
+
+    Of all states only the present one is kept: each is several times as large as theta.
+    """
+    state, ending = next(flow), None
+    first_step = state.step
+    with contextlib.ExitStack() as stack:
+        stack.callback(journal.close)
+        report = stack.enter_context(_reporter(progress))
+        stopped = stack.enter_context(_signals())
+        start(state)
+        try:
+            while ending is None:
+                # However short the wall time, a session makes a step.
+                waited = 0.0 if state.step == first_step else journal.session_s
+                ending = plan.rules.reason(
+                    state,
+                    waited,
+                    s_end=plan.s_end,
+                    objective_at_start=journal.records.rows[0]["objective"],
+                )
+                if ending is None and stopped:
+                    ending = (
+                        "interrupted",
+                        f"Stopped by {stopped[0]} at s = {state.s:g}.",
+                    )
+                if ending is None and state.s >= plan.s_end:
+                    ending = "finished", f"Reached s_end = {plan.s_end:g}."
+                if ending is None:
+                    state = next(flow)
+                    journal.visit(state)
+                    report(
+                        state.s,
+                        plan.s_end,
+                        state.evaluation.loss,
+                        state.step,
+                        state.evaluation.objective,
+                    )
+        except (NotFiniteError, ConvergenceError) as failure:
+            ending = (
+                "failed",
+                (f"{failure} The last good state, at s = {state.s:g}, is kept."),
+            )
+        journal.end(state, *ending)
+    return _solution(state, journal, plan.setup, *ending)
+
+
+def _solution(
+    state: State, journal: Journal, setup: Setup | None, status: str, message: str
+) -> Solution:
+    evaluation = state.evaluation
+    snapshots = journal.records.snapshots if journal.writer is None else []
+    shape = evaluation.ensemble.theta.shape
+    return Solution(
+        scalars=journal.records.columns(),
+        observations=journal.records.observed(),
+        snapshot_s=np.array([s for s, _ in snapshots]),
+        theta=np.array([theta for _, theta in snapshots]).reshape(-1, *shape),
+        ensemble=evaluation.ensemble,
+        problem=evaluation.problem,
+        grid=evaluation.grid,
+        status=status,
+        message=message,
+        n_steps=state.step,
+        n_evaluations=state.n_evaluations,
+        n_rejected=state.n_rejected,
+        wall_time_s=journal.wall_time_s,
+        path=None if journal.writer is None else journal.writer.path,
+        setup=setup,
+    )
+
+
+@contextlib.contextmanager
+def _reporter(progress: bool | Progress) -> Iterator[Progress]:
+    """What is called after every step: the user's, ours on stderr, or nothing."""
+    if callable(progress):
+        yield progress
+        return
+    if not progress:
+        yield lambda *_: None
+        return
+    reporter = make_progress()
+    try:
+        yield reporter
+    finally:
+        reporter.close()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[str]]:
+    """Collect SIGINT and SIGTERM: the run ends in order; a second one acts at once."""
+    caught: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, _frame: Any) -> None:
+        caught.append(signal.Signals(number).name)
+        restore()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.signal(number, note)
+        before[number] = signal.SIG_DFL if handler is None else handler
+    try:
+        yield caught
+    finally:
+        restore()

@@ -1,0 +1,242 @@
+"""What a run shall do: checked, told to the file, and rebuilt from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.flow import Restart, Setup, State, check_end, iterate
+from mfpde.journal import Cadence, Metadata, Records
+from mfpde.limits import problem_of
+from mfpde.problem import MeanFieldProblem
+from mfpde.recording import (
+    Observer,
+    check_observers,
+    make_clocks,
+    schedule_from_description,
+)
+from mfpde.solution import StopRules
+from mfpde.steppers import Langevin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything `solve` was asked to do, checked."""
+
+    problem: MeanFieldProblem
+    grid: DepthGrid
+    ensemble: ParticleEnsemble
+    s_end: float
+    stepper: Any
+    tolerances: dict[str, float]
+    ds: float | None
+    schedules: dict[str, Any]
+    rules: StopRules
+    observers: dict[str, Observer]
+    checkpoint_every_s: float
+    setup: Setup | None
+    theta_dtype: str = "f8"
+    swmr: bool = True
+    metadata: Metadata = field(default_factory=Metadata)
+
+    def cadence(self, s_start: float = 0.0) -> Cadence:
+        """When what is recorded, from s_start on."""
+        clocks = make_clocks(self.schedules, self.s_end, s_start)
+        return Cadence(
+            scalars=clocks["record"],
+            snapshots=clocks["snapshots"],
+            states=clocks["states"],
+            checkpoint_every_s=self.checkpoint_every_s,
+        )
+
+    def states(self, cadence: Cadence, restart: Restart | None) -> Iterator[State]:
+        """The flow itself, from s = 0 or from a restart."""
+        return iterate(
+            self.problem,
+            self.grid,
+            self.ensemble,
+            s_end=self.s_end,
+            stepper=self.stepper,
+            **self.tolerances,
+            ds=self.ds,
+            hits=cadence.hits,
+            restart=restart,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What `resume` needs to go on, as plain values."""
+        return {
+            "problem": self.problem.describe(),
+            "grid": self.grid.describe(),
+            "flow": {
+                "s_end": self.s_end,
+                **describe_stepper(self.stepper, self.ds),
+                **self.tolerances,
+                "schedules": {
+                    name: schedule and describe_schedule(name, schedule)
+                    for name, schedule in self.schedules.items()
+                },
+                "rules": dataclasses.asdict(self.rules),
+                "checkpoint_every_s": self.checkpoint_every_s,
+                "swmr": self.swmr,
+            },
+            "observers": list(self.observers),
+        }
+
+
+def plan_of(
+    run: Any,
+    restart: Restart,
+    s_end: float | None,
+    problem: MeanFieldProblem | None,
+    observers: Mapping[str, Observer] | None,
+    stepper: Any,
+) -> Plan:
+    """Rebuild the plan of a run from its file."""
+    description = run.description
+    flow = description["flow"]
+    end = flow["s_end"] if s_end is None else s_end
+    check_end(end, 0.0)
+    if end <= restart.s and (s_end is not None or run.status == "finished"):
+        raise ValueError(
+            f"The run in {run.path} is at s = {restart.s:g} already ({run.message}) "
+            f"Give `s_end` a later time than that{_got(s_end)}."
+        )
+    if run.status == "finished" and s_end is None:
+        raise ValueError(
+            f"The run in {run.path} is finished: {run.message} Give `s_end` to go on."
+        )
+    observers = check_observers(observers)
+    missing = sorted(set(description["observers"]) ^ set(observers))
+    if missing:
+        raise ValueError(
+            f"`observers` must be those of the run, {description['observers']}; "
+            f"missing or new: {', '.join(missing)}."
+        )
+    if flow["stepper"] is None and stepper is None:
+        raise ValueError("`stepper` is needed: the run used a stepper of your own.")
+    if flow["stepper"] is not None and stepper is not None:
+        raise ValueError(
+            f"`stepper` must be None: the run in {run.path} goes on with its own, "
+            f"{flow['stepper']!r}."
+        )
+    if problem is None:
+        try:
+            problem = problem_of(run, is_at_end=False)
+        except ValueError as error:
+            raise ValueError(
+                f"`problem` is needed to resume {run.path}: {error}"
+            ) from error
+    _check_same_problem(problem, run)
+    grid = DepthGrid.from_description(description["grid"])
+    size = grid.n_nodes * len(run.weights) * problem.k
+    theta = restart.y[:size].reshape(grid.n_nodes, len(run.weights), problem.k)
+    rules = dict(flow["rules"])
+    if flow["stepper"] is None:
+        ds = flow["ds"]
+    else:
+        stepper, ds = stepper_of(flow)
+    if s_end is not None:
+        # Whoever asks for a later end does not want the rule that ended the run.
+        rules = {name: None for name in rules}
+    return Plan(
+        problem=problem,
+        grid=grid,
+        ensemble=ParticleEnsemble(theta, run.weights),
+        s_end=float(end),
+        stepper=stepper,
+        tolerances={"rtol": flow["rtol"], "atol": flow["atol"]},
+        ds=ds,
+        schedules={
+            name: schedule_from_description(schedule)
+            for name, schedule in flow["schedules"].items()
+        },
+        rules=StopRules(**rules),
+        observers=observers,
+        checkpoint_every_s=flow["checkpoint_every_s"],
+        setup=_setup_of(run, problem, grid, stepper, ds),
+        swmr=flow["swmr"],
+    )
+
+
+def describe_stepper(stepper: Any, ds: float | None) -> dict[str, Any]:
+    """Entries of the flow from which `stepper_of` rebuilds it; None for the user's."""
+    if isinstance(stepper, Langevin):
+        return stepper.describe()
+    return {"stepper": stepper if isinstance(stepper, str) else None, "ds": ds}
+
+
+def stepper_of(flow: Mapping[str, Any]) -> tuple[Any, float | None]:
+    """Stepper and ds of a run from the description of its flow."""
+    if flow["stepper"] == "langevin":
+        noise = Langevin(flow["temperature"], flow["ds"], seed=flow["seed"])
+        return noise, None
+    return flow["stepper"], flow["ds"]
+
+
+def describe_schedule(name: str, schedule: Any) -> dict[str, Any]:
+    """Plain values of a schedule; TypeError for the user's own without `describe`."""
+    if not hasattr(schedule, "describe"):
+        raise TypeError(
+            f"`{name}` must be a schedule with `describe()` to be written to a file, "
+            f"got {schedule!r}."
+        )
+    return schedule.describe()
+
+
+def _setup_of(
+    run: Any,
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    stepper: Any,
+    ds: float | None,
+) -> Setup | None:
+    """What a run was started with, if its first snapshot is the start."""
+    times = run.snapshot_s
+    if not len(times) or times[0] != 0.0:
+        return None
+    flow = run.description["flow"]
+    start = ParticleEnsemble(run.theta[0], run.weights)
+    return Setup(problem, grid, start, stepper, flow["rtol"], flow["atol"], ds)
+
+
+def _check_same_problem(problem: Any, run: Any) -> None:
+    if not isinstance(problem, MeanFieldProblem):
+        raise TypeError(
+            f"`problem` must be a MeanFieldProblem, got {type(problem).__name__}."
+        )
+    if problem.k != len(run.param_names):
+        raise ValueError(
+            f"`problem` must have the {len(run.param_names)} parameters per particle "
+            f"of the run in {run.path}, got {problem.k}."
+        )
+    for name in ("x", "y"):
+        if not np.array_equal(getattr(problem, name), run.data[name]):
+            raise ValueError(
+                f"`problem` must have the data of the run in {run.path}; its `{name}` "
+                "differs."
+            )
+
+
+def _got(s_end: float | None) -> str:
+    return "" if s_end is None else f", got {s_end:g}"
+
+
+def records_of(run: Any, lengths: Mapping[str, int]) -> Records:
+    """The records of a file up to its checkpoint, as they were in memory."""
+    n = lengths["/scalars/s"]
+    columns = {"s": run.s[:n]}
+    columns |= {name: np.asarray(run.scalars[name][:n]) for name in run.scalars}
+    arrays = {name: np.asarray(run.observations[name][:n]) for name in run.observations}
+    last = lengths["/trajectory/s"]
+    return Records(
+        rows=[{name: float(c[i]) for name, c in columns.items()} for i in range(n)],
+        observations=[{name: a[i] for name, a in arrays.items()} for i in range(n)],
+        snapshots=[(float(s), np.empty(0)) for s in run.snapshot_s[:last]],
+    )
