@@ -46,6 +46,7 @@ _NAMES = {
     "estimate_error": "estimation",
     "evaluate": "evaluation",
     "field": "evaluation",
+    "first_variation_gradient": "evaluation",
     "iterate": "solver",
     "open_run": "storage",
     "predict": "evaluation",

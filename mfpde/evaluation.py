@@ -303,6 +303,75 @@ def field(
     return layout.unpack(values)
 
 
+def first_variation_gradient(
+    problem: MeanFieldProblem, theta: ArrayLike, z: ArrayLike, p: ArrayLike
+) -> Array:
+    """Gradient in theta of the first variation, Eqs. (5) and (6), in given states.
+
+    Unlike `evaluate` it does not ask whose states these are: minus the gradient moves
+    particles in the field of others, those of the limit for example.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        Its block and sample weights are used.
+    theta : array_like, shape (J, M, k)
+    z, p : array_like, shape (J, N, d)
+        States and adjoints of the samples at each node; no factor 1 / N in p.
+
+    Returns
+    -------
+    gradient : ndarray, shape (J, M, k)
+        sum_i c_i (d_theta f(z_ji, theta_jm))^T p_ji, c_i the sample weights.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other or the problem.
+    """
+    theta, z, p = (
+        float_array(name, values)
+        for name, values in (("theta", theta), ("z", z), ("p", p))
+    )
+    n_nodes = len(theta) if theta.ndim == 3 else -1
+    if theta.ndim != 3 or theta.shape[2] != problem.k:
+        raise ValueError(
+            f"`theta` must have shape (n_nodes, n_particles, {problem.k}), "
+            f"got {theta.shape}."
+        )
+    for name, values in (("z", z), ("p", p)):
+        required = (n_nodes, problem.n_samples, problem.d)
+        if values.shape != required:
+            raise ValueError(
+                f"`{name}` must have shape (n_nodes, n_samples, d) = {required}, "
+                f"got {values.shape}."
+            )
+    # No weight of a particle enters its gradient.
+    weights = np.full(theta.shape[1], 1.0 / theta.shape[1])
+    particles = _particles(problem, ParticleEnsemble.view(theta, weights))
+    layout = _layout(problem.n_samples)
+    states = layout.empty(problem.d, particles.dtype)
+    covectors = layout.empty(problem.d, particles.dtype)
+    gradient, scratch = np.zeros(theta.shape), particles.scratch()
+    c = problem.sample_weights[:, np.newaxis]
+    for j in range(n_nodes):
+        layout.pack(z[j], states)
+        layout.pack(c * p[j], covectors, fill_own_only=True)
+        for block, n in enumerate(layout.lanes):
+            sweep.pullback(
+                particles.kernels,
+                particles.theta[j],
+                particles.weights,
+                n,
+                states[block],
+                covectors[block],
+                np.zeros_like(states[block]),
+                gradient[j],
+                scratch,
+            )
+    return gradient
+
+
 def check_shapes(
     problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble
 ) -> None:

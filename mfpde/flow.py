@@ -6,6 +6,7 @@ ledger of Eq. (28), which is integrated beside them by the same method.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +111,7 @@ class Layout:
         """What noise acts on, Eq. (16): theta, with the metric as mobility."""
         return Diffusion(int(np.prod(self.theta_shape)), self.problem.metric)
 
-    @property
+    @functools.cached_property
     def parts(self) -> tuple[tuple[int, int], ...]:
         """Ranges of theta, of each trained map, and of the ledger."""
         sizes = [int(np.prod(self.theta_shape))]

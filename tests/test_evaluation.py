@@ -15,6 +15,7 @@ from mfpde import (
     ParticleEnsemble,
     evaluate,
     field,
+    first_variation_gradient,
     predict,
     solve,
     trajectories,
@@ -632,3 +633,47 @@ def test_flow_in_float32(rng):
 def test_unknown_dtype(dtype):
     with pytest.raises(ValueError, match="`dtype` must be one of float64, float32"):
         MeanFieldProblem([[1.0]], [[1.0]], Bias(1), dtype=dtype)
+
+
+@pytest.mark.parametrize("block", [Perceptron(2), Bilinear(2), Linear(2), Bias(2)])
+@pytest.mark.parametrize("n_samples", [1, 7, 300])
+def test_first_variation_gradient_is_minus_the_velocity_of_a_network(
+    rng, block, n_samples
+):
+    """Euler pairs z[l] with p[l + 1], Eq. (11); any weights of particles, samples."""
+    x, y = rng.normal(size=(2, n_samples, 2))
+    c = rng.uniform(0.5, 1.5, n_samples)
+    problem = MeanFieldProblem(x, y, block, sample_weights=c / c.sum())
+    w = rng.uniform(0.5, 1.5, 5)
+    ensemble = ParticleEnsemble(0.5 * rng.normal(size=(6, 5, block.k)), w / w.sum())
+    ev = evaluate(problem, DepthGrid.euler(6), ensemble)
+    found = first_variation_gradient(problem, ensemble.theta, ev.z[:-1], ev.p[1:])
+    np.testing.assert_allclose(found, -ev.velocity, rtol=1e-10, atol=1e-14)
+
+
+def test_first_variation_gradient_by_differences(rng):
+    """Eq. (5) differentiated in theta, for states that are nobody's."""
+    problem = MeanFieldProblem(*rng.normal(size=(2, 9, 2)), Perceptron(2, "gelu"))
+    theta, e = rng.normal(size=(3, 4, 5)), 1e-6
+    z, p = rng.normal(size=(2, 3, 9, 2))
+    found = first_variation_gradient(problem, theta, z, p)
+
+    def variation(theta, j, m):
+        one = ParticleEnsemble(theta[j : j + 1, m : m + 1])
+        values = field(problem, DepthGrid.euler(1), one, z[j])[0]
+        return np.mean(np.sum(p[j] * values, axis=1))
+
+    for j, m, c in [(0, 0, 0), (1, 3, 2), (2, 1, 4), (2, 2, 1)]:
+        step = np.zeros_like(theta)
+        step[j, m, c] = e
+        slope = variation(theta + step, j, m) - variation(theta - step, j, m)
+        assert found[j, m, c] == pytest.approx(slope / (2 * e), rel=1e-7, abs=1e-9)
+
+
+def test_first_variation_gradient_refuses_what_does_not_fit(rng):
+    problem = MeanFieldProblem(*rng.normal(size=(2, 9, 2)), Perceptron(2))
+    theta, z = np.zeros((3, 4, 5)), np.zeros((3, 9, 2))
+    with pytest.raises(ValueError, match=r"`theta` must have shape .* 5\), got"):
+        first_variation_gradient(problem, theta[:, :, :4], z, z)
+    with pytest.raises(ValueError, match=r"`p` must have shape .*\(3, 9, 2\), got"):
+        first_variation_gradient(problem, theta, z, z[:2])

@@ -663,3 +663,50 @@ def test_sobol_dimension_limit():
     with pytest.raises(ValueError, match=r'allows 21201 .* needs 21202. Use "iid"'):
         law.sample(EULER, 2, method="sobol")
     assert law.sample(EULER, 2).n_params == 21_202
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        laws.standard_path(2, 0.8, 0.5),
+        laws.Path(
+            [laws.Gaussian([1.0, -1.0], 0.3), laws.Gaussian(0.7, [0.2, 0.4], 2)],
+            ["t", "sin(2 pi t)"],
+        ),
+        laws.GaussianProcess([0.5, -0.2], 0.6, 0.3),
+        laws.Product([laws.standard_path(1, 0.5, 0.4), laws.Uniform(0.0, 1.0)]),
+        laws.Mixture(
+            [laws.standard_path(2, 0.8, 0.5), laws.Gaussian(1.0, 0.1, 2)], [0.4, 0.6]
+        ),
+    ],
+    ids=lambda law: law.kind,
+)
+def test_marginal_has_the_same_moments_at_every_depth(law):
+    """Moments up to four, by many points of a Sobol set, at nodes of an RK4 grid."""
+    same = laws.marginal(law)
+    assert same.n_random < law.n_random
+    first, second = (
+        each.sample(RK4, 2**14, method="sobol", seed=1).theta for each in (law, same)
+    )
+    for power in range(1, 5):
+        a, b = (
+            (theta**power).mean(axis=1) if power > 1 else theta.mean(axis=1)
+            for theta in (first, second)
+        )
+        # Of the size of the moments; scrambled Sobol sets of 16,384 points.
+        np.testing.assert_allclose(a, b, atol=2e-2 * max(1.0, np.abs(a).max()))
+
+
+def test_marginal_of_a_path_in_numbers():
+    law = laws.Path(
+        [laws.Gaussian(2.0, 0.3), laws.Gaussian(1.0, 0.4)], ["1", "cos(pi t)"]
+    )
+    t = np.array([0.0, 0.5, 1.0])
+    theta = laws.marginal(law).germ_paths(np.array([[0.0], [1.0]]), t)[:, :, 0]
+    np.testing.assert_allclose(theta[:, 0], [3.0, 2.0, 1.0])
+    np.testing.assert_allclose(theta[:, 1] - theta[:, 0], [0.5, 0.3, 0.5])
+
+
+def test_marginal_of_other_laws_is_the_law_itself():
+    for law in (laws.Gaussian(0.0, 1.0, 2), laws.Uniform(0, 1), laws.PointCloud(CLOUD)):
+        assert laws.marginal(law) is law

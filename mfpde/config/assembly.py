@@ -180,7 +180,7 @@ def _build_law(config: Configuration, block: Any, folder: Path) -> laws.Law:
         return laws.GaussianProcess(mean, std, section.length, k)
     if section.kind == "path":
         alpha = laws.Gaussian(each(section.mean), each(section.std_alpha), k)
-        beta = laws.Gaussian(0.0, each(section.std_beta), k)
+        beta = laws.Gaussian(each(section.mean_beta), each(section.std_beta), k)
         return laws.Path([alpha, beta], ["1", "cos(pi t)"])
     return _point_cloud(folder / Path(section.path).expanduser())
 

@@ -118,7 +118,10 @@ def _quadrature_draws_no_layers(config: Configuration) -> Iterator[str]:
         )
 
 
-_LAW_KEYS = ("mean", "std", "std_alpha", "std_beta", "low", "high", "theta")
+_LAW_KEYS = (
+    *("mean", "mean_beta", "std", "std_alpha", "std_beta"),
+    *("low", "high", "theta"),
+)
 
 RULES = (
     Rule(("problem.loss", "data.source", "data.target"), _target_fits_loss),

@@ -285,6 +285,9 @@ class Law:
             _SIZE_BY_GROUP, "standard deviation of alpha", when=("kind", ("path",))
         ),
     )
+    mean_beta: Any = field(
+        default=0.0, metadata=key(_BY_GROUP, "mean of beta", when=("kind", ("path",)))
+    )
     std_beta: Any = field(
         default=0.5,
         metadata=key(

@@ -4,6 +4,7 @@ from mfpde.laws.base import Law
 from mfpde.laws.composite import Mixture, Path, Product, standard_path
 from mfpde.laws.descriptions import from_description
 from mfpde.laws.elementary import Dirac, Gaussian, PointCloud, Uniform
+from mfpde.laws.marginals import marginal
 from mfpde.laws.process import GaussianProcess
 from mfpde.laws.quadrature import TensorRule, quadrature_rule
 from mfpde.laws.sampling import COUPLINGS, METHODS, replicate_mean, replicates, sample
@@ -22,6 +23,7 @@ __all__ = [
     "TensorRule",
     "Uniform",
     "from_description",
+    "marginal",
     "quadrature_rule",
     "replicate_mean",
     "replicates",

@@ -261,6 +261,11 @@ class Path(Law):
         parts = zip(self.coefficients, _split(xi, self.coefficients), strict=True)
         return self._sum([germ_paths(law, each, _DEPTH_ZERO) for law, each in parts], t)
 
+    def function_values(self, t: float) -> list[float]:
+        """phi_1(t), phi_2(t), ... at one depth."""
+        depth = np.array([t], dtype=np.float64)
+        return [float(_function_values(f, depth)[0]) for f in self.functions]
+
     def _sum(
         self, values: Sequence[NDArray[np.float64]], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
