@@ -89,8 +89,8 @@ def w2(
     The sliced value is sqrt(k) times what is usually called so, hence on the scale of
     W2: a lower bound of it (up to its Monte Carlo error), and equal to it for
     translations. Equal weights with different numbers of particles are matched after
-    duplication if their least common multiple is at most 1,024. A matching of M particles takes a
-    matrix of M^2 distances and a time of order M^3.
+    duplication if their least common multiple is at most 1,024. A matching of M
+    particles takes a matrix of M^2 distances and a time of order M^3.
 
     Examples
     --------

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.transport import common_nodes, coupled_distance, w2_depth
+from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import ConvergenceError, NotFiniteError, StorageFormatError
+from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import predict
 from mfpde.limits import limit_of
+from mfpde.problem import MeanFieldProblem
 from mfpde.snapshots import Snapshots, has_snapshots, snapshots
 from mfpde.storage import open_run
 
@@ -44,9 +46,11 @@ class Comparison:
     w2 : ndarray, shape (S, C)
         W2 of the laws at each common node.
     w2_integrated : ndarray, shape (S,)
-        (int W2^2 dt)^(1/2), where one run has all its nodes in common; else NaN.
+        (int W2^2 dt)^(1/2) with the depth weights of the run all of whose nodes are
+        common; NaN if neither has only common nodes.
     coupled : ndarray, shape (S,)
-        Distance of particles with equal number, where grids and weights agree.
+        The same with particle m of one run matched to particle m of the other, which
+        means something for equal draws only; NaN if their weights differ.
     notes : tuple of str
         What was left out and why; what was assumed.
     """
@@ -192,19 +196,18 @@ class _Side:
         is_solution = hasattr(self.source, "ensemble")
         return self.source.problem.x if is_solution else self.source.data["x"]
 
-    def output(self, row: int, x: Array) -> Array:
-        """Outputs (n, q) with the particles of a snapshot."""
+    def limit(self, row: int) -> tuple[MeanFieldProblem, DepthGrid, ParticleEnsemble]:
+        """Problem, grid and ensemble at a snapshot."""
         if not hasattr(self.source, "ensemble"):
-            return predict(*limit_of(self.source, row), x)
+            return limit_of(self.source, row)
         problem = self.source.problem
         if problem.trained_maps and row != len(self.particles.s) - 1:
             raise ValueError(
                 "a solution knows its trained maps at its end only; compare its file"
             )
-        ensemble = ParticleEnsemble(
-            self.particles.particles(row), self.particles.weights
-        )
-        return predict(problem, self.source.grid, ensemble, x)
+        theta = self.particles.particles(row)
+        ensemble = ParticleEnsemble(theta, self.particles.weights)
+        return problem, self.source.grid, ensemble
 
 
 @contextlib.contextmanager
@@ -286,25 +289,36 @@ def _outputs(
         return found
     if x is None:
         x = sides[0].x
+        if x.shape[1] != sides[1].x.shape[1]:
+            sizes = f"{x.shape[1]} and {sides[1].x.shape[1]} components"
+            notes.append(f"Outputs are left out: inputs have {sizes}.")
+            return found
         if not np.array_equal(x, sides[1].x):
             notes.append(
                 "The runs were trained on different inputs; outputs are compared on "
                 f"those of {sides[0].name}."
             )
+    reasons = []
     for i, pair in enumerate(rows):
         try:
-            outputs = [
-                side.output(int(row), x) for side, row in zip(sides, pair, strict=True)
-            ]
-            difference = outputs[1] - outputs[0]
-        except StorageFormatError:
-            raise
-        except (ValueError, KeyError, NotFiniteError, ConvergenceError) as error:
-            reason = str(error).rstrip(".")
-            notes.append(f"Outputs at snapshot {i} are left out: {reason}.")
+            limits = [side.limit(int(r)) for side, r in zip(sides, pair, strict=True)]
+        except (KeyError, ValueError) as error:
+            reasons.append(str(error))
             continue
-        squares = np.sum(difference**2, axis=1)
-        found[i] = np.sqrt(squares.mean()), np.abs(difference).max()
+        try:
+            first, second = (predict(*limit, x) for limit in limits)
+        except (NotFiniteError, ConvergenceError) as error:
+            reasons.append(str(error))
+            continue
+        if first.shape != second.shape:
+            sizes = f"{first.shape[1]} and {second.shape[1]} components"
+            reasons.append(f"they have {sizes}")
+            continue
+        squares = np.sum((second - first) ** 2, axis=1)
+        found[i] = np.sqrt(squares.mean()), np.abs(second - first).max()
+    for reason in dict.fromkeys(reasons):
+        count = f"{reasons.count(reason)} of {len(rows)} snapshots"
+        notes.append(f"Outputs are left out at {count}: {reason.rstrip('.')}.")
     return found
 
 
@@ -332,39 +346,21 @@ def _laws(
     notes.append(f"{n_common} of {len(a.t)} and {len(b.t)} depth nodes are common.")
     if n_common == 0:
         return no_laws
+    t_weights = next((p.t_weights for p in (a, b) if len(p.t) == n_common), None)
+    if t_weights is None:
+        notes.append("Neither grid lies in the other: nothing is integrated over t.")
+    is_matched = t_weights is not None and np.array_equal(a.weights, b.weights)
     distances = np.empty((len(rows), n_common))
     coupled = nothing.copy()
-    is_matched = _is_matched(a, b, n_common)
     for i, (row_a, row_b) in enumerate(rows):
-        theta_a, theta_b = a.particles(int(row_a)), b.particles(int(row_b))
+        theta_a = a.particles(int(row_a))[nodes[0]]
+        theta_b = b.particles(int(row_b))[nodes[1]]
         distances[i] = w2_depth(
-            theta_a[nodes[0]],
-            theta_b[nodes[1]],
-            a.weights,
-            b.weights,
-            method=method,
-            seed=seed,
+            theta_a, theta_b, a.weights, b.weights, method=method, seed=seed
         )
         if is_matched:
             coupled[i] = coupled_distance(
-                theta_a, theta_b, a.weights, t_weights=a.t_weights
+                theta_a, theta_b, a.weights, t_weights=t_weights
             )
-    integrated = _integrated(a, b, distances, notes)
+    integrated = nothing if t_weights is None else np.sqrt(distances**2 @ t_weights)
     return a.t[nodes[0]], distances, integrated, coupled
-
-
-def _is_matched(a: Snapshots, b: Snapshots, n_common: int) -> bool:
-    """Whether particle m of one run can stand against particle m of the other."""
-    has_same_nodes = n_common == len(a.t) == len(b.t)
-    return has_same_nodes and np.array_equal(a.weights, b.weights)
-
-
-def _integrated(
-    a: Snapshots, b: Snapshots, distances: Array, notes: list[str]
-) -> Array:
-    """Root of the integral over t, with the weights of a grid that lies in the other."""
-    for side in (a, b):
-        if len(side.t) == distances.shape[1]:
-            return np.sqrt(distances**2 @ side.t_weights)
-    notes.append("Neither grid lies in the other: W2 is not integrated over t.")
-    return np.full(len(distances), np.nan)

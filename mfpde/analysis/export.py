@@ -61,14 +61,17 @@ def export_npz(
     Snapshots are copied one by one, so that a file may be larger than the memory. Read
     it with `numpy.load(output)`; nothing is pickled.
     """
-    with open_run(path) as run, _writing(output, ".npz", overwrite) as file:
-        # Zip itself checks every member; particle clouds do not compress.
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            attributes = json.dumps(run.attrs, default=str)
-            _add(archive, "attributes", np.array(attributes))
-            for group in run.groups:
-                for name, values in run.arrays(group).items():
-                    _add(archive, f"{group}/{name}", values)
+    with (
+        open_run(path) as run,
+        _writing(output, ".npz", overwrite) as file,
+        # Not compressed: particle clouds hardly shrink.
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        attributes = json.dumps(run.attrs, default=str)
+        _add(archive, "attributes", np.array(attributes))
+        for group in run.groups:
+            for name, values in run.arrays(group).items():
+                _add(archive, f"{group}/{name}", values)
     return Path(output)
 
 

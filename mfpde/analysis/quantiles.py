@@ -1,4 +1,4 @@
-"""Errors at a confidence level: the (1 - eta)-quantile over draws, and eta's part in it.
+"""Errors at a confidence level: the (1 - eta)-quantile over draws, and its law in eta.
 
 "With probability at least 1 - eta the error is at most ..." is a statement about this
 quantile (theory, section 5.8, row 2).
