@@ -124,7 +124,12 @@ def cell_statistics(
     if statistic in ("rms", "mean"):
         return _means(errors, counts, power=2 if statistic == "rms" else 1)
     level = 0.5 if statistic == "median" else float(statistic)
-    return np.stack([_quantile(cell, counts, level) for cell in errors], axis=1)
+    return cell_quantiles(errors, counts, np.array([level]))[0]
+
+
+def cell_quantiles(errors: Array, counts: Array, levels: Array) -> Array:
+    """Quantiles at many levels (E,) of the runs of `cell_statistics`, (E, B, C)."""
+    return np.stack([_quantiles(cell, counts, levels) for cell in errors], axis=2)
 
 
 def _means(errors: Array, counts: Array, power: int) -> Array:
@@ -143,32 +148,37 @@ def _means(errors: Array, counts: Array, power: int) -> Array:
     return scale[:, 0] * mean ** (1.0 / power)
 
 
-def _quantile(cell: Array, counts: Array, level: float) -> Array:
-    """Quantile (B,) of the runs (S,) of one cell."""
+def _quantiles(cell: Array, counts: Array, levels: Array) -> Array:
+    """Quantiles (E, B) of the runs (S,) of one cell, with linear interpolation."""
     order = np.argsort(cell)[: int(np.sum(~np.isnan(cell)))]
     if len(order) == 0:
-        return np.full(len(counts), np.nan)
-    values, cumulative = cell[order], np.cumsum(counts[:, order], axis=1)
+        return np.full((len(levels), len(counts)), np.nan)
+    cumulative = np.cumsum(counts[:, order], axis=1)
     number = cumulative[:, -1]
-    place = level * (number - 1)
+    place = np.multiply.outer(levels, number - 1)
     lower = np.floor(place + 1e-12)
     part = np.maximum(place - lower, 0.0)
-    below = _ordered(values, cumulative, lower)
-    above = _ordered(values, cumulative, np.minimum(lower + 1, number - 1))
+    upper = np.minimum(lower + 1, number - 1)
+    below = cell[order][_of_rank(cumulative, lower)]
+    above = cell[order][_of_rank(cumulative, upper)]
     mixes = (part > 1e-12) & (above > below)
-    out = below.copy()
-    is_inf = mixes & np.isinf(above)
-    out[is_inf] = np.inf
-    mixes &= ~is_inf
+    out = np.where(mixes & np.isinf(above), np.inf, below)
+    mixes &= np.isfinite(above)
     out[mixes] += part[mixes] * (above[mixes] - below[mixes])
-    out[number == 0] = np.nan
+    out[:, number == 0] = np.nan
     return out
 
 
-def _ordered(values: Array, cumulative: Array, rank: Array) -> Array:
-    """Value (B,) of a rank, counted from 0, in each resample."""
-    place = np.sum(cumulative <= rank[:, np.newaxis], axis=1)
-    return values[np.minimum(place, len(values) - 1)]
+def _of_rank(cumulative: Array, ranks: Array) -> NDArray[np.int64]:
+    """Place (E, B) in each sorted resample of the run with a rank (E, B), from 0.
+
+    One search for all: the rows (B, S) are made one increasing sequence.
+    """
+    n_rows, n_runs = cumulative.shape
+    offset = (cumulative.max() + 1.0) * np.arange(n_rows)
+    line = (cumulative + offset[:, np.newaxis]).ravel()
+    places = np.searchsorted(line, ranks + offset, side="right")
+    return np.clip(places - n_runs * np.arange(n_rows), 0, n_runs - 1)
 
 
 def reason_left_out(errors: Array, value: float) -> str:

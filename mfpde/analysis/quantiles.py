@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
 from mfpde.analysis.cells import (
-    cell_statistics,
+    cell_quantiles,
     checked_share,
     error_table,
     seeds_with_runs,
 )
-from mfpde.analysis.rates import UNKNOWN, Interval, log_statistics
+from mfpde.analysis.rates import UNKNOWN, Interval, logarithms
 from mfpde.analysis.resampling import (
     bca_intervals,
     bootstrap_counts,
@@ -79,14 +79,14 @@ def error_quantiles(
     confidence = checked_share("confidence", confidence)
     cells = table.reshape(-1, table.shape[-1])
     everything = np.ones((1, cells.shape[1]))
-    values = [cell_statistics(cells, everything, 1.0 - level)[0] for level in eta]
+    values = cell_quantiles(cells, everything, 1.0 - eta)[:, 0]
     n_runs = np.sum(~np.isnan(cells), axis=1)
     ends = [_order_statistics(cells, n_runs, 1.0 - level, confidence) for level in eta]
     shape = (len(eta), *table.shape[:-1])
     low, high = np.moveaxis(np.array(ends), 1, 0)
     return ErrorQuantiles(
         eta=eta,
-        values=np.array(values).reshape(shape),
+        values=values.reshape(shape),
         low=low.reshape(shape),
         high=high.reshape(shape),
         confidence=confidence,
@@ -202,7 +202,8 @@ def _order_statistics(
 
 def _slopes(cells: Array, counts: Array, eta: Array) -> Array:
     """Exponents (B, C); NaN where a quantile is not finite and positive."""
-    logs = np.stack([log_statistics(cells, counts, 1.0 - level) for level in eta])
+    values = cell_quantiles(cells, counts, 1.0 - eta)
+    logs = logarithms(values)
     x = np.log(eta) - np.log(eta).mean()
     return -np.tensordot(x, logs, axes=1) / np.dot(x, x)
 

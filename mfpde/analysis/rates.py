@@ -57,10 +57,7 @@ def pairwise_orders(n: ArrayLike, errors: ArrayLike) -> Array:
     """
     errors = error_table(errors, ("cell",))
     n = positive_axis("n", n, len(errors))
-    is_good = np.isfinite(errors) & (errors > 0)
-    logs = np.full(errors.shape, np.nan)
-    np.log(errors, out=logs, where=is_good)
-    return -np.diff(logs) / np.diff(np.log(n))
+    return -np.diff(logarithms(errors)) / np.diff(np.log(n))
 
 
 @dataclass(frozen=True)
@@ -218,7 +215,11 @@ def precision_weights(logs: Array) -> Array:
 
 def log_statistics(table: Array, counts: Array, statistic: str | float) -> Array:
     """Logarithms (B, C) of a statistic on resamples; NaN where there is none."""
-    values = cell_statistics(table, counts, statistic)
+    return logarithms(cell_statistics(table, counts, statistic))
+
+
+def logarithms(values: Array) -> Array:
+    """Logarithms of what is finite and positive, NaN elsewhere."""
     logs = np.full(values.shape, np.nan)
     np.log(values, out=logs, where=np.isfinite(values) & (values > 0))
     return logs
