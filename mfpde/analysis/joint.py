@@ -104,7 +104,8 @@ def fit_rates(
     Notes
     -----
     Least squares in ln error. A cell weighs by the inverse of the variance of its
-    ln error over resamples plus 0.02^2, for what the law leaves out. Intervals are
+    ln error over resamples, for few seeds drawn to that of the others, plus 0.02^2 for
+    what the law leaves out. Intervals are
     bias-corrected and accelerated, from resamples of seeds, the same in all cells
     (`resampling.bca_intervals`). A cell with a diverged run has no mean: for "rms" and
     "mean" it is left out, and said so.
@@ -278,7 +279,7 @@ def _solve(cells: _Cells, reasons: NDArray[np.object_]) -> _Parts:
     if n_seeds > 1:
         counts = bootstrap_counts(n_seeds, cells.n_bootstrap, cells.seed)
         resampled = log_statistics(runs, counts, cells.statistic)
-        weights = precision_weights(resampled)
+        weights = precision_weights(resampled, n_seeds)
     starts = model.starts(logs[0], weights)
     same = np.broadcast_to(logs, (len(starts), len(rows)))
     found, cost = fit_two_terms(

@@ -33,6 +33,11 @@ UNKNOWN: Interval = (np.nan, np.nan)
 # Deviation of ln error that a rate law leaves in every cell, whatever the number of
 # seeds: without it a cell that hardly fluctuates would rule the fit.
 MODEL_ERROR = 0.02
+# The variance of a cell is known from S seeds only: it is drawn to the median of all
+# cells as if that stood for so many seeds more. (With 6 seeds and independent cells,
+# intervals of 95 % held the truth in 78 to 83 % of 150 data sets without, in 82 to 88 %
+# with; with 12 and more it makes no difference.)
+PRIOR_SEEDS = 5
 
 
 def pairwise_orders(n: ArrayLike, errors: ArrayLike) -> Array:
@@ -204,13 +209,16 @@ def _outside(n: float, window: tuple[float, float] | None) -> str:
     return f"the window is [{window[0]:g}, {window[1]:g}]"
 
 
-def precision_weights(logs: Array) -> Array:
-    """Weights (C,) from the logarithms (B, C) of a statistic on B resamples."""
-    with_values = np.isfinite(logs)
-    number = np.maximum(with_values.sum(axis=0), 1)
-    mean = np.where(with_values, logs, 0.0).sum(axis=0) / number
-    squares = np.where(with_values, logs - mean, 0.0) ** 2
-    return 1.0 / (squares.sum(axis=0) / number + MODEL_ERROR**2)
+def precision_weights(logs: Array, n_seeds: int) -> Array:
+    """Weights (C,) from the logarithms (B, C) of a statistic on resamples."""
+    is_there = np.isfinite(logs)
+    number = np.maximum(is_there.sum(axis=0), 1)
+    mean = np.where(is_there, logs, 0.0).sum(axis=0) / number
+    squares = np.where(is_there, logs - mean, 0.0) ** 2
+    variance = squares.sum(axis=0) / number
+    own = (n_seeds - 1) / (n_seeds - 1 + PRIOR_SEEDS)
+    variance = own * variance + (1.0 - own) * np.median(variance)
+    return 1.0 / (variance + MODEL_ERROR**2)
 
 
 def log_statistics(table: Array, counts: Array, statistic: str | float) -> Array:
@@ -274,7 +282,7 @@ def _resampled(
         jackknife_counts(n_seeds),
     )
     logs = [log_statistics(table, counts, statistic) for counts in samples]
-    weights = precision_weights(logs[1])
+    weights = precision_weights(logs[1], n_seeds)
     full, replicates, jackknife = (_usable(x, rows, weights) for rows in logs)
     intervals = bca_intervals(full[0], replicates, jackknife, confidence)
     estimate = (float(full[0, 0]), float(np.exp(full[0, 1])))
