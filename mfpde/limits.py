@@ -9,15 +9,17 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
 
 
-def problem_of(run: Any, *, is_at_end: bool) -> MeanFieldProblem:
-    """Return the problem of a run, with its trained maps at the start or the end.
+def problem_of(run: Any, *, is_at_end: bool, snapshot: int = -1) -> MeanFieldProblem:
+    """Return the problem of a run, with its trained maps at the start or later.
 
     Parameters
     ----------
     run : Run
         From `mfpde.open_run`.
     is_at_end : bool
-        Whether trained maps are those of the last snapshot.
+        Whether trained maps are those of a snapshot, and not of the start.
+    snapshot : int
+        Of which snapshot; default the last.
 
     Raises
     ------
@@ -33,19 +35,23 @@ def problem_of(run: Any, *, is_at_end: bool) -> MeanFieldProblem:
     }
     for name in ("embedding", "readout"):
         if is_at_end and name in run.trainable:
-            arrays[name] = run.trainable[name][-1]
+            arrays[name] = run.trainable[name][snapshot]
         elif f"{name}_start" in data:
             arrays[name] = data[f"{name}_start"]
     return MeanFieldProblem.from_description(run.description["problem"], arrays)
 
 
-def limit_of(run: Any) -> tuple[MeanFieldProblem, DepthGrid, ParticleEnsemble]:
-    """Return problem, grid and ensemble at the last snapshot of a run.
+def limit_of(
+    run: Any, snapshot: int = -1
+) -> tuple[MeanFieldProblem, DepthGrid, ParticleEnsemble]:
+    """Return problem, grid and ensemble at a snapshot of a run.
 
     Parameters
     ----------
     run : Run
         From `mfpde.open_run`.
+    snapshot : int
+        Its index; default the last.
 
     Raises
     ------
@@ -54,6 +60,6 @@ def limit_of(run: Any) -> tuple[MeanFieldProblem, DepthGrid, ParticleEnsemble]:
     """
     if not len(run.theta):
         raise ValueError(f"{run.path} holds no snapshot of theta yet.")
-    problem = problem_of(run, is_at_end=True)
+    problem = problem_of(run, is_at_end=True, snapshot=snapshot)
     grid = DepthGrid.from_description(run.description["grid"])
-    return problem, grid, ParticleEnsemble(run.theta[-1], run.weights)
+    return problem, grid, ParticleEnsemble(run.theta[snapshot], run.weights)

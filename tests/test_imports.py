@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 LAYERS = [
     ["mfpde", "errors", "progress", "kernels.*"],
     ["arrays"],
-    ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*"],
+    ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*", "snapshots"],
     ["problem", "ensemble"],
     ["laws.*", "evaluation", "limits"],
     ["steppers.*", "storage.*", "refinement", "entropy", "density.*"],
@@ -29,6 +29,7 @@ LAYERS = [
     ["draining"],
     ["solver"],
     ["limit_solver"],
+    ["analysis.*"],
     ["config.*", "plotting.*"],
     ["commands.*"],
     ["cli"],

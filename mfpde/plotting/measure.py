@@ -14,12 +14,11 @@ from mfpde import evaluation as evaluations
 from mfpde.plotting import style
 from mfpde.plotting.sources import (
     Array,
-    Snapshots,
     letters,
     parameter_index,
-    snapshots,
     symbol,
 )
+from mfpde.snapshots import Snapshots, snapshots
 
 MAX_VIOLINS = 9  # more parameters than this are pooled by letter
 N_BINS = 256

@@ -20,9 +20,8 @@ from mfpde.plotting.sources import (
     classes_of,
     decide,
     find_column,
-    has_snapshots,
-    snapshots,
 )
+from mfpde.snapshots import has_snapshots, snapshots
 
 N_COLUMNS = 3
 PANEL_SIZE = (4.3, 3.7)  # inches

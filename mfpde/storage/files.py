@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _SUFFIX = ".h5"
 _CHECKPOINT_SUFFIX = ".ckpt.h5"
@@ -104,19 +105,29 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Give the file at `path` a new content: all of it or nothing, whatever happens."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a binary file that takes the place of `path` at the end of the block.
+
+    All of it or nothing, whatever happens: it is built under another name.
+    """
     part = part_path(path)
     try:
         with open(part, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError:
+    except BaseException:
         part.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Give the file at `path` a new content: all of it or nothing, whatever happens."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def process_start(pid: int) -> int | None:

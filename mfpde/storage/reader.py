@@ -217,6 +217,43 @@ class Run:
             return ""
         return str(self._file.static("/errors/notes"))
 
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups of the file."""
+        return self._file.names("/")
+
+    def arrays(self, group: str) -> dict[str, NDArray[Any] | Series]:
+        """All datasets of a group by name: series lazily, the others read.
+
+        Parameters
+        ----------
+        group : str
+            One of `groups`.
+
+        Raises
+        ------
+        KeyError
+            If the file has no such group.
+        """
+        found: dict[str, NDArray[Any] | Series] = {}
+        for name in self._names_of(group):
+            path = f"/{group}/{name}"
+            if not is_series(self._file.dataset(path)):
+                found[name] = self._file.static(path)
+            elif group in ("scalars", "observations"):
+                found[name] = self._file.rows(path)
+            else:
+                found[name] = Series(self._file, path)
+        return found
+
+    def _names_of(self, group: str) -> list[str]:
+        names = self._file.names(group)
+        if not names:
+            raise KeyError(
+                f"{self.path} has no group {group!r}; it has {list(self._file.h5)}."
+            )
+        return names
+
     def to_xarray(self, group: str = "scalars") -> Any:
         """Return one group as an xarray.Dataset in memory; the file is not locked.
 
@@ -239,11 +276,7 @@ class Run:
             raise ImportError(
                 "to_xarray needs xarray. Install it with `pip install 'mfpde[xarray]'`."
             ) from None
-        names = self._file.names(group)
-        if not names:
-            raise KeyError(
-                f"{self.path} has no group {group!r}; it has {list(self._file.h5)}."
-            )
+        names = self._names_of(group)
         variables = {
             name: xarray.Variable(*self._variable(f"/{group}/{name}")) for name in names
         }

@@ -1,0 +1,59 @@
+"""Analysis of runs: rates with intervals, distances of laws, comparison, export.
+
+Rates: `pairwise_orders`, `fit_power`, the joint fit in depth and width `fit_rates`,
+quantiles at a confidence level `error_quantiles` and `fit_eta`. Distances: `w2` between
+clouds of particles, `w2_depth`, `w2_integrated` and `w2_sup` between laws on depth,
+`coupled_distance` of matched particles, `same_law_baseline`, and `bures` for Gaussians.
+Files: `compare` two runs, `export_npz` and `export_csv`.
+
+t in [0, 1] is depth, s >= 0 is training time.
+"""
+
+from mfpde.analysis.clouds import Distance, w2, w2_estimate
+from mfpde.analysis.comparison import Comparison, compare
+from mfpde.analysis.export import export_csv, export_npz
+from mfpde.analysis.gaussians import bures
+from mfpde.analysis.joint import RateFit, fit_rates
+from mfpde.analysis.quantiles import (
+    ErrorQuantiles,
+    EtaFit,
+    error_quantiles,
+    fit_eta,
+)
+from mfpde.analysis.rates import PowerFit, fit_power, pairwise_orders
+from mfpde.analysis.transport import (
+    Baseline,
+    common_nodes,
+    coupled_distance,
+    same_law_baseline,
+    w2_depth,
+    w2_integrated,
+    w2_sup,
+)
+
+__all__ = [
+    "Baseline",
+    "Comparison",
+    "Distance",
+    "ErrorQuantiles",
+    "EtaFit",
+    "PowerFit",
+    "RateFit",
+    "bures",
+    "common_nodes",
+    "compare",
+    "coupled_distance",
+    "error_quantiles",
+    "export_csv",
+    "export_npz",
+    "fit_eta",
+    "fit_power",
+    "fit_rates",
+    "pairwise_orders",
+    "same_law_baseline",
+    "w2",
+    "w2_depth",
+    "w2_estimate",
+    "w2_integrated",
+    "w2_sup",
+]

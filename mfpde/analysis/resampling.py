@@ -1,0 +1,75 @@
+"""Resampling of seeds, the same draws for all cells: common random numbers stay so.
+
+A resample is a row of counts: how often each seed occurs in it. A statistic of many
+resamples is then a matrix product or a cumulative sum, not a loop.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+from scipy.stats import t as student
+
+Array = NDArray[np.float64]
+
+
+def bootstrap_counts(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
+    """Counts (n_bootstrap, n_seeds) of draws with replacement; each row sums to S."""
+    rng = np.random.default_rng(seed)
+    equal = np.full(n_seeds, 1.0 / n_seeds)
+    return rng.multinomial(n_seeds, equal, size=n_bootstrap).astype(float)
+
+
+def jackknife_counts(n_seeds: int) -> Array:
+    """Counts (n_seeds, n_seeds) of the samples without one seed."""
+    return 1.0 - np.eye(n_seeds)
+
+
+def bca_intervals(
+    estimates: Array, replicates: Array, jackknife: Array, confidence: float
+) -> Array:
+    """Bootstrap intervals, corrected for bias and acceleration, for few seeds widened.
+
+    Parameters
+    ----------
+    estimates : ndarray, shape (P,)
+    replicates : ndarray, shape (B, P)
+        The estimates on B resamples.
+    jackknife : ndarray, shape (S, P)
+        The estimates without one of the S seeds.
+    confidence : float
+        For example 0.95.
+
+    Returns
+    -------
+    intervals : ndarray, shape (P, 2)
+
+    Notes
+    -----
+    Normal quantiles are replaced by sqrt(S / (S - 1)) times those of Student's t with
+    S - 1 degrees of freedom: resamples of S draws have a variance too small by the
+    factor (S - 1) / S, and do not know that it is itself estimated.
+
+    References
+    ----------
+    Efron 1987, J. Am. Stat. Assoc. 82, 171-185; Hesterberg 2015, Am. Stat. 69, 371-386.
+    """
+    n_seeds = len(jackknife)
+    tails = np.array([0.5 * (1 - confidence), 0.5 * (1 + confidence)])
+    z = np.sqrt(n_seeds / (n_seeds - 1)) * student.ppf(tails, n_seeds - 1)
+    n = len(replicates)
+    below = (replicates < estimates).sum(axis=0) + (replicates <= estimates).sum(axis=0)
+    bias = ndtri(np.clip(0.5 * below / n, 0.5 / n, 1 - 0.5 / n))
+    deviation = jackknife.mean(axis=0) - jackknife
+    squares = (deviation**2).sum(axis=0)
+    cubes = (deviation**3).sum(axis=0)
+    scale = 6.0 * np.maximum(squares, np.finfo(float).tiny) ** 1.5
+    acceleration = np.where(squares > 0, cubes / np.maximum(scale, 1e-300), 0.0)
+    shifted = bias[:, np.newaxis] + z
+    # Beyond its pole the correction has no meaning; half of the way is far enough.
+    stretch = np.maximum(1 - acceleration[:, np.newaxis] * shifted, 0.5)
+    levels = ndtr(bias[:, np.newaxis] + shifted / stretch)
+    return np.array(
+        [np.quantile(replicates[:, i], levels[i]) for i in range(len(estimates))]
+    )
