@@ -20,6 +20,7 @@ _MODULES = (
     "entropy",
     "errors",
     "exact",
+    "executors",
     "kernels",
     "laws",
     "plotting",
@@ -27,6 +28,7 @@ _MODULES = (
     "recording",
     "steppers",
     "storage",
+    "studies",
 )
 _NAMES = {
     "ConfigurationError": "errors",

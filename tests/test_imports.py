@@ -16,8 +16,8 @@ ROOT = PACKAGE.parent
 # A module imports from lower layers only. A name with a star is a package: among its
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
-    ["mfpde", "errors", "progress", "kernels.*"],
-    ["arrays"],
+    ["mfpde", "errors", "progress", "panels", "kernels.*"],
+    ["arrays", "executors.*"],
     ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*"],
     ["problem", "ensemble"],
     ["laws.*", "evaluation", "limits"],
@@ -27,6 +27,7 @@ LAYERS = [
     ["solver"],
     ["limit_solver"],
     ["config.*", "plotting.*"],
+    ["studies.*"],
     ["commands.*"],
     ["cli"],
 ]

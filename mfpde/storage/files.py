@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,16 +105,21 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Give the file at `path` a new content: all of it or nothing, whatever happens."""
+def replace_bytes(path: Path, content: bytes, *, is_shared: bool = False) -> None:
+    """Give the file at `path` a new content: all of it or nothing, whatever happens.
+
+    Several processes may replace a shared file at the same time; one of them wins.
+    """
     part = part_path(path)
+    if is_shared:
+        part = part.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         with open(part, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError:
+    except BaseException:
         part.unlink(missing_ok=True)
         raise
     sync(path.parent)

@@ -1,0 +1,7 @@
+"""The studies that come with the package, by the name that `mfpde study` takes."""
+
+from __future__ import annotations
+
+from mfpde.studies.study import Study
+
+STUDIES: dict[str, Study] = {}
