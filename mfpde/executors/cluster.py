@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from mfpde.executors.base import (
@@ -93,23 +96,24 @@ class Dask:
         waiting, deaths = deque(units), Counter[str]()
         sent: dict[str, Any] = {}
         running: dict[Any, Unit] = {}
+        ended: SimpleQueue = SimpleQueue()
         while waiting or running:
             # No more than there are threads: nothing waits on a worker that dies.
             while waiting and len(running) < self._n_threads():
                 unit = waiting.popleft()
-                running[self._submit(function, unit, shared, sent)] = unit
-            for future in self._ended(list(running)):
-                unit = running.pop(future)
-                result = self._result(future)
-                if isinstance(result, _Again):
-                    # Shared values can be gone with the workers that kept them.
-                    sent.clear()
-                    deaths[unit.name] += 1
-                    if deaths[unit.name] < MOST_DEATHS:
-                        waiting.appendleft(unit)
-                        continue
-                    result = Lost(result.reason)
-                yield unit, result
+                future = self._submit(function, unit, shared, sent)
+                running[future.key] = unit
+                future.add_done_callback(ended.put)
+            future = self._wait(ended)
+            unit, result = running.pop(future.key), self._result(future)
+            if isinstance(result, _Again):
+                # Shared values can be gone with the workers that kept them.
+                sent.clear()
+                deaths[unit.name] += 1
+                if deaths[unit.name] < MOST_DEATHS:
+                    waiting.appendleft(unit)
+                    continue
+            yield unit, result
 
     def _submit(
         self,
@@ -118,37 +122,33 @@ class Dask:
         shared: Mapping[str, Any],
         sent: dict[str, Any],
     ) -> Any:
+        pickled(function, unit.argument)
         for name in unit.needs:
             if name not in sent:
+                self._wait_for_workers()
                 sent[name] = self._client.scatter(
                     shared[name], broadcast=True, hash=False
                 )
         needed = {name: sent[name] for name in unit.needs}
-        pickled(function, unit.argument)
         return self._client.submit(
             _call, function, unit.argument, needed, self.threads, pure=False
         )
 
-    def _ended(self, futures: list[Any]) -> list[Any]:
-        """Wait for some of the futures; raise if the scheduler is gone."""
+    def _wait(self, ended: SimpleQueue) -> Any:
+        """Wait for the next future that ends; raise if the scheduler is gone."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                self._distributed.wait(
-                    futures, timeout=CONNECT_S, return_when="FIRST_COMPLETED"
-                )
-            ended = [future for future in futures if future.done()]
+            with contextlib.suppress(Empty):
+                return ended.get(timeout=CONNECT_S)
             if self._client.status != "running":
                 raise OSError(
                     f"The connection to the scheduler {self.address} was lost. What is "
                     "done is kept; the same call goes on from there."
                 )
-            if ended:
-                return ended
 
     def _result(self, future: Any) -> Any:
         """Return what a future holds, `Lost`, or `_Again` if a worker took it along."""
         if future.cancelled():
-            return _Again("What it needs was lost with the workers that kept it.")
+            return _Again(GIVEN_UP)
         error = future.exception()
         if error is None:
             return future.result()
@@ -179,26 +179,21 @@ class Dask:
         if self.address == LOCAL:
             self._client = self._stack.enter_context(self._local_client())
             return
-        where: dict[str, Any] = {"address": self.address}
-        if self.address.endswith(".json"):
-            if not os.path.exists(self.address):
-                raise FileNotFoundError(
-                    f"There is no scheduler file {self.address}. Start the scheduler "
-                    f"with `dask scheduler --scheduler-file {self.address}`."
-                )
-            where = {"scheduler_file": self.address}
+        address = _address_in(self.address)
+        _check_reachable(address)
         try:
             client = distributed.Client(
-                **where, timeout=CONNECT_S, set_as_default=False
+                address, timeout=CONNECT_S, set_as_default=False
             )
-            self._client = self._stack.enter_context(client)
-        # A wrong address raises ValueError, a wrong port OSError, a wrong file others.
+        # What listens there may be anything, and answer anything.
         except Exception as error:
             raise ConnectionError(
-                f"The scheduler {self.address} cannot be reached within {CONNECT_S:g} "
-                "s. Start one with `dask scheduler`, or use --dask local."
+                f"No Dask scheduler of this version answers at {address} "
+                f"({in_words(error)})."
             ) from error
+        self._client = self._stack.enter_context(client)
         self._wait_for_workers()
+        self.n_workers = len(self._client.nthreads())
 
     def _wait_for_workers(self) -> None:
         try:
@@ -208,7 +203,6 @@ class Dask:
                 f"The scheduler {self.address} has no workers. Start some with `dask "
                 f"worker {self.address} --nthreads 1`."
             ) from None
-        self.n_workers = len(self._client.nthreads())
 
     @contextlib.contextmanager
     def _local_client(self) -> Iterator[Any]:
@@ -231,6 +225,48 @@ class Dask:
             self._distributed.Client(cluster, set_as_default=False) as client,
         ):
             yield client
+
+
+def _address_in(address: str) -> str:
+    """Return an address, or the one in a scheduler file.
+
+    Raises
+    ------
+    FileNotFoundError, ConnectionError
+        If there is no such file, or nothing useful in it.
+    """
+    if not address.endswith(".json"):
+        return address
+    try:
+        with open(address, encoding="utf-8") as file:
+            return str(json.load(file)["address"])
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"There is no scheduler file {address}. Start the scheduler with `dask "
+            f"scheduler --scheduler-file {address}`."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConnectionError(f"{address} is not the file of a scheduler.") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise ConnectionError if nothing listens at "tcp://host:port".
+
+    Dask's own attempt leaves threads behind that complain later.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        raise ConnectionError(
+            f"--dask takes an address such as tcp://host:8786, the file of a scheduler "
+            f"(.json), or {LOCAL}, got {address!r}."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(
+            f"The scheduler {address} cannot be reached ({error}). Start one with "
+            "`dask scheduler`, or use --dask local."
+        ) from error
 
 
 class _Again(Lost):

@@ -83,7 +83,7 @@ def _place(
             values[np.ix_(*places)] = cells[name]
         elif name in piece.arrays:
             values[np.ix_(*places)] = piece.arrays[name].reshape(view.shape)
-        elif piece.status == "diverged":
+        elif piece.status == "diverged" and set(task.coordinates) <= set(dims):
             values[np.ix_(*places)] = np.inf
 
 
