@@ -268,7 +268,8 @@ class _Session:
             try:
                 report = self.study.analyse(table, self.config)
             except (ValueError, ConvergenceError, NotFiniteError) as error:
-                status, message = "failed", f"No analysis: {error}"
+                before = f"{message} " if status == "failed" else ""
+                status, message = "failed", f"{before}No analysis: {error}"
         content = encode(self.study, self.config, table, report, command)
         path = self.store.keep_assembled(content)
         return Outcome(status, message, self.counts, self.failures, table, report, path)
