@@ -21,6 +21,7 @@ _MODULES = (
     "entropy",
     "errors",
     "exact",
+    "executors",
     "kernels",
     "laws",
     "plotting",
@@ -28,6 +29,7 @@ _MODULES = (
     "recording",
     "steppers",
     "storage",
+    "studies",
 )
 _NAMES = {
     "ConfigurationError": "errors",

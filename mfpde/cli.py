@@ -98,6 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_solving_commands(commands, [common, solving])
+    _add_study_command(commands, [common, solving])
     _add_file_commands(commands, [common])
     return parser
 
@@ -109,15 +110,7 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     )
     run.add_argument("config", metavar="CONFIG.toml")
     run.add_argument("--out", metavar="FILE", help="the HDF5 file to write")
-    run.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="set a key of the configuration, e.g. flow.s_end=5, or remove it with "
-        "KEY= alone; repeatable",
-    )
+    _add_overrides(run)
     run.add_argument(
         "--overwrite", action="store_true", help="replace an existing output file"
     )
@@ -127,6 +120,53 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     resume.add_argument("file", metavar="FILE")
     resume.add_argument(
         "--until", type=float, metavar="S", help="new end of training time s"
+    )
+
+
+def _add_overrides(command: Any) -> None:
+    """Add `--set`."""
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="set a key of the configuration, e.g. flow.s_end=5, or remove it with "
+        "KEY= alone; repeatable",
+    )
+
+
+def _add_study_command(commands: Any, parents: list[Any]) -> None:
+    """Add `study`."""
+    study = commands.add_parser(
+        "study", parents=parents, help="run a study: many tasks, one table, verdicts"
+    )
+    study.add_argument("study", metavar="NAME|CONFIG.toml")
+    study.add_argument(
+        "--out", metavar="DIR", help="the folder; what is there is not done again"
+    )
+    _add_overrides(study)
+    study.add_argument(
+        "--show", action="store_true", help="print the configuration and stop"
+    )
+    where = study.add_mutually_exclusive_group()
+    where.add_argument(
+        "--task", metavar="I/N", help="do only share I of N of the tasks, from 1"
+    )
+    where.add_argument(
+        "--assemble", action="store_true", help="put together what is there"
+    )
+    study.add_argument(
+        "--jobs", type=_positive_int, metavar="N", help="processes of this machine"
+    )
+    study.add_argument(
+        "--dask", metavar="ADDRESS", help="a Dask scheduler, its file, or local"
+    )
+    study.add_argument(
+        "--memory",
+        type=_positive_float,
+        metavar="GB",
+        help="memory of each worker; default: a share of the machine's",
     )
 
 
@@ -150,6 +190,16 @@ def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text}")
     return int(text)
+
+
+def _positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
 
 
 def _sentence(error: BaseException) -> str:

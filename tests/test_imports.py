@@ -16,8 +16,8 @@ ROOT = PACKAGE.parent
 # A module imports from lower layers only. A name with a star is a package: among its
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
-    ["mfpde", "errors", "progress", "kernels.*"],
-    ["arrays"],
+    ["mfpde", "errors", "progress", "panels", "kernels.*"],
+    ["arrays", "executors.*"],
     ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*", "snapshots"],
     ["problem", "ensemble"],
     ["laws.*", "evaluation", "limits"],
@@ -31,6 +31,7 @@ LAYERS = [
     ["limit_solver"],
     ["analysis.*"],
     ["config.*", "plotting.*"],
+    ["studies.*"],
     ["commands.*"],
     ["cli"],
 ]

@@ -9,11 +9,14 @@ Files: `compare` two runs, `export_npz` and `export_csv`.
 t in [0, 1] is depth, s >= 0 is training time.
 """
 
+from mfpde.analysis.asymptotic import AsymptoticRates, fit_asymptotic
 from mfpde.analysis.clouds import Distance, w2, w2_estimate
 from mfpde.analysis.comparison import Comparison, compare
 from mfpde.analysis.export import export_csv, export_npz
+from mfpde.analysis.fluctuation import FluctuationFit, fit_fluctuation
 from mfpde.analysis.gaussians import bures
 from mfpde.analysis.joint import RateFit, fit_rates
+from mfpde.analysis.paired import PairedFit, fit_paired
 from mfpde.analysis.quantiles import (
     ErrorQuantiles,
     EtaFit,
@@ -32,11 +35,14 @@ from mfpde.analysis.transport import (
 )
 
 __all__ = [
+    "AsymptoticRates",
     "Baseline",
     "Comparison",
     "Distance",
     "ErrorQuantiles",
     "EtaFit",
+    "FluctuationFit",
+    "PairedFit",
     "PowerFit",
     "RateFit",
     "bures",
@@ -46,7 +52,10 @@ __all__ = [
     "error_quantiles",
     "export_csv",
     "export_npz",
+    "fit_asymptotic",
     "fit_eta",
+    "fit_fluctuation",
+    "fit_paired",
     "fit_power",
     "fit_rates",
     "pairwise_orders",

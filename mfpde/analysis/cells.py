@@ -61,15 +61,21 @@ def seeds_with_runs(table: Array) -> Array:
     return table[..., is_there]
 
 
-def positive_axis(name: str, values: ArrayLike, length: int | None = None) -> Array:
-    """Return the numbers along an axis: positive, finite and increasing, shape (n,)."""
+def positive_axis(
+    name: str, values: ArrayLike, length: int | None = None, *, allow_inf: bool = False
+) -> Array:
+    """Return the numbers along an axis: positive, finite and increasing, shape (n,).
+
+    The last may be inf where `allow_inf` says so.
+    """
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"`{name}` must hold real numbers, got dtype {array.dtype}.")
     array = array.astype(float)
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(f"`{name}` must be a list of numbers, got {array.shape}.")
-    is_good = np.isfinite(array).all() and array.min() > 0
+    checked = array[:-1] if allow_inf and len(array) > 1 else array
+    is_good = np.isfinite(checked).all() and array[-1] > 0 and array.min() > 0
     if not is_good or np.any(np.diff(array) <= 0):
         raise ValueError(
             f"`{name}` must be positive, finite and increasing, got {array.tolist()}."

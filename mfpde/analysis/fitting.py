@@ -48,13 +48,13 @@ class TwoTerms:
     @classmethod
     def of(cls, depths: Array, widths: Array, a: float, power: int) -> TwoTerms:
         """The model on cells of depths and widths, each of shape (C,)."""
-        x, y = np.log(depths), a * np.log(depths) + np.log(widths)
-        centre = (float(x.mean()), float(y.mean()))
+        x, y = np.log(depths), _log_count(depths, widths, a)
+        centre = (float(x.mean()), float(y[np.isfinite(widths)].mean()))
         return cls(x - centre[0], y - centre[1], centre, power)
 
     def at(self, depths: Array, widths: Array, a: float) -> TwoTerms:
         """The same model on other cells."""
-        x, y = np.log(depths), a * np.log(depths) + np.log(widths)
+        x, y = np.log(depths), _log_count(depths, widths, a)
         return TwoTerms(x - self.centre[0], y - self.centre[1], self.centre, self.power)
 
     def terms(self, params: Array) -> tuple[Array, Array]:
@@ -100,6 +100,11 @@ class TwoTerms:
                 c = _nonnegative(first, second, weights)
                 rows.append([c[0] / self.power, p, c[1] / self.power, q])
         return np.array(rows)
+
+
+def _log_count(depths: Array, widths: Array, a: float) -> Array:
+    """ln(L^a M); so large for infinite widths that no power of it counts."""
+    return a * np.log(depths) + np.log(np.where(np.isfinite(widths), widths, 1e300))
 
 
 def _nonnegative(first: Array, second: Array, weights: Array) -> tuple[float, float]:

@@ -121,7 +121,7 @@ def fit_rates(
     table = error_table(errors, ("depth", "width", "seed"))
     cells = _Cells(
         depths=positive_axis("depths", depths, table.shape[0]),
-        widths=positive_axis("widths", widths, table.shape[1]),
+        widths=positive_axis("widths", widths, table.shape[1], allow_inf=True),
         runs=seeds_with_runs(table),
         a=float(a),
         power=POWERS[combine],

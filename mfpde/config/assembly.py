@@ -93,6 +93,15 @@ def build(config: Configuration, folder: str | Path = ".") -> Assembly:
     return Assembly(problem, grid, law, ensemble, keywords, dataset)
 
 
+def build_problem(
+    config: Configuration, folder: str | Path = "."
+) -> tuple[MeanFieldProblem, laws.Law]:
+    """Make the problem and the law alone; arguments and errors as for `build`."""
+    with _reported_as_configuration():
+        problem = _build_problem(config, data.load(config.data, folder))
+        return problem, _build_law(config, problem.block, Path(folder))
+
+
 @contextmanager
 def _reported_as_configuration() -> Iterator[None]:
     """Turn what a part refuses into a problem of the configuration."""

@@ -49,7 +49,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Configuration:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path} is not valid TOML: {error}."]) from error
-    problems = list(_apply_overrides(table, overrides))
+    problems = list(apply_overrides(table, overrides))
     return parse(table, problems)
 
 
@@ -83,7 +83,7 @@ def resolved_toml(config: Configuration) -> str:
     return write_toml(as_table(config))
 
 
-def _apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:
+def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> Iterator[str]:
     """Set each "key=value" in `table`; yield a sentence for each that cannot be."""
     for text in overrides:
         path, equals, value = text.partition("=")
@@ -144,7 +144,7 @@ class _Reader:
     ) -> Mapping[str, Any] | None:
         if isinstance(table, Mapping):
             return table
-        self.found.append(f"`{path[:-1]}` must be a table, got {_given(table)}.")
+        self.found.append(f"`{path[:-1]}` must be a table, got {shown_value(table)}.")
         self.bad.update(paths)
         return None
 
@@ -180,7 +180,7 @@ class _Reader:
         try:
             return key.check.read(table[name])
         except ValueError as error:
-            given = f"must be {key.check.required}, got {_given(table[name])}"
+            given = f"must be {key.check.required}, got {shown_value(table[name])}"
             self._note(full, given, str(error) or ".")
             return key.default
 
@@ -203,7 +203,7 @@ def _inactive(key: Key, name: str, values: dict[str, Any], path: str) -> str:
     )
 
 
-def _given(value: Any) -> str:
+def shown_value(value: Any) -> str:
     """Return a value as the user wrote it, shortened."""
     try:
         text = inline_toml(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mfpde.storage.checkpoint import read_checkpoint
 from mfpde.storage.estimates import write_errors
 from mfpde.storage.files import check_writable, checkpoint_path
-from mfpde.storage.header import RunHeader
+from mfpde.storage.header import RunHeader, StudyHeader
 from mfpde.storage.reader import Run, States, open_run
 from mfpde.storage.recovery import recover
 from mfpde.storage.series import Series
@@ -21,6 +21,7 @@ __all__ = [
     "RunWriter",
     "Series",
     "States",
+    "StudyHeader",
     "check_writable",
     "checkpoint_path",
     "open_run",

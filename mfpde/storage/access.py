@@ -19,6 +19,12 @@ from mfpde.storage.superblock import ClosedView, read_superblock
 
 FORMAT_VERSION = 1
 KINDS = ("run", "network", "study")
+RUN_KINDS = ("run", "network")
+_OPENED_BY = {
+    "run": "mfpde.open_run",
+    "network": "mfpde.open_run",
+    "study": "mfpde.studies.open_study",
+}
 STATUS = ("running", "finished", "interrupted", "failed")
 # A writer on another machine cannot be looked up. It counts as alive while its
 # last record is younger than this; see `WriterState.is_alive`.
@@ -173,6 +179,11 @@ def check_format(
     if int(version) < 1:
         raise StorageFormatError(f"{path} has no valid format version.")
     kind = str(h5.attrs["kind"])
+    if kind not in kinds and kind in _OPENED_BY:
+        raise StorageFormatError(
+            f"{path} is of kind {kind!r}, not {' or '.join(map(repr, kinds))}. Open it "
+            f"with {_OPENED_BY[kind]}."
+        )
     if kind not in kinds:
         raise StorageFormatError(
             f"{path} is of kind {kind!r}, required is one of {', '.join(kinds)}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -106,12 +107,15 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, is_shared: bool = False) -> Iterator[BinaryIO]:
     """Give a binary file that takes the place of `path` at the end of the block.
 
-    All of it or nothing, whatever happens: it is built under another name.
+    All of it or nothing, whatever happens: it is built under another name. Several
+    processes may replace a shared file at the same time; one of them wins.
     """
     part = part_path(path)
+    if is_shared:
+        part = part.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     try:
         with open(part, "wb") as file:
             yield file
@@ -124,9 +128,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     sync(path.parent)
 
 
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Give the file at `path` a new content: all of it or nothing, whatever happens."""
-    with replacing(path) as file:
+def replace_bytes(path: Path, content: bytes, *, is_shared: bool = False) -> None:
+    """Give the file at `path` a new content: see `replacing`."""
+    with replacing(path, is_shared=is_shared) as file:
         file.write(content)
 
 

@@ -1,4 +1,4 @@
-"""What a run file says before its first record."""
+"""What a file says of itself: a run before its first record, a study."""
 
 from __future__ import annotations
 
@@ -83,3 +83,16 @@ class RunHeader:
             raise ValueError(
                 f"`theta_dtype` must be 'f8' or 'f4', got {self.theta_dtype!r}."
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyHeader:
+    """All that the file of a study says besides its table; see `RunHeader`."""
+
+    config_toml: str
+    title: str = ""
+    source: str = "mfpde"
+    command: str = ""
+    seed: int | None = None
+    software: str = "{}"
+    kind: str = "study"

@@ -18,7 +18,7 @@ import numpy as np
 
 from mfpde.storage.access import FORMAT_VERSION, STATUS
 from mfpde.storage.files import process_start
-from mfpde.storage.header import RunHeader
+from mfpde.storage.header import RunHeader, StudyHeader
 from mfpde.storage.scales import (
     SERIES_CHUNK,
     add_series,
@@ -63,7 +63,7 @@ def new_file(file: BinaryIO) -> h5py.File:
 
 def create_layout(h5: h5py.File, header: RunHeader, run_id: str) -> None:
     """Fill a file from `new_file` with everything but records."""
-    _write_root(h5, header, run_id)
+    write_root(h5, header, run_id)
     config = _group(h5, "config")
     add_static(config, "toml", header.config_toml, ())
     add_static(config, "description", header.description, ())
@@ -81,7 +81,8 @@ def _group(h5: h5py.File, name: str) -> h5py.Group:
     return h5.create_group(name, track_order=True)
 
 
-def _write_root(h5: h5py.File, header: RunHeader, run_id: str) -> None:
+def write_root(h5: h5py.File, header: RunHeader | StudyHeader, run_id: str) -> None:
+    """Write the attributes of the root group, by which every file is known."""
     created = utc_now()
     attrs: dict[str, Any] = {
         "Conventions": CONVENTIONS,

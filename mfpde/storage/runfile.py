@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import StorageFormatError
 from mfpde.storage.access import (
+    RUN_KINDS,
     Opened,
     WriterState,
     check_format,
@@ -49,7 +50,7 @@ class RunFile:
         opened = open_h5(self.path)
         try:
             with format_errors(self.path):
-                check_format(opened.h5, self.path)
+                check_format(opened.h5, self.path, RUN_KINDS)
                 self.lengths = committed_lengths(opened)
                 check_structure(opened, self.lengths, self.path)
                 self.attrs = plain_attributes(opened.h5)
@@ -119,16 +120,27 @@ class RunFile:
         """
         dataset = self.dataset(path)
         with format_errors(self.path):
-            if dataset.dtype.kind == "O":
-                values = np.asarray(dataset.asstr()[()]).astype(str)
-            else:
-                values = np.asarray(dataset[()])
-            expected = dataset.attrs.get("sha256")
-            if expected is not None and digest(values) != expected:
-                raise StorageFormatError(
-                    f"{self.path} is damaged: the checksum of {path} is wrong."
-                )
-            return values
+            return checked_values(dataset, self.path)
+
+
+def checked_values(dataset: h5py.Dataset, path: Path) -> NDArray[Any]:
+    """Values of a dataset of the file at `path`, strings as numpy strings.
+
+    Raises
+    ------
+    StorageFormatError
+        If they do not match the checksum written with them.
+    """
+    if dataset.dtype.kind == "O":
+        values = np.asarray(dataset.asstr()[()]).astype(str)
+    else:
+        values = np.asarray(dataset[()])
+    expected = dataset.attrs.get("sha256")
+    if expected is not None and digest(values) != expected:
+        raise StorageFormatError(
+            f"{path} is damaged: the checksum of {dataset.name} is wrong."
+        )
+    return values
 
 
 def plain_attributes(item: h5py.HLObject) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""`mfpde study`: from a study to a folder of pieces, a table, verdicts and figures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mfpde.account import format_size
+from mfpde.commands import FAILED, SUCCESS
+from mfpde.errors import ConfigurationError
+from mfpde.executors import Dask, Executor, Processes, Serial
+from mfpde.plotting import panels, save
+from mfpde.studies import load_study, resolved_text, run_study, verdict_table
+from mfpde.studies.checks import read_share
+from mfpde.studies.engine import Outcome
+from mfpde.studies.names import STUDIES
+
+DPI = 150
+SHOWN_FAILURES = 10
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run a study and return the exit status."""
+    study, config = load_study(arguments.study, STUDIES, arguments.overrides)
+    if arguments.show:
+        sys.stdout.write(resolved_text(study, config))
+        return SUCCESS
+    share = None if arguments.task is None else read_share(arguments.task)
+    folder = Path(arguments.out or Path(arguments.study).stem)
+    try:
+        outcome = run_study(
+            study,
+            config,
+            folder,
+            executor=_executor(arguments),
+            share=share,
+            compute=not arguments.assemble,
+            progress=not arguments.quiet,
+            command=shlex.join(["mfpde", *sys.argv[1:]]),
+        )
+    # Neither a missing scheduler nor a missing package is a failed computation.
+    except (ConnectionError, ImportError) as error:
+        raise ConfigurationError([str(error)]) from error
+    files = [] if outcome.path is None else [outcome.path]
+    if outcome.report is not None and not arguments.no_plot:
+        files += _draw(study.title, outcome, folder)
+    if not arguments.quiet:
+        sys.stdout.write(_account(study.title, outcome, files))
+    for line in _failures(outcome, has_details=arguments.debug):
+        print(f"mfpde: {line}", file=sys.stderr)
+    if outcome.status in ("finished", "share"):
+        return SUCCESS
+    print(f"mfpde: {outcome.message}", file=sys.stderr)
+    return FAILED
+
+
+def _executor(arguments: argparse.Namespace) -> Executor:
+    memory = None if arguments.memory is None else int(1e9 * arguments.memory)
+    options = {"threads": arguments.threads or 1, "memory": memory}
+    if arguments.dask is not None:
+        return Dask(arguments.dask, n_workers=arguments.jobs, **options)
+    if arguments.jobs is not None:
+        return Processes(arguments.jobs, **options)
+    return Serial()
+
+
+def _draw(title: str, outcome: Outcome, folder: Path) -> list[Path]:
+    """Draw every figure of the report; return the files."""
+    files = []
+    for name, page in outcome.report.figures.items():
+        path = folder / f"{name}.png"
+        save(panels.page(page, title=title), path, dpi=DPI)
+        files.append(path)
+    return files
+
+
+def _account(title: str, outcome: Outcome, files: Sequence[Path]) -> str:
+    """Return the report as text: verdicts, notes, counts and files."""
+    parts = []
+    if outcome.report is not None:
+        parts += [verdict_table(outcome.report.verdicts), *outcome.report.texts]
+    counts = ", ".join(f"{n} {status}" for status, n in outcome.counts.items() if n)
+    lines = [f"{title}: {outcome.message}", f"tasks        {counts}"]
+    for index, path in enumerate(files):
+        label = "files" if index == 0 else ""
+        lines.append(f"{label:<13}{os.fspath(path)} ({format_size(path)})")
+    parts.append("\n".join(lines))
+    return "\n".join(f"{part.strip()}\n" for part in parts if part.strip())
+
+
+def _failures(outcome: Outcome, *, has_details: bool) -> list[str]:
+    """Return a line for each of the first failures, with --debug the tracebacks."""
+    lines = []
+    for name, piece in list(outcome.failures.items())[:SHOWN_FAILURES]:
+        lines.append(f"failed: {name}: {piece.message}")
+        if has_details:
+            lines += piece.details.splitlines()
+    n_more = len(outcome.failures) - SHOWN_FAILURES
+    if n_more > 0:
+        lines.append(f"failed: {n_more} more.")
+    return lines

@@ -1,0 +1,281 @@
+"""Workers of a Dask cluster: a scheduler's, or one started on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from mfpde.executors.base import (
+    GIVEN_UP,
+    MOST_DEATHS,
+    THREAD_NAMES,
+    Function,
+    Lost,
+    Unit,
+    attempt,
+    counted,
+    in_words,
+    pickled,
+)
+from mfpde.executors.memory import format_memory, share_of_memory
+
+LOCAL = "local"
+CONNECT_S = 5.0
+"""Seconds to wait for a scheduler, and to look whether it is still there."""
+WORKERS_S = 30.0
+"""Seconds to wait for the first worker of a scheduler."""
+
+
+class Dask:
+    """Do the units on a Dask cluster, one at a time on each thread of its workers.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler ("tcp://host:8786"), its file (scheduler.json), or "local":
+        processes of this machine, which end with the executor.
+    n_workers : int, optional
+        Workers of a local cluster. Default: the cores.
+    threads : int
+        Threads of the kernels in a unit. On a worker started elsewhere
+        $MFPDE_NUM_THREADS counts if it is set there.
+    memory : int, optional
+        Bytes for each worker of a local cluster, which Dask replaces when it comes
+        near. Default: an equal share of 90 % of the machine's memory.
+
+    Raises
+    ------
+    ImportError
+        If dask.distributed is not installed.
+    ConnectionError, FileNotFoundError
+        On entering, if the scheduler cannot be reached, or has no workers.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        n_workers: int | None = None,
+        threads: int = 1,
+        memory: int | None = None,
+    ) -> None:
+        try:
+            import distributed
+        except ImportError:
+            raise ImportError(
+                "Dask is not installed. Install it with `pip install 'mfpde[dask]'`, "
+                "or use --jobs for processes on this machine."
+            ) from None
+        self._distributed = distributed
+        self.address = address
+        self.threads = threads
+        self.n_workers = n_workers or len(os.sched_getaffinity(0))
+        self.memory = share_of_memory(self.n_workers) if memory is None else memory
+        self._stack = contextlib.ExitStack()
+        self._client: Any = None
+
+    def describe(self) -> str:
+        """See `Executor`."""
+        where = f"{counted(self.n_workers, 'Dask worker')}"
+        threads = counted(self.threads, "thread")
+        if self.address == LOCAL:
+            return f"{where}, {threads} and at most {format_memory(self.memory)} each"
+        return f"{where} of {self.address}, {threads} each"
+
+    def run(
+        self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
+    ) -> Iterator[tuple[Unit, Any]]:
+        """See `Executor`."""
+        waiting, deaths = deque(units), Counter[str]()
+        sent: dict[str, Any] = {}
+        running: dict[Any, Unit] = {}
+        ended: SimpleQueue = SimpleQueue()
+        while waiting or running:
+            # No more than there are threads: nothing waits on a worker that dies.
+            while waiting and len(running) < self._n_threads():
+                unit = waiting.popleft()
+                future = self._submit(function, unit, shared, sent)
+                running[future.key] = unit
+                future.add_done_callback(ended.put)
+            future = self._wait(ended)
+            unit, result = running.pop(future.key), self._result(future)
+            if isinstance(result, _Again):
+                # Shared values can be gone with the workers that kept them.
+                sent.clear()
+                deaths[unit.name] += 1
+                if deaths[unit.name] < MOST_DEATHS:
+                    waiting.appendleft(unit)
+                    continue
+            yield unit, result
+
+    def _submit(
+        self,
+        function: Function,
+        unit: Unit,
+        shared: Mapping[str, Any],
+        sent: dict[str, Any],
+    ) -> Any:
+        pickled(function, unit.argument)
+        for name in unit.needs:
+            if name not in sent:
+                self._wait_for_workers()
+                sent[name] = self._client.scatter(
+                    shared[name], broadcast=True, hash=False
+                )
+        needed = {name: sent[name] for name in unit.needs}
+        return self._client.submit(
+            _call, function, unit.argument, needed, self.threads, pure=False
+        )
+
+    def _wait(self, ended: SimpleQueue) -> Any:
+        """Wait for the next future that ends; raise if the scheduler is gone."""
+        while True:
+            with contextlib.suppress(Empty):
+                return ended.get(timeout=CONNECT_S)
+            if self._client.status != "running":
+                raise OSError(
+                    f"The connection to the scheduler {self.address} was lost. What is "
+                    "done is kept; the same call goes on from there."
+                )
+
+    def _result(self, future: Any) -> Any:
+        """Return what a future holds, `Lost`, or `_Again` if a worker took it along."""
+        if future.cancelled():
+            return _Again(GIVEN_UP)
+        error = future.exception()
+        if error is None:
+            return future.result()
+        if isinstance(error, self._distributed.KilledWorker):
+            return Lost(GIVEN_UP)
+        return Lost(in_words(error))
+
+    def _n_threads(self) -> int:
+        return max(1, sum(self._client.nthreads().values()))
+
+    def __enter__(self) -> Dask:
+        try:
+            self._connect()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _connect(self) -> None:
+        distributed = self._distributed
+        # Dask reports each lost connection at length; what matters, we say.
+        logger = logging.getLogger("distributed")
+        self._stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.CRITICAL)
+        if self.address == LOCAL:
+            self._client = self._stack.enter_context(self._local_client())
+            return
+        address = _address_in(self.address)
+        _check_reachable(address)
+        try:
+            client = distributed.Client(
+                address, timeout=CONNECT_S, set_as_default=False
+            )
+        # What listens there may be anything, and answer anything.
+        except Exception as error:
+            raise ConnectionError(
+                f"No Dask scheduler of this version answers at {address} "
+                f"({in_words(error)})."
+            ) from error
+        self._client = self._stack.enter_context(client)
+        self._wait_for_workers()
+        self.n_workers = len(self._client.nthreads())
+
+    def _wait_for_workers(self) -> None:
+        try:
+            self._client.wait_for_workers(1, timeout=WORKERS_S)
+        except TimeoutError:
+            raise ConnectionError(
+                f"The scheduler {self.address} has no workers. Start some with `dask "
+                f"worker {self.address} --nthreads 1`."
+            ) from None
+
+    @contextlib.contextmanager
+    def _local_client(self) -> Iterator[Any]:
+        import dask
+
+        environment = dict.fromkeys(THREAD_NAMES, self.threads)
+        settings = {
+            "distributed.nanny.pre-spawn-environ": environment,
+            "distributed.scheduler.allowed-failures": MOST_DEATHS - 1,
+        }
+        with (
+            dask.config.set(settings),
+            self._distributed.LocalCluster(
+                n_workers=self.n_workers,
+                threads_per_worker=1,
+                memory_limit=self.memory,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+            self._distributed.Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+
+
+def _address_in(address: str) -> str:
+    """Return an address, or the one in a scheduler file.
+
+    Raises
+    ------
+    FileNotFoundError, ConnectionError
+        If there is no such file, or nothing useful in it.
+    """
+    if not address.endswith(".json"):
+        return address
+    try:
+        with open(address, encoding="utf-8") as file:
+            return str(json.load(file)["address"])
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"There is no scheduler file {address}. Start the scheduler with `dask "
+            f"scheduler --scheduler-file {address}`."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConnectionError(f"{address} is not the file of a scheduler.") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise ConnectionError if nothing listens at "tcp://host:port".
+
+    Dask's own attempt leaves threads behind that complain later.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        raise ConnectionError(
+            f"--dask takes an address such as tcp://host:8786, the file of a scheduler "
+            f"(.json), or {LOCAL}, got {address!r}."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(
+            f"The scheduler {address} cannot be reached ({error}). Start one with "
+            "`dask scheduler`, or use --dask local."
+        ) from error
+
+
+class _Again(Lost):
+    """A result that was lost for a reason beyond the unit: it is to be done again."""
+
+
+def _call(
+    function: Function, argument: Any, shared: Mapping[str, Any], threads: int
+) -> Any:
+    """Run on a worker."""
+    os.environ.setdefault("MFPDE_NUM_THREADS", str(threads))
+    return attempt(function, argument, shared)

@@ -1,0 +1,66 @@
+"""Cases of a study: data, block and law, each described as in a run configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mfpde.config import parse
+from mfpde.config.assembly import build_problem
+from mfpde.errors import ConfigurationError
+from mfpde.problem import MeanFieldProblem
+
+SECTIONS = ("title", "data", "problem", "law")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is trained: a problem, and the law its particles are drawn from."""
+
+    name: str
+    problem: MeanFieldProblem
+    law: Any
+
+
+def case_names(config: Mapping[str, Any]) -> list[str]:
+    """Names of the cases, in their order."""
+    return [case["name"] for case in config["cases"]]
+
+
+def build_case(config: Mapping[str, Any], name: str) -> Case:
+    """Make the problem and the law of one case."""
+    (table,) = (case for case in config["cases"] if case["name"] == name)
+    problem, law = build_problem(parse(_sections(table)))
+    return Case(name, problem, law)
+
+
+def case_problems(cases: Sequence[Any]) -> list[str]:
+    """Sentences on all that is wrong with the cases of a configuration."""
+    if not cases or not all(isinstance(case, Mapping) for case in cases):
+        return ["`cases` must hold one table or more, [[cases]] with name and data."]
+    found, names = [], [case.get("name") for case in cases]
+    for number, (case, name) in enumerate(zip(cases, names, strict=True), 1):
+        place = f"`cases`, number {number}"
+        if not isinstance(name, str) or not name:
+            found.append(f"{place}: `name` must be a word, got {name!r}.")
+        elif names.index(name) < number - 1:
+            found.append(f"{place}: the name {name!r} is used twice.")
+        unknown = sorted(set(case) - {"name", *SECTIONS})
+        if unknown:
+            found.append(
+                f"{place}: `{unknown[0]}` is not a part of a case, which has name, "
+                f"{', '.join(SECTIONS)}."
+            )
+            continue
+        try:
+            build_problem(parse(_sections(case)))
+        except ConfigurationError as error:
+            found += [f"{place}: {problem}" for problem in error.problems]
+        except FileNotFoundError as error:
+            found.append(f"{place}: {error}")
+    return found
+
+
+def _sections(case: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in case.items() if name != "name"}

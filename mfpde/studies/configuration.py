@@ -1,0 +1,173 @@
+"""The configuration of a study: its defaults, a TOML file, and `--set`."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mfpde.config.checks import Check, Flag, Integer, ListOf, Number, Text, suggest
+from mfpde.config.toml import write_toml
+from mfpde.config.validation import apply_overrides, shown_value
+from mfpde.errors import ConfigurationError, did_you_mean
+from mfpde.studies.study import Config, Study
+
+SELECTOR = "study"
+"""The key of a file that names its study."""
+
+
+def load_study(
+    source: str, studies: Mapping[str, Study], overrides: Sequence[str] = ()
+) -> tuple[Study, dict[str, Any]]:
+    """Return the study that is meant and its resolved configuration.
+
+    Parameters
+    ----------
+    source : str
+        A name, or a TOML file whose key `study` holds one.
+    studies : mapping
+        The studies by name.
+    overrides : sequence of str
+        "dotted.key=value", as given to `--set`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ConfigurationError
+        If there is no such study, or the configuration has problems.
+    """
+    table: dict[str, Any] = {SELECTOR: source}
+    if source not in studies:
+        if not source.endswith(".toml") and not Path(source).is_file():
+            raise ConfigurationError([_unknown(source, studies)])
+        table = _read(Path(source))
+        if SELECTOR not in table:
+            known = " or ".join(f'{SELECTOR} = "{name}"' for name in studies)
+            raise ConfigurationError(
+                [f"{source} does not say which study it is for; it needs {known}."]
+            )
+    name = table[SELECTOR]
+    if name not in studies:
+        raise ConfigurationError([_unknown(name, studies)])
+    problems = list(apply_overrides(table, overrides))
+    return studies[name], resolve(studies[name], table, problems)
+
+
+def resolve(
+    study: Study, given: Mapping[str, Any], problems: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the configuration with every key; what is not given has its default.
+
+    Raises
+    ------
+    ConfigurationError
+        If keys are unknown, values have another type than the defaults, or the study
+        finds problems; all of them are listed, with `problems`.
+    """
+    found = list(problems)
+    plain = {name: value for name, value in given.items() if name != SELECTOR}
+    defaults = {n: v for n, v in study.defaults.items() if n != SELECTOR}
+    if given.get(SELECTOR, study.name) != study.name:
+        found.append(
+            f'`{SELECTOR}` must be "{study.name}", got {shown_value(given[SELECTOR])}.'
+        )
+    config = _merged(defaults, plain, "", found)
+    if not found:
+        found += study.problems(config)
+    if found:
+        raise ConfigurationError(found)
+    return config
+
+
+def resolved_text(study: Study, config: Config) -> str:
+    """Return the resolved configuration as TOML, the name of the study first."""
+    return write_toml({SELECTOR: study.name, **config})
+
+
+def config_digest(text: str) -> str:
+    """SHA-256 of a resolved configuration; every piece of a study bears it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys at which two configurations differ."""
+    return list(_differences(one, other, ""))
+
+
+def _differences(one: Any, other: Any, path: str) -> Iterator[str]:
+    for name in dict.fromkeys([*one, *other]):
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            yield from _differences(left, right, f"{path}{name}.")
+        elif left != right:
+            yield f"{path}{name}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{path} is not valid TOML: {error}."]) from error
+
+
+def _unknown(name: object, studies: Mapping[str, Study]) -> str:
+    known = ", ".join(studies) or "none"
+    return (
+        f"There is no study {str(name)!r}.{did_you_mean(name, studies)} There is: "
+        f"{known}. The name of a configuration ends in .toml."
+    )
+
+
+def _merged(
+    defaults: Mapping[str, Any], given: Mapping[str, Any], path: str, found: list[str]
+) -> dict[str, Any]:
+    """Return `defaults` with the values given; note what is wrong in `found`."""
+    for name in given:
+        if name not in defaults:
+            place = f"[{path[:-1]}]" if path else "the top level"
+            end = suggest(name, defaults) or f", which has {', '.join(defaults)}."
+            found.append(f"`{path}{name}` is not a key of {place}{end}")
+    merged = {}
+    for name, default in defaults.items():
+        value = given.get(name, default)
+        if isinstance(default, Mapping):
+            if isinstance(value, Mapping):
+                merged[name] = _merged(default, value, f"{path}{name}.", found)
+                continue
+            found.append(f"`{path}{name}` must be a table, got {shown_value(value)}.")
+        merged[name] = _checked(default, value, f"{path}{name}", found)
+    return merged
+
+
+def _checked(default: Any, value: Any, path: str, found: list[str]) -> Any:
+    check = _check_like(default)
+    if check is None:
+        return value
+    try:
+        return check.read(value)
+    except ValueError:
+        found.append(f"`{path}` must be {check.required}, got {shown_value(value)}.")
+        return default
+
+
+def _check_like(default: Any) -> Check | None:
+    """Return the check of the type of a default; None if it does not tell."""
+    if isinstance(default, bool):
+        return Flag()
+    if isinstance(default, int):
+        return Integer()
+    if isinstance(default, float):
+        return Number()
+    if isinstance(default, str):
+        return Text()
+    if isinstance(default, list) and default:
+        if all(isinstance(entry, str) for entry in default):
+            return ListOf(Text(), "one or more strings")
+        if all(type(entry) is int for entry in default):
+            return ListOf(Integer(), "one or more whole numbers")
+        if all(type(entry) in (int, float) for entry in default):
+            return ListOf(Number(), "one or more numbers")
+    return None

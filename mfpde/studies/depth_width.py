@@ -1,0 +1,345 @@
+"""Depth and width: how networks approach the limit (theory, 5.8, rows 1 to 3 and 18).
+
+A network (L, M, seed) is trained by the gradient flow from L x M draws of the law and
+compared with the mean-field limit at the same training times s. The same seed means the
+same draws for every depth (common random numbers).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.analysis import coupled_distance, w2_integrated
+from mfpde.depth import DepthGrid
+from mfpde.errors import NotFiniteError
+from mfpde.solver import solve
+from mfpde.studies.cases import Case, build_case, case_names, case_problems
+from mfpde.studies.depth_width_analysis import analyse
+from mfpde.studies.limits import (
+    Fields,
+    limit_of,
+    output,
+    root_mean_square,
+    state,
+    trace,
+)
+from mfpde.studies.report import Report
+from mfpde.studies.study import Task, Variable
+from mfpde.studies.table import Table
+
+Array = NDArray[np.float64]
+Config = Mapping[str, Any]
+
+COUPLINGS = ("path", "tied", "layer")
+N_COMPONENTS = 12
+"""Components of the outputs whose signed errors are kept."""
+RIGHT_HAND_SIDES = 45
+"""Of one run, about: for the cost of a task."""
+AXES = ("case", "coupling", "depth", "width", "seed")
+
+DATA = {
+    "source": "curve",
+    "function": "step",
+    "n_samples": 64,
+    "interval": [-1.5, 1.5],
+    "noise": 0.0,
+    "equispaced": True,
+}
+DEFAULTS: dict[str, Any] = {
+    "depths": [4, 8, 16, 32, 64],
+    "widths": [1.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, math.inf],
+    "seeds": 100,
+    "seeds_of_widest": 16,
+    "seeds_per_task": 8,
+    "first_seed": 0,
+    "couplings": ["path", "layer"],
+    "s": [0.0, 0.5, 1.0, 2.0, 4.0],
+    "rtol": 1e-4,
+    "limit_tol": 2e-5,
+    "limit_max_particles": 40_000,
+    "cloud_seeds": 8,
+    "cloud_width": 1024,
+    "assignment_width": 256,
+    "eta": [0.5, 0.2, 0.1, 0.05],
+    "confidence": 0.95,
+    "least_width": 16,
+    "tolerance": 0.05,
+    "cases": [
+        {
+            "name": "tanh",
+            "data": DATA,
+            "problem": {"block": {"kind": "perceptron", "activation": "tanh"}},
+            "law": {
+                "kind": "path",
+                "mean": {"u": 1.0, "v": 0.5, "b": 0.0},
+                "mean_beta": {"u": 0.0, "v": -0.5, "b": 0.0},
+                "std_alpha": 0.5,
+                "std_beta": 0.3,
+            },
+        },
+        {
+            "name": "gelu",
+            "data": DATA,
+            "problem": {"block": {"kind": "perceptron", "activation": "gelu"}},
+            "law": {
+                "kind": "path",
+                "mean": {"u": 0.8, "v": 0.2, "b": 0.0},
+                "mean_beta": {"u": 0.0, "v": -0.5, "b": 0.0},
+                "std_alpha": 0.5,
+                "std_beta": 0.3,
+            },
+        },
+    ],
+}
+
+
+class DepthWidth:
+    """The study; see `mfpde.studies.study.Study`."""
+
+    name = "depth-width"
+    title = "Networks of depth L and width M against the mean-field limit"
+    defaults = DEFAULTS
+
+    def problems(self, config: Config) -> list[str]:
+        """Return a sentence for everything that is wrong with the configuration."""
+        found = []
+        for name in ("depths", "widths", "s", "couplings", "eta"):
+            values = config[name]
+            if not values or len(set(values)) < len(values):
+                found.append(f"`{name}` must hold one value or more, all different.")
+        for name in ("depths", "widths", "s"):
+            if list(config[name]) != sorted(config[name]):
+                found.append(f"`{name}` must increase, got {config[name]}.")
+        if any(depth < 1 for depth in config["depths"]):
+            found.append(f"`depths` must be at least 1, got {config['depths']}.")
+        if any(w < 1 or (math.isfinite(w) and w != int(w)) for w in config["widths"]):
+            found.append(
+                "`widths` must be whole numbers of at least 1, or inf for the network "
+                f"of infinite width, got {config['widths']}."
+            )
+        if config["s"] and (config["s"][0] != 0.0 or len(config["s"]) < 2):
+            found.append(f"`s` must begin with 0 and go on, got {config['s']}.")
+        for coupling in set(config["couplings"]) - set(COUPLINGS):
+            found.append(f"`couplings` must be of {COUPLINGS}, got {coupling!r}.")
+        for name in ("seeds", "seeds_of_widest", "seeds_per_task"):
+            if config[name] < 1:
+                found.append(f"`{name}` must be at least 1, got {config[name]}.")
+        for name in ("rtol", "limit_tol"):
+            if not 0.0 < config[name] < 1.0:
+                found.append(f"`{name}` must lie in (0, 1), got {config[name]}.")
+        return found + case_problems(config["cases"])
+
+    def axes(self, config: Config) -> dict[str, list]:
+        """Return the axes of the table."""
+        seeds = max(config["seeds"], config["seeds_of_widest"])
+        first = config["first_seed"]
+        return {
+            "case": case_names(config),
+            "coupling": list(config["couplings"]),
+            "depth": list(config["depths"]),
+            "width": [float(width) for width in config["widths"]],
+            "seed": list(range(first, first + seeds)),
+            "s": [float(s) for s in config["s"]],
+            "component": list(range(N_COMPONENTS)),
+        }
+
+    def variables(self, config: Config) -> dict[str, Variable]:
+        """Return what is measured."""
+        in_s = (*AXES, "s")
+        return {
+            "error_output": Variable(in_s, "rms error of the outputs over samples"),
+            "error_state": Variable(in_s, "rms error of z(1) over samples"),
+            "error_loss": Variable(in_s, "error of the loss"),
+            "loss": Variable(in_s, "loss of the network"),
+            "deviation": Variable(
+                (*in_s, "component"), "signed error of single outputs"
+            ),
+            "distance": Variable(
+                in_s, "rms distance of the particles from their tracers in the limit"
+            ),
+            "w2": Variable(
+                AXES, "W2, integrated over depth, to draws of the limit at the end"
+            ),
+            "w2_same_law": Variable(
+                AXES, "W2 between two independent sets of draws of the limit"
+            ),
+            "n_evaluations": Variable(AXES, "right-hand sides"),
+        }
+
+    def references(self, config: Config) -> dict[str, dict]:
+        """Return the limits of the cases."""
+        return {f"limit-{name}": {"case": name} for name in case_names(config)}
+
+    def refer(self, name: str, config: Config) -> dict[str, Array]:
+        """Solve for the limit of one case."""
+        return limit_of(
+            build_case(config, name.removeprefix("limit-")),
+            s=config["s"],
+            tol=config["limit_tol"],
+            depths=config["depths"],
+            rtol=config["rtol"],
+            max_particles=config["limit_max_particles"],
+        )
+
+    def tasks(self, config: Config) -> list[Task]:
+        """Return a task for each cell and some seeds; infinite widths have one."""
+        axes = self.axes(config)
+        widest = max((w for w in axes["width"] if math.isfinite(w)), default=0.0)
+        tasks = []
+        for case in axes["case"]:
+            n_samples = build_case(config, case).problem.n_samples
+            for coupling in axes["coupling"]:
+                for depth in axes["depth"]:
+                    for width in axes["width"]:
+                        n = config["seeds_of_widest" if width == widest else "seeds"]
+                        at_once = config["seeds_per_task"]
+                        if math.isinf(width):
+                            n = at_once = len(axes["seed"])
+                        size = depth * (width if math.isfinite(width) else 0.0)
+                        cost = size * n_samples * RIGHT_HAND_SIDES
+                        for i in range(0, n, at_once):
+                            seeds = axes["seed"][i : min(i + at_once, n)]
+                            tasks.append(
+                                Task(
+                                    {
+                                        "case": case,
+                                        "coupling": coupling,
+                                        "depth": depth,
+                                        "width": width,
+                                        "seed": seeds,
+                                    },
+                                    needs=(f"limit-{case}",),
+                                    cost=cost * len(seeds),
+                                )
+                            )
+        return tasks
+
+    def measure(
+        self, task: Task, config: Config, references: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Array]:
+        """Train the networks of one cell and some seeds; compare with the limit."""
+        at = task.coordinates
+        case = build_case(config, at["case"])
+        limit = references[f"limit-{case.name}"]
+        if math.isinf(at["width"]):
+            row = config["depths"].index(at["depth"])
+            wide = {name: limit[f"wide_{name}"][row] for name in ("output", "state")}
+            errors = _errors(case, wide, limit["wide_loss"][row], limit)
+            n = len(at["seed"])
+            return {name: np.repeat(v[None], n, axis=0) for name, v in errors.items()}
+        grid = DepthGrid.euler(at["depth"])
+        last_cloud = config["first_seed"] + config["cloud_seeds"]
+        fields = None
+        if at["width"] <= config["cloud_width"] and at["seed"][0] < last_cloud:
+            fields = Fields(limit, grid.nodes)
+        rows, clouds = [], []
+        for seed in at["seed"]:
+            has_cloud = fields is not None and seed < last_cloud
+            row, cloud = _train(
+                case, grid, at, seed, config, limit, fields if has_cloud else None
+            )
+            rows.append(row)
+            clouds.append(cloud)
+        if at["width"] <= config["assignment_width"]:
+            _add_transport(rows, [cloud for cloud in clouds if cloud is not None])
+        missing = {name: np.nan for row in rows for name in row}
+        shapes = {name: np.shape(v) for row in rows for name, v in row.items()}
+        return {
+            name: np.array(
+                [row.get(name, np.full(shapes[name], np.nan)) for row in rows]
+            )
+            for name in missing
+        }
+
+    def analyse(self, table: Table, config: Config) -> Report:
+        """Return verdicts, texts and figures."""
+        return analyse(table, config)
+
+
+def _train(
+    case: Case,
+    grid: DepthGrid,
+    at: Mapping[str, Any],
+    seed: int,
+    config: Config,
+    limit: Mapping[str, Array],
+    fields: Fields | None,
+) -> tuple[dict[str, Any], tuple[Array, Array] | None]:
+    """One network: its errors, and its particles at the end with their tracers."""
+    start = case.law.sample(grid, int(at["width"]), coupling=at["coupling"], seed=seed)
+    try:
+        found = solve(
+            case.problem,
+            grid,
+            start,
+            s_end=float(config["s"][-1]),
+            rtol=config["rtol"],
+            atol=1e-3 * config["rtol"],
+            record=config["s"],
+            snapshots=config["s"],
+            observers={"output": output, "state": state},
+        )
+    except NotFiniteError:
+        return _diverged(config), None
+    if found.status != "finished":
+        return _diverged(config), None
+    row = _errors(case, found.observations, found.loss, limit)
+    row["n_evaluations"] = float(found.n_evaluations)
+    if fields is None:
+        return row, None
+    tracers = trace(case.problem, fields, start.theta, config["s"])
+    row["distance"] = np.array(
+        [
+            coupled_distance(theta, traced)
+            for theta, traced in zip(found.theta, tracers, strict=True)
+        ]
+    )
+    return row, (found.theta[-1], tracers[-1])
+
+
+def _errors(
+    case: Case, found: Mapping[str, Array], loss: Array, limit: Mapping[str, Array]
+) -> dict[str, Any]:
+    """Errors of outputs (R, N, q), states (R, N, d) and losses (R,)."""
+    weights = case.problem.sample_weights
+    difference = found["output"] - limit["output"]
+    flat = difference.reshape(len(loss), -1)
+    some = np.unique(
+        np.linspace(0, flat.shape[1] - 1, N_COMPONENTS).round().astype(int)
+    )
+    deviation = np.full((len(loss), N_COMPONENTS), np.nan)
+    deviation[:, : len(some)] = flat[:, some]
+    return {
+        "error_output": root_mean_square(difference, weights),
+        "error_state": root_mean_square(found["state"] - limit["state"], weights),
+        "error_loss": np.abs(loss - limit["loss"]),
+        "loss": loss,
+        "deviation": deviation,
+    }
+
+
+def _diverged(config: Config) -> dict[str, Any]:
+    """A run that blew up has no error; inf counts it."""
+    all_s = np.full(len(config["s"]), np.inf)
+    names = ("error_output", "error_state", "error_loss", "loss")
+    return {name: all_s for name in names}
+
+
+def _add_transport(
+    rows: list[dict[str, Any]], clouds: list[tuple[Array, Array]]
+) -> None:
+    """W2 between network and tracers, and between the tracers of two seeds."""
+    with_cloud = [row for row in rows if "distance" in row]
+    for i, (row, (theta, tracers)) in enumerate(zip(with_cloud, clouds, strict=True)):
+        row["w2"] = w2_integrated(theta, tracers)
+        if len(clouds) > 1:
+            other = clouds[(i + 1) % len(clouds)][1]
+            row["w2_same_law"] = w2_integrated(tracers, other)
+
+
+STUDY = DepthWidth()

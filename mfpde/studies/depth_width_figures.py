@@ -1,0 +1,211 @@
+"""The page of `depth-width` for one case and coupling, as panels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.analysis.cells import cell_statistics
+from mfpde.panels import Image, Panel, Series
+
+Array = NDArray[np.float64]
+
+N_CURVES = 4
+"""Curves in one panel."""
+
+
+def page(found: Any) -> list[Panel]:
+    """Return the panels for the `Findings` of one case and coupling."""
+    return [
+        _against_depth(found),
+        _against_width(found),
+        _collapse(found),
+        _heat_map(found),
+        _against_s(found),
+        _quantiles(found),
+        _particles(found),
+    ]
+
+
+def _axes(found: Any) -> tuple[Array, Array]:
+    table = found.table
+    return np.array(table.axes["depth"], float), np.array(table.axes["width"], float)
+
+
+def _draws(found: Any) -> str:
+    return "$M$" if found.a == 0.0 else "$L M$"
+
+
+def _some(indices: Array) -> Array:
+    """At most N_CURVES of the indices, both ends among them."""
+    places = np.linspace(0, len(indices) - 1, min(N_CURVES, len(indices)))
+    return indices[np.unique(places.round().astype(int))]
+
+
+def _width_text(width: float) -> str:
+    return r"$M = \infty$" if np.isinf(width) else f"$M = {width:g}$"
+
+
+def _curve(
+    x: Array, fit: Any, y: Array, line: Array, band: Any, label: str, group: int
+):
+    """Points of a statistic with the fitted line and its band."""
+    low, high = band
+    return [
+        Series(x, y, label, style="points", group=group),
+        Series(x, line, "", low=low, high=high, style="line", group=group),
+    ]
+
+
+def _against_depth(found: Any) -> Panel:
+    depths, widths = _axes(found)
+    fit = found.rates["outputs"].fit
+    series = []
+    for group, j in enumerate(_some(np.flatnonzero(fit.is_used.any(axis=0)))):
+        rows = fit.is_used[:, j]
+        x = depths[rows]
+        band = fit.band(x, widths[j])
+        line = fit.predict(x, widths[j])
+        label = _width_text(widths[j])
+        series += _curve(x, fit, fit.values[rows, j], line, band, label, group)
+    return Panel(
+        "Depth",
+        "layers $L$",
+        "rms error of the outputs",
+        series,
+        note=_exponent("p", fit.p, found.rates["outputs"].p_interval),
+    )
+
+
+def _against_width(found: Any) -> Panel:
+    depths, widths = _axes(found)
+    fit = found.rates["outputs"].fit
+    series = []
+    for group, i in enumerate(_some(np.flatnonzero(fit.is_used.any(axis=1)))):
+        columns = fit.is_used[i] & np.isfinite(widths)
+        x = widths[columns]
+        band = fit.band(depths[i], x)
+        line = fit.predict(depths[i], x)
+        label = f"$L = {depths[i]:g}$"
+        series += _curve(x, fit, fit.values[i, columns], line, band, label, group)
+    return Panel(
+        "Width",
+        "particles $M$",
+        "rms error of the outputs",
+        series,
+        note=_exponent("q", fit.q, found.rates["outputs"].q_interval),
+    )
+
+
+def _collapse(found: Any) -> Panel:
+    depths, widths = _axes(found)
+    spread = found.fluctuation
+    draws = depths[:, np.newaxis] ** found.a * widths
+    series = []
+    for group, i in enumerate(_some(np.flatnonzero(spread.is_used.any(axis=1)))):
+        columns = spread.is_used[i]
+        x, y = draws[i, columns], spread.values[i, columns]
+        series.append(Series(x, y, f"$L = {depths[i]:g}$", group=group))
+    x = np.sort(draws[spread.is_used])[[0, -1]]
+    scaled = np.sqrt(draws[spread.is_used]) * spread.values[spread.is_used]
+    line = np.exp(np.mean(np.log(scaled))) / np.sqrt(x)
+    series.append(Series(x, line, "slope $-1/2$", style="line", group=N_CURVES))
+    return Panel(
+        f"Spread over draws, against {_draws(found)}",
+        f"independent draws {_draws(found)}",
+        "standard deviation of the outputs",
+        series,
+    )
+
+
+def _heat_map(found: Any) -> Panel:
+    depths, widths = _axes(found)
+    names = ["inf" if np.isinf(width) else f"{width:g}" for width in widths]
+    image = Image(
+        found.rates["outputs"].fit.values,
+        x=names,
+        y=[f"{depth:g}" for depth in depths],
+        label="rms error of the outputs",
+    )
+    return Panel(
+        "Depth and width", "particles $M$", "layers $L$", kind="heat", image=image
+    )
+
+
+def _against_s(found: Any) -> Panel:
+    s = np.array(found.table.axes["s"])
+    count = _draws(found).strip("$")
+    series = []
+    for group, (name, label) in enumerate(
+        (("c1", r"$c_1$: error $c_1 / L$"), ("c2", rf"$c_2$: $c_2 / \sqrt{{{count}}}$"))
+    ):
+        fits = [rates.fit for rates in found.in_s]
+        ends = np.array([getattr(fit, f"{name}_interval") for fit in fits])
+        y = np.array([getattr(fit, name) for fit in fits])
+        low, high = np.minimum(ends[:, 0], y), np.maximum(ends[:, 1], y)
+        series.append(Series(s, y, label, low, high, "points", group))
+        series.append(Series(s, y, "", style="line", group=group))
+    return Panel(
+        "Constants", "training time $s$", "constant of the fit", series, "linear"
+    )
+
+
+def _quantiles(found: Any) -> Panel:
+    depths, widths = _axes(found)
+    quantiles = found.quantiles
+    row = len(depths) - 1
+    columns = found.window[row] & np.isfinite(widths)
+    x = widths[columns]
+    series = []
+    for group, eta in enumerate(quantiles.eta[:N_CURVES]):
+        values = (each[group, row, columns] for each in _bounded(quantiles))
+        y, low, high = values
+        series.append(Series(x, y, rf"$\eta = {eta:g}$", low, high, "points", group))
+    fit = found.quantile.fit
+    line = fit.predict(depths[row], x)
+    label = f"fit, $q = {fit.q:.3f}$"
+    series.append(Series(x, line, label, style="line", group=N_CURVES))
+    return Panel(
+        rf"Loss at $L = {depths[row]:g}$: quantiles over draws",
+        "particles $M$",
+        r"error that a share $\eta$ exceeds",
+        series,
+    )
+
+
+def _bounded(quantiles: Any) -> tuple[Array, Array, Array]:
+    """Values and ends of intervals; an end that the draws do not bound is left out."""
+    high = np.where(np.isfinite(quantiles.high), quantiles.high, quantiles.values)
+    low = np.where(quantiles.low > 0, quantiles.low, quantiles.values)
+    return quantiles.values, low, high
+
+
+def _particles(found: Any) -> Panel:
+    depths, widths = _axes(found)
+    row = len(depths) - 1
+    table = found.table
+    shown = (
+        ("distance", "to the tracers (coupled)", table["distance"][row, :, :, -1]),
+        ("w2", "$W_2$ to the tracers", table["w2"][row]),
+        ("w2_same_law", "$W_2$, two draws of the limit", table["w2_same_law"][row]),
+    )
+    series = []
+    for group, (_, label, values) in enumerate(shown):
+        columns = found.window[row] & ~np.isnan(values).all(axis=1)
+        columns &= ~np.isinf(values).any(axis=1)
+        if columns.any():
+            part = values[columns]
+            y = cell_statistics(part, np.ones((1, part.shape[1])), "rms")[0]
+            series.append(Series(widths[columns], y, label, group=group))
+    return Panel(
+        rf"Particles at $L = {depths[row]:g}$",
+        "particles $M$",
+        "distance in parameter space",
+        series,
+    )
+
+
+def _exponent(name: str, value: float, interval: tuple[float, float]) -> str:
+    return f"{name} = {value:.3f} in [{interval[0]:.3f}, {interval[1]:.3f}]"

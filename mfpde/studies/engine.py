@@ -1,0 +1,324 @@
+"""`run_study`: does what is missing of a study, puts it together, analyses it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfpde import __version__
+from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.executors import Executor, Lost, Serial, Unit
+from mfpde.executors.base import counted
+from mfpde.studies.assemble import assemble, encode
+from mfpde.studies.checks import check_share, checked_tasks, share_of
+from mfpde.studies.configuration import resolve
+from mfpde.studies.progress import TaskReporter
+from mfpde.studies.report import Report
+from mfpde.studies.store import Store
+from mfpde.studies.study import Config, Study, Task
+from mfpde.studies.table import STATUS, Table
+from mfpde.studies.work import Job, Piece
+
+
+@dataclass(frozen=True, repr=False)
+class Outcome:
+    """How a study went.
+
+    Attributes
+    ----------
+    status : {"finished", "share", "interrupted", "failed"}
+        "share" if this call had only a share of the tasks.
+    message : str
+        Why, a sentence.
+    counts : dict of str to int
+        Tasks that are missing, done, diverged and failed; of the share only, if any.
+    failures : dict of str to Piece
+        Task or reference in words to what is known of its failure.
+    table : Table or None
+        What was measured; None for a share.
+    report : Report or None
+        None if there was no analysis.
+    path : Path or None
+        study.h5.
+    """
+
+    status: str
+    message: str
+    counts: dict[str, int]
+    failures: dict[str, Piece] = field(default_factory=dict)
+    table: Table | None = None
+    report: Report | None = None
+    path: Path | None = None
+
+
+def run_study(
+    study: Study,
+    config: Mapping[str, Any] | None,
+    folder: str | Path,
+    *,
+    executor: Executor | None = None,
+    share: tuple[int, int] | None = None,
+    compute: bool = True,
+    progress: bool | TaskReporter = False,
+    command: str = "",
+) -> Outcome:
+    """Do the tasks of a study that are missing in a folder, and analyse all.
+
+    Parameters
+    ----------
+    study : Study
+    config : mapping, optional
+        Keys that differ from the defaults of the study.
+    folder : path-like
+        Where pieces and study.h5 go. What is there already is not done again, except
+        tasks that failed.
+    executor : Executor, optional
+        Default: one task after the other in this process.
+    share : tuple of (int, int), optional
+        (I, N): do only share I of N, counted from 1, and put nothing together.
+    compute : bool
+        False puts together what is there and computes nothing.
+    progress : bool or TaskReporter
+        Report progress on standard error.
+    command : str
+        The command line, for the file.
+
+    Returns
+    -------
+    outcome : Outcome
+        SIGINT and SIGTERM end the work at once: what is done is kept and put together,
+        and the status is "interrupted".
+
+    Raises
+    ------
+    ConfigurationError
+        If the configuration is wrong, or the folder holds something else.
+    OSError
+        If a file cannot be written; what was written before is kept.
+
+    Examples
+    --------
+    >>> outcome = run_study(study, {"n_seeds": 4}, "out")  # doctest: +SKIP
+    >>> print(outcome.message, outcome.table["error"].shape)  # doctest: +SKIP
+    """
+    check_share(share)
+    config = resolve(study, config or {})
+    tasks = checked_tasks(study, config)
+    mine = tasks if share is None else share_of(tasks, *share)
+    session = _Session(
+        study, config, mine, Store(folder, study, config), _made(progress)
+    )
+    if share is None:
+        session.store.clear_leftovers()
+    session.load()
+    is_interrupted = False
+    if compute:
+        try:
+            with _terminate_as_interrupt():
+                session.do_missing(Serial() if executor is None else executor)
+        except KeyboardInterrupt:
+            is_interrupted = True
+        finally:
+            session.close()
+    if share is not None:
+        return session.share_outcome(share, is_interrupted)
+    return session.conclude(command, is_interrupted)
+
+
+class _Session:
+    """One call of `run_study`: the tasks it is about and what is known of them."""
+
+    def __init__(
+        self,
+        study: Study,
+        config: Config,
+        tasks: Sequence[Task],
+        store: Store,
+        reporter: TaskReporter | None,
+    ) -> None:
+        self.study, self.config, self.tasks = study, config, tasks
+        self.store, self.reporter = store, reporter
+        self.pieces: dict[str, Piece] = {}
+        self.failures: dict[str, Piece] = {}
+
+    def load(self) -> None:
+        """Read the pieces that are there."""
+        for task in self.tasks:
+            piece = self.store.task(task)
+            if piece is not None:
+                self.pieces[task.key] = piece
+                if piece.status == "failed":
+                    self.failures[str(task)] = piece
+        for path in self.store.damaged:
+            self._note(f"{path} is damaged and counts as missing.")
+        if self.store.version != __version__:
+            self._note(
+                f"{self.store.folder} was begun by mfpde {self.store.version}; its "
+                "pieces are kept."
+            )
+
+    def do_missing(self, executor: Executor) -> None:
+        """Do the tasks that are missing or failed, the dear ones first."""
+        ended = ("done", "diverged")
+        left = [
+            task
+            for task in self.tasks
+            if task.key not in self.pieces or self.pieces[task.key].status not in ended
+        ]
+        if not left:
+            return
+        left.sort(key=lambda task: -task.cost)
+        with executor:
+            self._begin(left, executor)
+            references = self._references(left, executor)
+            units = []
+            for task in left:
+                absent = [name for name in task.needs if name not in references]
+                if absent:
+                    message = f"The reference {absent[0]!r} could not be computed."
+                    self._keep(task, Piece("failed", message))
+                else:
+                    units.append(Unit(task.key, task, task.needs))
+            job = Job(self.study, self.config)
+            by_key = {task.key: task for task in left}
+            for unit, result in executor.run(job.measure, units, references):
+                self._keep(by_key[unit.name], _as_piece(result))
+
+    def _begin(self, left: Sequence[Task], executor: Executor) -> None:
+        if self.reporter is None:
+            return
+        text = f"{self.study.name}: {counted(len(left), 'task')}"
+        n_there = len(self.tasks) - len(left)
+        if n_there:
+            text += f" ({n_there} done before)"
+        cost = sum(map(self._cost, left))
+        text = f"{text}, {executor.describe()}"
+        self.reporter.begin(text, len(left), cost, executor.n_workers)
+
+    def _references(
+        self, left: Sequence[Task], executor: Executor
+    ) -> dict[str, Mapping[str, Any]]:
+        """Return the references that tasks need, computing those that are missing."""
+        needed = dict.fromkeys(name for task in left for name in task.needs)
+        found = {name: self.store.reference(name) for name in needed}
+        units = [Unit(name, name) for name, piece in found.items() if piece is None]
+        if units:
+            self._note(f"{counted(len(units), 'reference')} first.")
+        job = Job(self.study, self.config)
+        for unit, result in executor.run(job.refer, units, {}):
+            piece = found[unit.name] = _as_piece(result)
+            if piece.status == "done":
+                self.store.keep_reference(unit.name, piece)
+            else:
+                self.failures[f"reference {unit.name}"] = piece
+        return {n: piece.arrays for n, piece in found.items() if piece.status == "done"}
+
+    def _keep(self, task: Task, piece: Piece) -> None:
+        self.store.keep_task(task, piece)
+        self.pieces[task.key] = piece
+        self.failures.pop(str(task), None)
+        if piece.status == "failed":
+            self.failures[str(task)] = piece
+        if self.reporter is not None:
+            self.reporter.ended(piece.status, self._cost(task), piece.wall_time_s)
+
+    def _cost(self, task: Task) -> float:
+        """Cost for the remaining time; tasks that tell none count alike."""
+        return task.cost if any(each.cost for each in self.tasks) else 1.0
+
+    def _note(self, text: str) -> None:
+        if self.reporter is not None:
+            self.reporter.note(text)
+
+    def close(self) -> None:
+        """End the progress."""
+        if self.reporter is not None:
+            self.reporter.close()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of tasks by status."""
+        found = Counter(piece.status for piece in self.pieces.values())
+        found["missing"] = len(self.tasks) - len(self.pieces)
+        return {status: found[status] for status in STATUS}
+
+    def share_outcome(self, share: tuple[int, int], is_interrupted: bool) -> Outcome:
+        """Return the outcome of a share."""
+        status, message = self._ending(is_interrupted)
+        if status == "finished":
+            status = "share"
+            message = (
+                f"Share {share[0]} of {share[1]} is done. When all are, the same call "
+                "without --task puts them together."
+            )
+        return Outcome(status, message, self.counts, self.failures)
+
+    def conclude(self, command: str, is_interrupted: bool) -> Outcome:
+        """Put together what is there, analyse it, and write study.h5."""
+        table = assemble(self.study, self.config, self.pieces)
+        status, message = self._ending(is_interrupted)
+        report = None
+        if not is_interrupted and self.counts["done"]:
+            try:
+                report = self.study.analyse(table, self.config)
+            except (ValueError, ConvergenceError, NotFiniteError) as error:
+                before = f"{message} " if status == "failed" else ""
+                status, message = "failed", f"{before}No analysis: {error}"
+        content = encode(self.study, self.config, table, report, command)
+        path = self.store.keep_assembled(content)
+        return Outcome(status, message, self.counts, self.failures, table, report, path)
+
+    def _ending(self, is_interrupted: bool) -> tuple[str, str]:
+        """Return status and sentence, before the analysis."""
+        counts = self.counts
+        n = counted(len(self.tasks), "task")
+        if is_interrupted:
+            return (
+                "interrupted",
+                f"Interrupted with {counts['missing']} of {n} missing. The same call "
+                "goes on from there.",
+            )
+        if counts["failed"]:
+            return (
+                "failed",
+                f"{counts['failed']} of {n} failed. The same call tries them again.",
+            )
+        if counts["missing"]:
+            return "failed", f"{counts['missing']} of {n} are missing."
+        if not counts["done"]:
+            return (
+                "failed",
+                f"No analysis: every run diverged ({n}). Shorten the horizon or reduce "
+                "the learning rate.",
+            )
+        end = f", {counts['diverged']} diverged" if counts["diverged"] else ""
+        return "finished", f"{counts['done']} of {n} done{end}."
+
+
+def _as_piece(result: Any) -> Piece:
+    return Piece("failed", result.reason) if isinstance(result, Lost) else result
+
+
+def _made(progress: bool | TaskReporter) -> TaskReporter | None:
+    if isinstance(progress, bool):
+        return TaskReporter() if progress else None
+    return progress
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

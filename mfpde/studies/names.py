@@ -1,0 +1,8 @@
+"""The studies that come with the package, by the name that `mfpde study` takes."""
+
+from __future__ import annotations
+
+from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.studies.study import Study
+
+STUDIES: dict[str, Study] = {DEPTH_WIDTH.name: DEPTH_WIDTH}

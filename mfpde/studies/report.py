@@ -1,0 +1,114 @@
+"""What an analysis finds: a verdict per claim, texts and figures."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mfpde.panels import Panel
+
+VERDICTS = ("confirmed", "not resolved", "contradicted")
+WIDTH = 88
+_COLUMNS = ("claim", "expected", "value", "interval", "verdict")
+_CLAIM_WIDTH = 40
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the data say on one claim.
+
+    Attributes
+    ----------
+    claim : str
+    expected : float or str
+        What the theory says.
+    value : float or None
+        What was measured; None if it could not be.
+    interval : tuple of (float, float) or None
+        Confidence interval of `value`.
+    verdict : {"confirmed", "not resolved", "contradicted"}
+    rule : str
+        How the verdict follows, for example "expected value in the 95 % interval".
+    note : str
+    """
+
+    claim: str
+    expected: float | str
+    value: float | None
+    interval: tuple[float, float] | None
+    verdict: str
+    rule: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(
+                f"`verdict` must be one of {VERDICTS}, got {self.verdict!r}."
+            )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an analysis finds.
+
+    Attributes
+    ----------
+    verdicts : sequence of Verdict
+    texts : sequence of str
+        Tables and notes as plain text.
+    figures : dict of str to sequence of Panel
+        File name, without ending, to the panels of one page.
+    """
+
+    verdicts: Sequence[Verdict] = ()
+    texts: Sequence[str] = ()
+    figures: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """Return verdicts as a table in plain text, rules and notes below it."""
+    if not verdicts:
+        return ""
+    marks = _marks(verdicts)
+    cells = [_COLUMNS, *(_row(each, marks) for each in verdicts)]
+    widths = [max(len(row[i]) for row in _lines(cells)) for i in range(len(_COLUMNS))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in _lines(cells)]
+    lines.insert(1, "-" * max(map(len, lines)))
+    for text, mark in marks.items():
+        lines += textwrap.wrap(
+            f"[{mark}] {text}", WIDTH, subsequent_indent="    ", break_long_words=False
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _marks(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """Number the different rules and notes."""
+    texts = [text for each in verdicts for text in (each.rule, each.note) if text]
+    return {text: number for number, text in enumerate(dict.fromkeys(texts), 1)}
+
+
+def _row(each: Verdict, marks: Mapping[str, int]) -> tuple[str, ...]:
+    interval = ""
+    if each.interval is not None:
+        interval = f"[{number(each.interval[0])}, {number(each.interval[1])}]"
+    used = [str(marks[text]) for text in (each.rule, each.note) if text]
+    verdict = f"{each.verdict} [{', '.join(used)}]" if used else each.verdict
+    return (each.claim, number(each.expected), number(each.value), interval, verdict)
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Break long claims: the further lines have no other cells."""
+    lines = []
+    for claim, *others in rows:
+        first, *rest = textwrap.wrap(claim, _CLAIM_WIDTH) or [""]
+        lines.append((first, *others))
+        lines += [(f"  {text}", *("" for _ in others)) for text in rest]
+    return lines
+
+
+def number(value: float | str | None) -> str:
+    """Return a number with four digits, a text as it is, None as "-"."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4g}"
