@@ -24,11 +24,13 @@ class AsymptoticRates:
     fit : RateFit
         On all cells of the window; its own intervals hold the statistical error alone.
     p_interval, q_interval : tuple of float
-        They also hold the exponents extrapolated to infinite depth and width.
+        They also hold the extrapolated exponents, and reach as far beyond these as
+        they lie from p' and q': 3 p' - 2 p, 3 q' - 2 q.
     p_extrapolated, q_extrapolated : float
         2 p' - p, p' the exponent without the smallest depth, and alike for q without
         the smallest L^a M: what a next term of twice the order adds to an exponent is
-        halved when the smallest depth is doubled. NaN where too few cells are left.
+        about halved when the smallest depth is doubled. NaN where too few cells are
+        left.
     """
 
     fit: RateFit
@@ -80,19 +82,19 @@ def fit_asymptotic(
 def _widened(
     fit: RateFit, name: str, table: Any, window: Mask, options: dict[str, Any]
 ) -> tuple[Interval, float]:
-    """The interval that also holds that of the extrapolated exponent, and the latter."""
+    """The interval with what is before the asymptotic range, and the extrapolation."""
     own = getattr(fit, f"{name}_interval")
     try:
         finer = fit_rates(*table, window=window, **options)
     except ValueError:
         return own, float("nan")
-    extrapolated = 2.0 * getattr(finer, name) - getattr(fit, name)
-    column = {"p": 1, "q": 3}[name]
-    ends = [extrapolated]
+    coarse, fine = getattr(fit, name), getattr(finer, name)
+    ends = [3.0 * fine - 2.0 * coarse]
     if len(finer.replicates) == len(fit.replicates) > 0:
         # The same resamples of seeds in both fits.
-        both = 2.0 * finer.replicates[:, column] - fit.replicates[:, column]
+        column = {"p": 1, "q": 3}[name]
+        both = 3.0 * finer.replicates[:, column] - 2.0 * fit.replicates[:, column]
         tails = [0.5 * (1 - fit.confidence), 0.5 * (1 + fit.confidence)]
         ends = np.quantile(both, tails).tolist()
     finite = [end for end in (*own, *ends) if np.isfinite(end)]
-    return (min(finite), max(finite)), extrapolated
+    return (min(finite), max(finite)), 2.0 * fine - coarse

@@ -25,10 +25,11 @@ class PairedFit:
     ----------
     exponent : float
     interval : tuple of float
-        At `confidence`, of the fit and of `extrapolated` together.
+        At `confidence`, of the fit and of 3 p' - 2 p together, which lies as far
+        beyond `extrapolated` as that from p'.
     extrapolated : float
         2 p' - p, p' the exponent without the smallest depth: what a next term of twice
-        the order adds to the exponent is halved when the smallest depth is doubled.
+        the order adds is about halved when the smallest depth is doubled.
     confidence : float
     n_seeds, n_diverged : int
         Seeds in use, and those left out since a run of theirs diverged.
@@ -95,13 +96,14 @@ def fit_paired(
     )
     table = table[:, is_there]
     full = _exponents(depths, table, counts)
-    extrapolated = 2.0 * _exponents(depths[1:], table[1:], counts) - full
+    deeper = _exponents(depths[1:], table[1:], counts)
     tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
-    ends = np.quantile([full[1:], extrapolated[1:]], tails, axis=1)
+    beyond = 3.0 * deeper - 2.0 * full
+    ends = np.quantile([full[1:], beyond[1:]], tails, axis=1)
     return PairedFit(
         exponent=float(full[0]),
         interval=(float(ends[0].min()), float(ends[1].max())),
-        extrapolated=float(extrapolated[0]),
+        extrapolated=float(2.0 * deeper[0] - full[0]),
         confidence=confidence,
         n_seeds=int(is_there.sum()),
         n_diverged=int(np.isinf(np.asarray(errors)).any(axis=(0, 2)).sum()),

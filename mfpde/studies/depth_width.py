@@ -52,15 +52,16 @@ DATA = {
 }
 DEFAULTS: dict[str, Any] = {
     "depths": [4, 8, 16, 32, 64],
-    "widths": [1.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, math.inf],
+    "widths": [1, 16, 64, 256, 1024, 4096],
+    "infinite_width": True,
     "seeds": 100,
     "seeds_of_widest": 16,
     "seeds_per_task": 8,
     "first_seed": 0,
     "couplings": ["path", "layer"],
-    "s": [0.0, 0.5, 1.0, 2.0, 4.0],
+    "s": [0.0, 0.25, 0.5, 1.0, 2.0],
     "rtol": 1e-4,
-    "limit_tol": 2e-5,
+    "limit_tol": 1e-4,
     "limit_max_particles": 40_000,
     "cloud_seeds": 8,
     "cloud_width": 1024,
@@ -117,11 +118,8 @@ class DepthWidth:
                 found.append(f"`{name}` must increase, got {config[name]}.")
         if any(depth < 1 for depth in config["depths"]):
             found.append(f"`depths` must be at least 1, got {config['depths']}.")
-        if any(w < 1 or (math.isfinite(w) and w != int(w)) for w in config["widths"]):
-            found.append(
-                "`widths` must be whole numbers of at least 1, or inf for the network "
-                f"of infinite width, got {config['widths']}."
-            )
+        if any(width < 1 for width in config["widths"]):
+            found.append(f"`widths` must be at least 1, got {config['widths']}.")
         if config["s"] and (config["s"][0] != 0.0 or len(config["s"]) < 2):
             found.append(f"`s` must begin with 0 and go on, got {config['s']}.")
         for coupling in set(config["couplings"]) - set(COUPLINGS):
@@ -142,7 +140,8 @@ class DepthWidth:
             "case": case_names(config),
             "coupling": list(config["couplings"]),
             "depth": list(config["depths"]),
-            "width": [float(width) for width in config["widths"]],
+            "width": [float(width) for width in config["widths"]]
+            + [math.inf] * config["infinite_width"],
             "seed": list(range(first, first + seeds)),
             "s": [float(s) for s in config["s"]],
             "component": list(range(N_COMPONENTS)),
@@ -189,7 +188,7 @@ class DepthWidth:
     def tasks(self, config: Config) -> list[Task]:
         """Return a task for each cell and some seeds; infinite widths have one."""
         axes = self.axes(config)
-        widest = max((w for w in axes["width"] if math.isfinite(w)), default=0.0)
+        widest = max(config["widths"])
         tasks = []
         for case in axes["case"]:
             n_samples = build_case(config, case).problem.n_samples
