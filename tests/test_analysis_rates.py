@@ -284,6 +284,17 @@ def test_diverged_and_missing_runs_are_counted_and_said(rng):
     assert fit.is_used[0, 0]
 
 
+def test_a_cell_that_many_resamples_miss_does_no_harm(rng):
+    """One run in a cell: most resamples do not hold its seed."""
+    errors = draws(rng, 30, a=1.0)
+    full = analysis.fit_rates(DEPTHS, WIDTHS, errors, a=1, n_bootstrap=300)
+    errors[4, 1, 1:] = np.nan
+    fit = analysis.fit_rates(DEPTHS, WIDTHS, errors, a=1, n_bootstrap=300)
+    assert fit.is_used.all()
+    assert contains(fit.p_interval, 1.0)
+    assert np.ptp(fit.p_interval) < 1.5 * np.ptp(full.p_interval)
+
+
 def test_windows_are_given_or_follow_the_stated_rule(rng):
     errors = draws(rng, 40, a=1.0)
     inside = {"depth": (16, 128), "width": (32, np.inf)}
