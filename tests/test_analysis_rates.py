@@ -292,7 +292,12 @@ def test_a_cell_that_many_resamples_miss_does_no_harm(rng):
     fit = analysis.fit_rates(DEPTHS, WIDTHS, errors, a=1, n_bootstrap=300)
     assert fit.is_used.all()
     assert contains(fit.p_interval, 1.0)
-    assert np.ptp(fit.p_interval) < 1.5 * np.ptp(full.p_interval)
+    assert np.all(np.std(fit.replicates, axis=0) < 4 * np.std(full.replicates, axis=0))
+    errors = np.abs(rng.normal(size=(6, 40))) * DEPTHS[0] ** -np.arange(6.0)[:, None]
+    errors[2, 1:] = np.nan
+    power = analysis.fit_power(DEPTHS[0] ** np.arange(6), errors)
+    assert contains(power.exponent_interval, 1.0)
+    assert np.ptp(power.exponent_interval) < 0.2
 
 
 def test_windows_are_given_or_follow_the_stated_rule(rng):
