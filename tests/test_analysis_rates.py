@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -48,6 +52,14 @@ def draws(generator, n_seeds, *, a=0.0, p=1.0, q=0.5, is_common=True):
 
 def contains(interval, value):
     return interval[0] <= value <= interval[1]
+
+
+@pytest.mark.parametrize(
+    "module", [m.name for m in pkgutil.iter_modules(analysis.__path__)]
+)
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(importlib.import_module(f"mfpde.analysis.{module}"))
+    assert result.failed == 0
 
 
 # Powers of one variable
@@ -434,5 +446,8 @@ def test_what_is_no_power_or_level_is_said():
         analysis.error_quantiles(np.ones(5), 0.0)
     with pytest.raises(ValueError, match=r"none below 1 / n_seeds = 0\.2"):
         analysis.fit_eta(np.ones(5), [0.1, 0.5])
+    for n_bootstrap in (0, 99.5, "many"):
+        with pytest.raises(ValueError, match="`n_bootstrap` must be a whole number"):
+            analysis.fit_eta(np.ones(5), [0.3, 0.5], n_bootstrap=n_bootstrap)
     with pytest.raises(ValueError, match="too many runs diverged"):
         analysis.fit_eta([1.0, np.inf, np.inf, np.inf], [0.25, 0.5])
