@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_what_two_runs_do_not_share_is_left_out_with_a_reason(files, tmp_path):
     found = analysis.compare(files / "four.h5", odd)
     assert "2 of 3 and 3 records have a common s." in found.notes
     np.testing.assert_array_equal(found.snapshot_s, [0.0, 1.0])
-    late = solve(mfpde.DepthGrid.euler(4), times=[0.75], s_end=0.8)
+    late = SimpleNamespace(s=np.array([0.75]), loss=np.array([0.1]))
     with pytest.raises(ValueError, match=r"no training time in common, four\.h5: s ="):
         analysis.compare(files / "four.h5", late)
     # Another size of the data, another block.
@@ -212,9 +213,11 @@ def test_files_of_networks_and_without_built_in_parts(tmp_path, files):
     np.testing.assert_array_equal(found.w2, 0.0)
     assert np.isnan(found.output_rms).all()
     assert "Outputs are left out at 3 of 3 snapshots" in str(found)
-    solution = solve(mfpde.DepthGrid.euler(4), snapshots=[], output=tmp_path / "no.h5")
+    table = SimpleNamespace(s=np.array(S), loss=np.array([3.0, 2.0, 1.0]), path=None)
+    found = analysis.compare(files / "four.h5", table)
+    assert "Outputs and laws are left out: no snapshot in the solution." in found.notes
     with pytest.raises(FileNotFoundError, match="There is no file"):
-        analysis.compare(tmp_path / "absent.h5", solution)
+        analysis.compare(tmp_path / "absent.h5", table)
     with pytest.raises(TypeError, match="a path, an open run or a solution, got int"):
         analysis.compare(files / "four.h5", 3)
     damaged = tmp_path / "damaged.h5"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -48,6 +52,14 @@ def draws(generator, n_seeds, *, a=0.0, p=1.0, q=0.5, is_common=True):
 
 def contains(interval, value):
     return interval[0] <= value <= interval[1]
+
+
+@pytest.mark.parametrize(
+    "module", [m.name for m in pkgutil.iter_modules(analysis.__path__)]
+)
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(importlib.import_module(f"mfpde.analysis.{module}"))
+    assert result.failed == 0
 
 
 # Powers of one variable
@@ -284,6 +296,23 @@ def test_diverged_and_missing_runs_are_counted_and_said(rng):
     assert fit.is_used[0, 0]
 
 
+def test_a_cell_that_many_resamples_miss_does_no_harm(rng):
+    """One run in a cell: most resamples do not hold its seed."""
+    errors = draws(rng, 30, a=1.0)
+    full = analysis.fit_rates(DEPTHS, WIDTHS, errors, a=1, n_bootstrap=300)
+    errors[4, 1, 1:] = np.nan
+    fit = analysis.fit_rates(DEPTHS, WIDTHS, errors, a=1, n_bootstrap=300)
+    assert fit.is_used.all()
+    assert contains(fit.p_interval, 1.0)
+    assert np.all(np.std(fit.replicates, axis=0) < 4 * np.std(full.replicates, axis=0))
+    errors = np.abs(rng.normal(size=(6, 40))) * 0.5 ** np.arange(6.0)[:, None]
+    errors[2, 1:] = np.nan
+    power = analysis.fit_power(2.0 ** np.arange(6), errors)
+    # ln of one run is biased and scattered: the interval is of the right width.
+    assert abs(power.exponent - 1.0) < 0.15
+    assert 0.1 < np.ptp(power.exponent_interval) < 0.25
+
+
 def test_windows_are_given_or_follow_the_stated_rule(rng):
     errors = draws(rng, 40, a=1.0)
     inside = {"depth": (16, 128), "width": (32, np.inf)}
@@ -417,5 +446,8 @@ def test_what_is_no_power_or_level_is_said():
         analysis.error_quantiles(np.ones(5), 0.0)
     with pytest.raises(ValueError, match=r"none below 1 / n_seeds = 0\.2"):
         analysis.fit_eta(np.ones(5), [0.1, 0.5])
+    for n_bootstrap in (0, 99.5, "many"):
+        with pytest.raises(ValueError, match="`n_bootstrap` must be a whole number"):
+            analysis.fit_eta(np.ones(5), [0.3, 0.5], n_bootstrap=n_bootstrap)
     with pytest.raises(ValueError, match="too many runs diverged"):
         analysis.fit_eta([1.0, np.inf, np.inf, np.inf], [0.25, 0.5])

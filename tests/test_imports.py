@@ -172,6 +172,7 @@ def test_importing_the_package_loads_nothing_heavy():
         ("import mfpde.exact", {"numba", "matplotlib", "h5py"}),
         ("import mfpde.storage", {"numba", "matplotlib", "scipy"}),
         ("import mfpde.solver", {"matplotlib", "tqdm", "xarray"}),
+        ("import mfpde.analysis", {"matplotlib", "ot", "xarray"}),
     ],
 )
 def test_modules_load_no_more_than_they_need(statement, absent):

@@ -279,7 +279,7 @@ def _solve(cells: _Cells, reasons: NDArray[np.object_]) -> _Parts:
     if n_seeds > 1:
         counts = bootstrap_counts(n_seeds, cells.n_bootstrap, cells.seed)
         resampled = log_statistics(runs, counts, cells.statistic)
-        weights = precision_weights(resampled, n_seeds)
+        weights = precision_weights(runs, resampled)
     starts = model.starts(logs[0], weights)
     same = np.broadcast_to(logs, (len(starts), len(rows)))
     found, cost = fit_two_terms(

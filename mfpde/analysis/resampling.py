@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
+from mfpde.arrays import is_number
+
 Array = NDArray[np.float64]
 
 
 def bootstrap_counts(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
     """Counts (n_bootstrap, n_seeds) of draws with replacement; each row sums to S."""
+    if not is_number(n_bootstrap) or n_bootstrap < 2 or n_bootstrap % 1:
+        raise ValueError(
+            f"`n_bootstrap` must be a whole number above 1, got {n_bootstrap!r}."
+        )
     rng = np.random.default_rng(seed)
     equal = np.full(n_seeds, 1.0 / n_seeds)
-    return rng.multinomial(n_seeds, equal, size=n_bootstrap).astype(float)
+    return rng.multinomial(n_seeds, equal, size=int(n_bootstrap)).astype(float)
 
 
 def jackknife_counts(n_seeds: int) -> Array:
