@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -311,6 +314,27 @@ def test_pieces_say_what_they_are(tmp_path):
     assert attrs["task"] == "depth = 2, width = 1, rule = left, seed = 0 to 2 (3)"
     with pytest.raises(StorageFormatError, match="of kind 'piece', required is"):
         mfpde.open_run(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_work_and_keeps_what_is_done(tmp_path, number):
+    config = {"mischief": {"sleep_s": 0.05}}
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
+    timer.start()
+    outcome = run_study(STUDY, config, tmp_path / "out")
+    timer.join()
+    assert outcome.status == "interrupted"
+    missing = outcome.counts["missing"]
+    assert 0 < missing < 16
+    assert outcome.message.startswith(
+        f"Interrupted with {missing} of 16 tasks missing."
+    )
+    assert outcome.report is None
+    assert np.isnan(open_study(outcome.path).table["error"]).sum() == 3 * missing
+    again = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    assert again == handlers
+    assert run_study(STUDY, config, tmp_path / "out").status == "finished"
 
 
 # Shares ------------------------------------------------------------------------
