@@ -260,7 +260,7 @@ def test_an_interrupted_study_keeps_what_is_done(folder):
     with begun("--jobs", 2, *SLOW, n_pieces=3) as process:
         # Ctrl-C on a terminal reaches the workers, too.
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == FAILED
     n_done = len(pieces())
     assert 3 <= n_done < 16

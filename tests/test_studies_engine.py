@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import threading
 from dataclasses import replace
@@ -539,3 +540,15 @@ def test_on_a_terminal_one_line_is_written_over():
     line = "1 of 2 tasks, 1 failed"
     blank = "\r" + " " * len(line) + "\r"
     assert stream.getvalue() == f"mfpde: q\n{line}{blank}"
+
+
+# The documentation -------------------------------------------------------------
+
+
+def test_the_study_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    page = Path(mfpde.__file__).parents[1] / "docs" / "clusters.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert capsys.readouterr().out == "3 of 3 tasks done. confirmed\n"
+    assert open_study("riemann").verdicts[0].claim == "order"

@@ -145,12 +145,12 @@ class Dask:
     def _check_connection(self) -> None:
         if self._client.status != "running":
             raise OSError(
-                f"The connection to the scheduler {self.address} was lost. What is done "
-                "is kept; the same call goes on from there."
+                f"The connection to the scheduler {self.address} was lost. What is "
+                "done is kept; the same call goes on from there."
             )
 
     def _result(self, future: Any) -> Any:
-        """Return what a future holds, `Lost`, or `_Again` if it went with a worker."""
+        """Return what a future holds, `Lost`, or `_Again` if a worker took it."""
         try:
             return future.result()
         except CancelledError:
