@@ -1,6 +1,7 @@
 """`mfpde study` in processes of its own: workers, kills, shares, Dask, wrong calls."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from study_cases import STUDY
 
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
-from mfpde.studies import open_study, run_study
+from mfpde.studies import open_study, run_study, store
 from mfpde.studies.names import STUDIES
 
 HERE = Path(__file__).parent
@@ -151,6 +152,8 @@ def test_all_runs_diverged(folder, capsys):
             ["quadrature", "--out", "other"],
             "holds this study with another configuration",
         ),
+        (["quadrature", "--memory", "2"], "--memory is for workers: add --jobs N."),
+        (["quadrature", "--dask", "a:1", "--jobs", "2"], "--jobs cannot be set for"),
         (["quadrature", "--out", "."], "is not empty and holds no study"),
     ],
 )
@@ -166,6 +169,24 @@ def test_wrong_calls_are_sentences_and_touch_nothing(
     assert sentence in told.err
     assert "Traceback" not in told.err
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
+
+
+def test_a_full_disk_is_a_sentence_and_keeps_what_is_done(folder, capsys, monkeypatch):
+    fine = store.replace_bytes
+
+    def replace_bytes(path, content, **options):
+        if len(pieces()) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        fine(path, content, **options)
+
+    monkeypatch.setattr(store, "replace_bytes", replace_bytes)
+    assert main(["study", "quadrature", "--no-plot"]) == FAILED
+    assert "mfpde: No space left on device (quadrature/tasks" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(STUDIES, "quadrature", STUDY)
+    assert main(["study", "quadrature", "--no-plot"]) == SUCCESS
+    assert "11 tasks (5 done before)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

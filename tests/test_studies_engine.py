@@ -221,6 +221,8 @@ def test_runs_and_studies_are_told_apart(tmp_path):
     mfpde.solve(problem, grid, ensemble, s_end=0.1, output=run)
     with pytest.raises(StorageFormatError, match="'run', not 'study'"):
         open_study(run)
+    with pytest.raises(StorageFormatError, match="of kind 'study', not 'run'"):
+        mfpde.recover(study)
     with pytest.raises(FileNotFoundError, match=r"There is no file .*study\.h5"):
         open_study(tmp_path)
 
