@@ -2,6 +2,10 @@
 
 import io
 import json
+import os
+import re
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,6 +221,8 @@ def test_runs_and_studies_are_told_apart(tmp_path):
     mfpde.solve(problem, grid, ensemble, s_end=0.1, output=run)
     with pytest.raises(StorageFormatError, match="'run', not 'study'"):
         open_study(run)
+    with pytest.raises(StorageFormatError, match="of kind 'study', not 'run'"):
+        mfpde.recover(study)
     with pytest.raises(FileNotFoundError, match=r"There is no file .*study\.h5"):
         open_study(tmp_path)
 
@@ -311,6 +317,27 @@ def test_pieces_say_what_they_are(tmp_path):
     assert attrs["task"] == "depth = 2, width = 1, rule = left, seed = 0 to 2 (3)"
     with pytest.raises(StorageFormatError, match="of kind 'piece', required is"):
         mfpde.open_run(path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_work_and_keeps_what_is_done(tmp_path, number):
+    config = {"mischief": {"sleep_s": 0.05}}
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
+    timer.start()
+    outcome = run_study(STUDY, config, tmp_path / "out")
+    timer.join()
+    assert outcome.status == "interrupted"
+    missing = outcome.counts["missing"]
+    assert 0 < missing < 16
+    assert outcome.message.startswith(
+        f"Interrupted with {missing} of 16 tasks missing."
+    )
+    assert outcome.report is None
+    assert np.isnan(open_study(outcome.path).table["error"]).sum() == 3 * missing
+    again = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    assert again == handlers
+    assert run_study(STUDY, config, tmp_path / "out").status == "finished"
 
 
 # Shares ------------------------------------------------------------------------
@@ -515,3 +542,15 @@ def test_on_a_terminal_one_line_is_written_over():
     line = "1 of 2 tasks, 1 failed"
     blank = "\r" + " " * len(line) + "\r"
     assert stream.getvalue() == f"mfpde: q\n{line}{blank}"
+
+
+# The documentation -------------------------------------------------------------
+
+
+def test_the_study_in_the_documentation_runs(tmp_path, monkeypatch, capsys):
+    page = Path(mfpde.__file__).parents[1] / "docs" / "clusters.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert capsys.readouterr().out == "3 of 3 tasks done. confirmed\n"
+    assert open_study("riemann").verdicts[0].claim == "order"

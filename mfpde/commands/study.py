@@ -13,6 +13,7 @@ from mfpde.account import format_size
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.errors import ConfigurationError
 from mfpde.executors import Dask, Executor, Processes, Serial
+from mfpde.executors.cluster import LOCAL
 from mfpde.plotting import panels, save
 from mfpde.studies import load_study, resolved_text, run_study, verdict_table
 from mfpde.studies.checks import read_share
@@ -59,6 +60,17 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _executor(arguments: argparse.Namespace) -> Executor:
+    """Return who does the tasks; refuse options that would have no effect."""
+    given = [f"--{n}" for n in ("jobs", "memory") if getattr(arguments, n) is not None]
+    if given and arguments.dask not in (None, LOCAL):
+        raise ConfigurationError(
+            [
+                f"{' and '.join(given)} cannot be set for --dask {arguments.dask}: its "
+                "workers are started elsewhere."
+            ]
+        )
+    if given == ["--memory"] and arguments.dask is None:
+        raise ConfigurationError(["--memory is for workers: add --jobs N."])
     memory = None if arguments.memory is None else int(1e9 * arguments.memory)
     options = {"threads": arguments.threads or 1, "memory": memory}
     if arguments.dask is not None:

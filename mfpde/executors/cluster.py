@@ -9,6 +9,7 @@ import os
 import socket
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -139,22 +140,27 @@ class Dask:
         while True:
             with contextlib.suppress(Empty):
                 return ended.get(timeout=CONNECT_S)
-            if self._client.status != "running":
-                raise OSError(
-                    f"The connection to the scheduler {self.address} was lost. What is "
-                    "done is kept; the same call goes on from there."
-                )
+            self._check_connection()
+
+    def _check_connection(self) -> None:
+        if self._client.status != "running":
+            raise OSError(
+                f"The connection to the scheduler {self.address} was lost. What is "
+                "done is kept; the same call goes on from there."
+            )
 
     def _result(self, future: Any) -> Any:
-        """Return what a future holds, `Lost`, or `_Again` if a worker took it along."""
-        if future.cancelled():
-            return _Again(GIVEN_UP)
-        error = future.exception()
-        if error is None:
+        """Return what a future holds, `Lost`, or `_Again` if a worker took it."""
+        try:
             return future.result()
-        if isinstance(error, self._distributed.KilledWorker):
+        except CancelledError:
+            return _Again(GIVEN_UP)
+        except self._distributed.KilledWorker:
             return Lost(GIVEN_UP)
-        return Lost(in_words(error))
+        # What a worker of another version raises, or a connection that breaks.
+        except Exception as error:
+            self._check_connection()
+            return Lost(in_words(error))
 
     def _n_threads(self) -> int:
         return max(1, sum(self._client.nthreads().values()))

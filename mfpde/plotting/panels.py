@@ -18,7 +18,10 @@ from mfpde.plotting import style
 N_COLUMNS = 3
 PANEL_SIZE = (4.3, 3.9)  # inches
 # Neighbours differ in lightness, marker and line style, so that no colour is needed.
-COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.PURPLE)
+COLOURS = (
+    *(style.BLUE, style.VERMILLION, style.GREEN, style.ORANGE, style.PURPLE),
+    *(style.BLACK, style.SKY, style.GREY),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 HATCHES = ("", "////", r"\\\\", "....")

@@ -163,7 +163,7 @@ def _is_written_elsewhere(h5: h5py.File) -> bool:
 
 
 def check_format(
-    h5: h5py.File, path: str | Path, kinds: tuple[str, ...] = KINDS
+    h5: h5py.File, path: str | Path, kinds: tuple[str, ...] = RUN_KINDS
 ) -> None:
     """Raise StorageFormatError unless the file is ours and of a known version."""
     version = h5.attrs.get("mfpde_format_version")

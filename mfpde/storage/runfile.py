@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mfpde.errors import StorageFormatError
 from mfpde.storage.access import (
-    RUN_KINDS,
     Opened,
     WriterState,
     check_format,
@@ -50,7 +49,7 @@ class RunFile:
         opened = open_h5(self.path)
         try:
             with format_errors(self.path):
-                check_format(opened.h5, self.path, RUN_KINDS)
+                check_format(opened.h5, self.path)
                 self.lengths = committed_lengths(opened)
                 check_structure(opened, self.lengths, self.path)
                 self.attrs = plain_attributes(opened.h5)

@@ -49,7 +49,7 @@ def load_study(
             raise ConfigurationError(
                 [f"{source} does not say which study it is for; it needs {known}."]
             )
-    name = table[SELECTOR]
+    name = str(table[SELECTOR])
     if name not in studies:
         raise ConfigurationError([_unknown(name, studies)])
     problems = list(apply_overrides(table, overrides))
@@ -113,10 +113,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError([f"{path} is not valid TOML: {error}."]) from error
 
 
-def _unknown(name: object, studies: Mapping[str, Study]) -> str:
+def _unknown(name: str, studies: Mapping[str, Study]) -> str:
     known = ", ".join(studies) or "none"
     return (
-        f"There is no study {str(name)!r}.{did_you_mean(name, studies)} There is: "
+        f"There is no study {name!r}.{did_you_mean(name, studies)} There is: "
         f"{known}. The name of a configuration ends in .toml."
     )
 

@@ -15,6 +15,7 @@ from mfpde import __version__
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.executors import Executor, Lost, Serial, Unit
 from mfpde.executors.base import counted
+from mfpde.progress import format_duration
 from mfpde.studies.assemble import assemble, encode
 from mfpde.studies.checks import check_share, checked_tasks, share_of
 from mfpde.studies.configuration import resolve
@@ -55,6 +56,9 @@ class Outcome:
     table: Table | None = None
     report: Report | None = None
     path: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<Outcome, {self.status}: {self.message}>"
 
 
 def run_study(
@@ -209,12 +213,15 @@ class _Session:
         found = {name: self.store.reference(name) for name in needed}
         units = [Unit(name, name) for name, piece in found.items() if piece is None]
         if units:
-            self._note(f"{counted(len(units), 'reference')} first.")
+            names = ", ".join(unit.name for unit in units)
+            self._note(f"{counted(len(units), 'reference')} first: {names}")
         job = Job(self.study, self.config)
         for unit, result in executor.run(job.refer, units, {}):
             piece = found[unit.name] = _as_piece(result)
             if piece.status == "done":
                 self.store.keep_reference(unit.name, piece)
+                took = format_duration(piece.wall_time_s)
+                self._note(f"reference {unit.name} took {took}")
             else:
                 self.failures[f"reference {unit.name}"] = piece
         return {n: piece.arrays for n, piece in found.items() if piece.status == "done"}

@@ -1,0 +1,128 @@
+"""Configurations of studies: defaults, files, `--set`, and what is wrong with them."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from study_cases import STUDY
+
+import mfpde
+from mfpde.config.toml import write_toml
+from mfpde.errors import ConfigurationError
+from mfpde.studies import load_study, resolve, resolved_text
+from mfpde.studies.configuration import config_digest, differences
+from mfpde.studies.names import STUDIES
+
+KNOWN = {"quadrature": STUDY}
+PACKAGED = Path(mfpde.__file__).parents[1] / "data" / "studies"
+
+
+def problems_of(call, *arguments):
+    with pytest.raises(ConfigurationError) as caught:
+        call(*arguments)
+    return caught.value.problems
+
+
+def test_what_is_not_given_has_its_default():
+    config = resolve(STUDY, {"n_seeds": 5, "mischief": {"kind": "fail"}})
+    assert config["n_seeds"] == 5
+    assert config["mischief"] == {**STUDY.defaults["mischief"], "kind": "fail"}
+    assert list(config) == list(STUDY.defaults)
+    assert STUDY.defaults["n_seeds"] == 3
+    # Whole numbers where numbers are wanted become those: one text, one digest.
+    assert type(resolve(STUDY, {"scale": 2})["scale"]) is float
+    texts = [resolved_text(STUDY, resolve(STUDY, {"scale": s})) for s in (2, 2.0, 2.5)]
+    digests = [config_digest(text) for text in texts]
+    assert digests[0] == digests[1] != digests[2]
+    assert tomllib.loads(texts[0]) == {
+        "study": "quadrature",
+        **resolve(STUDY, {"scale": 2}),
+    }
+
+
+def test_all_problems_are_told_at_once():
+    given = {
+        "study": "other",
+        "n_seed": 3,
+        "depths": [],
+        "widths": [1, "b"],
+        "scale": "big",
+        "mischief": {"kindd": 1, "sleep_s": True},
+        "rules": "left",
+    }
+    assert problems_of(resolve, STUDY, given) == [
+        '`study` must be "quadrature", got "other".',
+        '`n_seed` is not a key of the top level; did you mean "n_seeds"?',
+        "`depths` must be a list of one or more whole numbers, got [].",
+        '`widths` must be a list of one or more whole numbers, got [1, "b"].',
+        '`rules` must be a list of one or more strings, got "left".',
+        '`scale` must be a number, got "big".',
+        '`mischief.kindd` is not a key of [mischief]; did you mean "kind"?',
+        "`mischief.sleep_s` must be a number, got true.",
+    ]
+    assert problems_of(resolve, STUDY, {"mischief": 3}) == [
+        "`mischief` must be a table, got 3."
+    ]
+    # What the study itself says.
+    assert problems_of(resolve, STUDY, {"depths": [0, 2]}) == [
+        "`depths` must be at least 1, got [0]."
+    ]
+
+
+def test_a_study_by_name_and_by_file(tmp_path):
+    study, config = load_study("quadrature", KNOWN, ["n_seeds=7", "mischief.kind=fail"])
+    assert study is STUDY
+    assert config["n_seeds"] == 7
+    path = tmp_path / "mine.toml"
+    path.write_text('study = "quadrature"\nn_seeds = 4\n')
+    assert load_study(str(path), KNOWN, ["scale=3"])[1] == {
+        **STUDY.defaults,
+        "n_seeds": 4,
+        "scale": 3.0,
+    }
+    # A key that is taken away has its default again.
+    assert load_study(str(path), KNOWN, ["n_seeds="])[1]["n_seeds"] == 3
+
+
+def test_an_unknown_study(tmp_path):
+    (problem,) = problems_of(load_study, "quadratur", KNOWN)
+    assert problem == (
+        "There is no study 'quadratur'. Did you mean 'quadrature'? There is: "
+        "quadrature. The name of a configuration ends in .toml."
+    )
+    path = tmp_path / "mine.toml"
+    path.write_text('study = "depth"\n')
+    assert "no study 'depth'" in problems_of(load_study, str(path), KNOWN)[0]
+    path.write_text("study = [3]\n")
+    assert "no study '[3]'" in problems_of(load_study, str(path), KNOWN)[0]
+    path.write_text("n_seeds = 4\n")
+    (problem,) = problems_of(load_study, str(path), KNOWN)
+    assert problem.endswith('which study it is for; it needs study = "quadrature".')
+    path.write_text("n_seeds = ")
+    assert "is not valid TOML" in problems_of(load_study, str(path), KNOWN)[0]
+    with pytest.raises(FileNotFoundError):
+        load_study(str(tmp_path / "absent.toml"), KNOWN)
+    assert "takes KEY=VALUE" in problems_of(load_study, "quadrature", KNOWN, ["x"])[0]
+
+
+def test_differences_are_named_by_their_keys():
+    one = {"a": 1, "b": {"c": 2, "d": 3}, "e": [1]}
+    other = {"a": 1, "b": {"c": 2, "d": 4}, "f": 0}
+    assert differences(one, other) == ["b.d", "e", "f"]
+    assert differences(one, one) == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_packaged_file_is_what_the_study_takes_by_default(name):
+    study = STUDIES[name]
+    text = (PACKAGED / f"{name}.toml").read_text(encoding="utf-8")
+    assert study.name == name
+    packaged = tomllib.loads(text)
+    assert next(iter(packaged)) == "study"
+    assert packaged == tomllib.loads(write_toml({"study": name, **study.defaults}))
+    assert resolve(study, packaged) == resolve(study, {})
+
+
+def test_every_packaged_file_can_be_loaded():
+    for path in PACKAGED.glob("*.toml"):
+        load_study(str(path), STUDIES)
