@@ -350,25 +350,20 @@ def first_variation_gradient(
     weights = np.full(theta.shape[1], 1.0 / theta.shape[1])
     particles = _particles(problem, ParticleEnsemble.view(theta, weights))
     layout = _layout(problem.n_samples)
-    states = layout.empty(problem.d, particles.dtype)
-    covectors = layout.empty(problem.d, particles.dtype)
-    gradient, scratch = np.zeros(theta.shape), particles.scratch()
-    c = problem.sample_weights[:, np.newaxis]
-    for j in range(n_nodes):
-        layout.pack(z[j], states)
-        layout.pack(c * p[j], covectors, fill_own_only=True)
-        for block, n in enumerate(layout.lanes):
-            sweep.pullback(
-                particles.kernels,
-                particles.theta[j],
-                particles.weights,
-                n,
-                states[block],
-                covectors[block],
-                np.zeros_like(states[block]),
-                gradient[j],
-                scratch,
-            )
+    shape = (layout.n_blocks, n_nodes, problem.d * STRIDE)
+    states, covectors = (empty_aligned(shape, particles.dtype) for _ in range(2))
+    layout.pack(z, states)
+    layout.pack(p * problem.sample_weights[:, np.newaxis], covectors, True)
+    gradient = np.zeros(theta.shape)
+    sweep.gradient_in_states(
+        particles.kernels,
+        particles.theta,
+        particles.weights,
+        layout.lanes,
+        states,
+        covectors,
+        gradient,
+    )
     return gradient
 
 

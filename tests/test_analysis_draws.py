@@ -1,9 +1,10 @@
-"""Fits that know the draws: the same at all depths, spread over draws, infinite width."""
+"""Fits that know the draws: at all depths the same, their spread, infinite width."""
 
 import numpy as np
 import pytest
 
 from mfpde.analysis import fit_asymptotic, fit_fluctuation, fit_paired, fit_rates
+from mfpde.analysis.asymptotic import bent_interval
 
 DEPTHS = np.array([4.0, 8.0, 16.0, 32.0, 64.0])
 WIDTHS = np.array([16.0, 64.0, 256.0, 1024.0])
@@ -40,7 +41,7 @@ def test_paired_interval_allows_for_the_next_term(rng):
     fit = fit_paired(DEPTHS, signed_errors(rng, second=0.3))
     assert abs(fit.exponent - 1.0) > 0.05
     assert abs(fit.extrapolated - 1.0) < 0.5 * abs(fit.exponent - 1.0)
-    assert fit.interval[0] <= fit.extrapolated <= fit.interval[1]
+    assert fit.interval[0] <= 1.0 <= fit.interval[1]
 
 
 def test_paired_order_is_contradicted_by_another_one(rng):
@@ -128,4 +129,13 @@ def test_asymptotic_fit_of_few_cells_has_no_extrapolation(rng):
     errors = errors_of_networks(rng, 0.0)[:2, :2]
     found = fit_asymptotic(DEPTHS[:2], WIDTHS[:2], errors, a=0.0)
     assert np.isnan(found.p_extrapolated)
+    assert np.isnan(found.q_extrapolated)
     assert found.p_interval == found.fit.p_interval
+
+
+def test_an_interval_is_stretched_only_by_a_bend_beyond_chance(rng):
+    noise = rng.normal(size=1000)
+    assert bent_interval((0.9, 1.1), 1.0, 0.1 * noise, 0.95) == (0.9, 1.1)
+    low, high = bent_interval((1.05, 1.07), 1.06, -0.02 + 1e-3 * noise, 0.95)
+    assert high == 1.07
+    assert low == pytest.approx(1.06 - 5 * 0.022, abs=1e-3)

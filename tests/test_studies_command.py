@@ -277,8 +277,11 @@ def test_after_killing_everything_only_the_rest_is_done(folder, reference, capsy
     assert same_numbers("quadrature", reference)
 
 
-def test_an_interrupted_study_keeps_what_is_done(folder):
-    with begun("--jobs", 2, *SLOW, n_pieces=3) as process:
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--dask", "local"), marks=pytest.mark.slow)]
+)
+def test_an_interrupted_study_keeps_what_is_done(folder, options):
+    with begun("--jobs", 2, *options, *SLOW, n_pieces=3) as process:
         # Ctrl-C on a terminal reaches the workers, too.
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)

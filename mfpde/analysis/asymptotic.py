@@ -12,7 +12,47 @@ from mfpde.analysis.cells import positive_axis
 from mfpde.analysis.joint import RateFit, fit_rates
 from mfpde.analysis.rates import Interval
 
+Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+
+def extrapolated(coarse: float, fine: float) -> float:
+    """3 p' - 2 p from the exponent p of all cells and p' without the coarsest.
+
+    A next term whose share of the error halves when the depth is doubled bends a line
+    through four or five such depths: without the first of them, about two thirds of
+    what it adds to the exponent are left.
+    """
+    return 3.0 * fine - 2.0 * coarse
+
+
+def bent_interval(
+    own: Interval, exponent: float, moved: Array, confidence: float
+) -> Interval:
+    """An interval that allows for a bend, if there is one beyond chance.
+
+    Parameters
+    ----------
+    own : tuple of float
+        The statistical interval.
+    exponent : float
+        p of all cells.
+    moved : ndarray, shape (B,)
+        p' - p on resamples, p' without the coarsest cells.
+    confidence : float
+
+    Returns
+    -------
+    interval : tuple of float
+        `own` if the interval of p' - p contains 0; else it reaches to p + 5 (p' - p),
+        as far beyond `extrapolated` as that lies from p'.
+    """
+    tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
+    low, high = np.quantile(moved, tails).tolist()
+    if low <= 0.0 <= high:
+        return own
+    reach = exponent + 5.0 * (high if low > 0.0 else low)
+    return min(own[0], reach), max(own[1], reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +64,11 @@ class AsymptoticRates:
     fit : RateFit
         On all cells of the window; its own intervals hold the statistical error alone.
     p_interval, q_interval : tuple of float
-        They also hold the extrapolated exponents, and reach as far beyond these as
-        they lie from p' and q': 3 p' - 2 p, 3 q' - 2 q.
+        Where an exponent moves, beyond chance, when the coarsest cells are left out,
+        they reach beyond it: see `bent_interval`.
     p_extrapolated, q_extrapolated : float
-        2 p' - p, p' the exponent without the smallest depth, and alike for q without
-        the smallest L^a M: what a next term of twice the order adds to an exponent is
-        about halved when the smallest depth is doubled. NaN where too few cells are
-        left.
+        `extrapolated` from the fits with and without the smallest depth (for p) and
+        the least L^a M (for q); NaN where too few cells are left.
     """
 
     fit: RateFit
@@ -89,12 +127,9 @@ def _widened(
     except ValueError:
         return own, float("nan")
     coarse, fine = getattr(fit, name), getattr(finer, name)
-    ends = [3.0 * fine - 2.0 * coarse]
     if len(finer.replicates) == len(fit.replicates) > 0:
         # The same resamples of seeds in both fits.
         column = {"p": 1, "q": 3}[name]
-        both = 3.0 * finer.replicates[:, column] - 2.0 * fit.replicates[:, column]
-        tails = [0.5 * (1 - fit.confidence), 0.5 * (1 + fit.confidence)]
-        ends = np.quantile(both, tails).tolist()
-    finite = [end for end in (*own, *ends) if np.isfinite(end)]
-    return (min(finite), max(finite)), 2.0 * fine - coarse
+        moved = finer.replicates[:, column] - fit.replicates[:, column]
+        own = bent_interval(own, coarse, moved, fit.confidence)
+    return own, extrapolated(coarse, fine)

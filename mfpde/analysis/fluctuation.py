@@ -98,7 +98,7 @@ def fit_fluctuation(
     )
     # A resample without two different runs in some cell has no spread there.
     logs = logs[np.isfinite(logs).all(axis=1)]
-    root = np.sqrt(precision_weights(logs[1:], n_seeds))
+    root = np.sqrt(precision_weights(table[is_used][..., 0], logs[1:]))
     found = np.linalg.lstsq(x * root[:, np.newaxis], (logs * root).T)[0].T
     tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
     low, high = np.quantile(found[1:], tails, axis=0)

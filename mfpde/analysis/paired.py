@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.analysis.asymptotic import bent_interval, extrapolated
 from mfpde.analysis.cells import checked_share, positive_axis
 from mfpde.analysis.rates import Interval
 from mfpde.analysis.resampling import bootstrap_counts
@@ -25,11 +26,10 @@ class PairedFit:
     ----------
     exponent : float
     interval : tuple of float
-        At `confidence`, of the fit and of 3 p' - 2 p together, which lies as far
-        beyond `extrapolated` as that from p'.
+        At `confidence`; it reaches beyond the fit if that moves, beyond chance, without
+        the smallest depth: see `asymptotic.bent_interval`.
     extrapolated : float
-        2 p' - p, p' the exponent without the smallest depth: what a next term of twice
-        the order adds is about halved when the smallest depth is doubled.
+        See `asymptotic.extrapolated`.
     confidence : float
     n_seeds, n_diverged : int
         Seeds in use, and those left out since a run of theirs diverged.
@@ -98,12 +98,12 @@ def fit_paired(
     full = _exponents(depths, table, counts)
     deeper = _exponents(depths[1:], table[1:], counts)
     tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
-    beyond = 3.0 * deeper - 2.0 * full
-    ends = np.quantile([full[1:], beyond[1:]], tails, axis=1)
+    low, high = np.quantile(full[1:], tails).tolist()
+    exponent = float(full[0])
     return PairedFit(
-        exponent=float(full[0]),
-        interval=(float(ends[0].min()), float(ends[1].max())),
-        extrapolated=float(2.0 * deeper[0] - full[0]),
+        exponent=exponent,
+        interval=bent_interval((low, high), exponent, (deeper - full)[1:], confidence),
+        extrapolated=extrapolated(exponent, float(deeper[0])),
         confidence=confidence,
         n_seeds=int(is_there.sum()),
         n_diverged=int(np.isinf(np.asarray(errors)).any(axis=(0, 2)).sum()),

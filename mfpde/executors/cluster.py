@@ -34,6 +34,10 @@ WORKERS_S = 30.0
 """Seconds to wait for the first worker of a scheduler."""
 
 
+# Ctrl-C reaches every process of a terminal; the workers are ours to end.
+IGNORE_INTERRUPT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
+
 class Dask:
     """Do the units on a Dask cluster, one at a time on each thread of its workers.
 
@@ -226,6 +230,7 @@ class Dask:
                 threads_per_worker=1,
                 memory_limit=self.memory,
                 dashboard_address=None,
+                preload=[IGNORE_INTERRUPT],
                 silence_logs=logging.CRITICAL,
             ) as cluster,
             self._distributed.Client(cluster, set_as_default=False) as client,

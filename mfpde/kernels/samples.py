@@ -46,12 +46,15 @@ class SampleLayout:
         return empty_aligned((self.n_blocks, d * STRIDE), dtype)
 
     def pack(self, values: NDArray, out: NDArray, fill_own_only: bool = False) -> None:
-        """Write an array (N, d) to blocks of `empty`; optionally zero elsewhere."""
-        blocks = values[self.index]
+        """Write (..., N, d) to blocks (n_blocks, ..., d * STRIDE).
+
+        Lanes without a sample of their own repeat one, or are zero on request.
+        """
+        blocks = values[..., self.index, :]
         if fill_own_only:
-            blocks[~self.is_own] = 0.0
-        lanes_last = out.reshape(len(blocks), blocks.shape[2], STRIDE)
-        lanes_last[...] = blocks.transpose(0, 2, 1)
+            blocks[..., ~self.is_own, :] = 0.0
+        lanes_last = out.reshape(*out.shape[:-1], -1, STRIDE)
+        lanes_last[...] = np.moveaxis(blocks, -3, 0).swapaxes(-1, -2)
 
     def unpack(self, blocks: NDArray, out: NDArray | None = None) -> NDArray:
         """Blocks (n_blocks, ..., d * STRIDE) as a float64 array (..., N, d)."""

@@ -118,6 +118,23 @@ def pullback(kernels, theta, weights, n, z, q, out, grad, scratch):
 
 
 @njit(**OPTIONS)
+def gradient_in_states(kernels, theta, weights, lanes, zs, qs, grad):
+    """Add sum_i (d_theta f(z_i, theta_jm))^T q_i to grad (J, M, k), states given.
+
+    lanes (n_blocks,); zs and qs (n_blocks, J, d * STRIDE), q times the weight of each
+    sample.
+    """
+    scratch = np.empty(kernels[3], dtype=zs.dtype)
+    pulled = np.zeros(zs.shape[2], dtype=zs.dtype)
+    for node in range(theta.shape[0]):
+        for block in range(lanes.shape[0]):
+            pullback(
+                kernels, theta[node], weights, lanes[block], zs[block, node],
+                qs[block, node], pulled, grad[node], scratch,
+            )  # fmt: skip
+
+
+@njit(**OPTIONS)
 def forward(
     kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, counts, zs,
     z_end, failed,

@@ -66,8 +66,8 @@ DEFAULTS: dict[str, Any] = {
     "cloud_seeds": 8,
     "cloud_width": 1024,
     "assignment_width": 256,
-    "eta": [0.5, 0.2, 0.1, 0.05],
-    "confidence": 0.95,
+    "eta": [0.2, 0.1, 0.05, 0.02],
+    "confidence": 0.99,
     "least_width": 16,
     "tolerance": 0.05,
     "cases": [

@@ -128,6 +128,8 @@ def run_study(
                 session.do_missing(Serial() if executor is None else executor)
         except KeyboardInterrupt:
             is_interrupted = True
+            # The signal may have come between writing a piece and taking note of it.
+            session.read_pieces()
         finally:
             session.close()
     if share is not None:
@@ -152,13 +154,8 @@ class _Session:
         self.failures: dict[str, Piece] = {}
 
     def load(self) -> None:
-        """Read the pieces that are there."""
-        for task in self.tasks:
-            piece = self.store.task(task)
-            if piece is not None:
-                self.pieces[task.key] = piece
-                if piece.status == "failed":
-                    self.failures[str(task)] = piece
+        """Read the pieces that are there, and say what is odd about them."""
+        self.read_pieces()
         for path in self.store.damaged:
             self._note(f"{path} is damaged and counts as missing.")
         if self.store.version != __version__:
@@ -166,6 +163,15 @@ class _Session:
                 f"{self.store.folder} was begun by mfpde {self.store.version}; its "
                 "pieces are kept."
             )
+
+    def read_pieces(self) -> None:
+        """Read the pieces that are there."""
+        for task in self.tasks:
+            piece = self.store.task(task)
+            if piece is not None:
+                self.pieces[task.key] = piece
+                if piece.status == "failed":
+                    self.failures[str(task)] = piece
 
     def do_missing(self, executor: Executor) -> None:
         """Do the tasks that are missing or failed, the dear ones first."""

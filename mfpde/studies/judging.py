@@ -17,18 +17,43 @@ def judge(
     note: str = "",
 ) -> Verdict:
     """Judge a claim of equality."""
-    is_inside = interval[0] <= expected <= interval[1]
     is_near = abs(value - expected) <= tolerance
     verdict = "not resolved"
-    if is_inside and is_near:
+    if interval[0] <= expected <= interval[1] and is_near:
         verdict = "confirmed"
-    elif not is_inside and not is_near and math.isfinite(sum(interval)):
+    elif not is_near and _is_far(expected, interval):
         verdict = "contradicted"
     rule = (
         "Confirmed if the expected value lies in the interval and within "
-        f"{tolerance:g} of the value; contradicted if neither."
+        f"{tolerance:g} of the value; contradicted if it lies outside twice the "
+        "interval and farther from the value."
     )
     return Verdict(claim, expected, value, interval, verdict, rule, note)
+
+
+def _is_far(expected: float, interval: Interval) -> bool:
+    """Whether a value lies outside an interval doubled about its middle.
+
+    A study judges many claims: one interval in twenty, or in a hundred, misses.
+    """
+    middle, length = 0.5 * sum(interval), interval[1] - interval[0]
+    return math.isfinite(length) and abs(expected - middle) > length
+
+
+def judge_at_least(
+    claim: str, least: float, value: float, interval: Interval, tolerance: float
+) -> Verdict:
+    """Judge a claim that an order, an upper bound of the theory, is reached."""
+    verdict = "not resolved"
+    if interval[1] >= least and value >= least - tolerance:
+        verdict = "confirmed"
+    elif value < least - tolerance and _is_far(least, interval):
+        verdict = "contradicted"
+    rule = (
+        f"Confirmed if the interval reaches the bound and the value does, within "
+        f"{tolerance:g}; contradicted if twice the interval does not."
+    )
+    return Verdict(claim, f">= {least:g}", value, interval, verdict, rule)
 
 
 def judge_below(
@@ -38,7 +63,10 @@ def judge_below(
     verdict = "not resolved"
     if interval[1] < bound:
         verdict = "confirmed"
-    elif interval[0] > bound:
+    elif interval[0] > bound and _is_far(bound, interval):
         verdict = "contradicted"
-    rule = "Confirmed if the whole interval is below, contradicted if it is above."
+    rule = (
+        "Confirmed if the whole interval is below; contradicted if all of twice the "
+        "interval is above."
+    )
     return Verdict(claim, f"< {bound:g}", value, interval, verdict, rule, note)
