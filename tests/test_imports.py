@@ -16,10 +16,10 @@ ROOT = PACKAGE.parent
 # A module imports from lower layers only. A name with a star is a package: among its
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
-    ["mfpde", "errors", "progress", "kernels.*"],
-    ["arrays"],
+    ["mfpde", "errors", "launch", "progress", "kernels.*"],
+    ["arrays", "sharding"],
     ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*"],
-    ["problem", "ensemble"],
+    ["problem", "ensemble", "lockstep", "mpi"],
     ["laws.*", "evaluation", "limits"],
     ["steppers.*", "storage.*", "refinement", "entropy", "density.*"],
     ["recording", "flow", "account"],
