@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import traceback
@@ -160,6 +161,8 @@ def all_or_none(communicator: Any) -> Iterator[Any]:
         if not _all_arrive(agreement):
             _tell(error, communicator)
             communicator.Abort(1)
+            # It may return before this process is ended, too.
+            os._exit(1)
         raise
     finally:
         own.Free()
