@@ -1,6 +1,6 @@
 """What the tests of several ranks solve; under mpiexec, a script that solves it.
 
-mpiexec -n P python mpi_cases.py CASE FOLDER
+mpiexec -n P python mpi_cases.py CASE FOLDER ...
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def case_calls(folder: Path, communicator) -> None:
     found = long_run(folder, communicator, stop)
     lines = [f"{found.status}: {found.message}"]
     grid = GRIDS["euler"]
-    lines.append(blow_up(communicator).message)
+    lines += blow_ups(communicator)
     for name, value in (("n_particles", 1), ("stepper", "eulr"), ("estimate", True)):
         options = {"stepper": "euler", "ds": 0.1, "s_end": 0.2, name: value}
         ensemble = particles(grid, options.pop("n_particles", 7))
@@ -199,25 +199,29 @@ def case_calls(folder: Path, communicator) -> None:
     Path(folder / f"rank{communicator.rank}.txt").write_text(text, encoding="utf-8")
 
 
-def blow_up(communicator=None) -> mfpde.Solution:
-    """A run whose particle 5 at node 1 overflows in the velocity."""
+def blow_ups(communicator=None) -> list[str]:
+    """What is told of a run that overflows, and of particle 5 that does at the start."""
     grid = mfpde.DepthGrid.euler(2)
-    theta = np.zeros((2, 7, 2))
-    theta[1, 5] = 1.0
-    flow = mfpde.MeanFieldProblem(
-        np.ones((1, 1)), np.full((1, 1), 1e160), mfpde.blocks.Bilinear(1)
-    )
-    ensemble = mfpde.ParticleEnsemble(theta)
-    return mfpde.solve(
-        flow,
-        grid,
-        ensemble,
-        s_end=1.0,
-        stepper="euler",
-        ds=1.0,
-        communicator=communicator,
-    )
+    messages = []
+    for target, v in ((1e100, 1.0), (1e150, 1e200)):
+        theta = np.zeros((2, 7, 2))
+        theta[1, 5, 1] = v
+        flow = mfpde.MeanFieldProblem([[1.0]], [[target]], mfpde.blocks.Bilinear(1))
+        options = {"s_end": 3.0, "stepper": "euler", "ds": 1.0}
+        try:
+            found = mfpde.solve(
+                flow,
+                grid,
+                mfpde.ParticleEnsemble(theta),
+                communicator=communicator,
+                **options,
+            )
+            messages.append(f"{found.status}: {found.message}")
+        except mfpde.NotFiniteError as error:
+            messages.append(str(error))
+    return messages
 
 
 if __name__ == "__main__":
-    globals()[f"case_{sys.argv[1]}"](Path(sys.argv[2]), world())
+    for argument in sys.argv[2:]:
+        globals()[f"case_{sys.argv[1]}"](Path(argument), world())

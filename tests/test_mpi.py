@@ -126,7 +126,7 @@ def assert_close(found, reference, tolerance=1e-12):
     """
     assert set(found) == set(reference)
     for name, array in reference.items():
-        size = np.abs(array).max(initial=1e-300)
+        size = np.abs(array[np.isfinite(array)]).max(initial=1e-300)
         if name.endswith("energy_residual"):
             size = np.abs(reference[name.replace("energy_residual", "objective")]).max()
         limit = 1e-5 if name.endswith("step_size") else tolerance
@@ -207,13 +207,13 @@ def test_flow_on_ranks_that_add_in_different_orders(stepper):
         state = last(ensemble.share(shard))
         counts = state.step, state.n_evaluations, state.n_rejected, state.memory
         theta = shard.gather(state.evaluation.ensemble.theta, everywhere=True)
-        return counts, state.s, state.ledger, state.y[state.y.size - 13 :], theta
+        return counts, state.s, state.y[-13:], theta
 
     found = on_ranks(3, 7, work)
     alone = last(ensemble)
-    for counts, s, ledger, maps, theta in found:
-        assert (counts, s, ledger) == found[0][:3]
-        assert maps.tobytes() == found[0][3].tobytes()
+    for counts, s, maps, theta in found:
+        assert (counts, s) == found[0][:2]
+        assert maps.tobytes() == found[0][2].tobytes()
         assert counts[:3] == (alone.step, alone.n_evaluations, alone.n_rejected)
         np.testing.assert_allclose(maps, alone.y[-13:], rtol=1e-12)
         np.testing.assert_allclose(theta, alone.evaluation.ensemble.theta, atol=1e-12)
@@ -260,9 +260,9 @@ def test_the_worst_entry_is_found_on_any_rank():
             found, index = control.measure(*arguments, np.ones(1), 0.1)
             assert found == pytest.approx(expected, rel=1e-13)
             assert space.place(index, n_own + rest) == place
-            np.testing.assert_array_equal(
-                space.gather(space.share(y)) if shard.rank == 0 else y, y
-            ) if shard.rank == 0 else space.gather(space.share(y))
+            whole = space.gather(space.share(y))
+            assert (whole is None) == (shard.rank > 0)
+            assert whole is None or np.array_equal(whole, y)
             return space.norm(space.share(y)), space.root_mean_square(space.share(y))
 
         for norm, mean in on_ranks(3, 7, work):
@@ -290,7 +290,8 @@ def test_bounds_are_balanced(n, size):
     assert [first for first, _ in bounds] == [0, *[last for _, last in bounds[:-1]]]
     assert bounds[-1][1] == n
     lengths = [last - first for first, last in bounds]
-    assert max(lengths) - min(lengths) <= 1 and lengths[0] == max(lengths)
+    assert max(lengths) - min(lengths) <= 1
+    assert lengths[0] == max(lengths)
 
 
 # Ranks of MPI
@@ -336,7 +337,7 @@ def contents(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_files_and_resume_with_other_ranks(tmp_path):
-    """2 ranks, then 3; one process, then 2: each as one process all the way."""
+    """2 ranks, then 3; one process, then 3: each as one process all the way."""
     folders = {name: tmp_path / name for name in ("alone", "ranks", "mixed")}
     for folder in folders.values():
         folder.mkdir()
@@ -351,9 +352,9 @@ def test_files_and_resume_with_other_ranks(tmp_path):
     ]
     assert_close(checkpoints[1], checkpoints[0])
     mpi_cases.case_resume(folders["alone"], None)
-    for n_ranks, name in ((3, "ranks"), (2, "mixed")):
-        done = launch(n_ranks, "resume", folders[name])
-        assert done.returncode == 0, done.stderr
+    done = launch(3, "resume", folders["ranks"], folders["mixed"])
+    assert done.returncode == 0, done.stderr
+    for name in ("ranks", "mixed"):
         assert_close(
             contents(folders[name] / "run.h5"), contents(folders["alone"] / "run.h5")
         )
@@ -374,7 +375,8 @@ def test_all_ranks_end_with_one_and_the_file_goes_on(case, tmp_path):
     found = mfpde.resume(
         tmp_path / "run.h5", s_end=0.5, observers={"hook": lambda ev: ev.loss}
     )
-    assert found.status == "finished" and len(found.s) == 51
+    assert found.status == "finished"
+    assert len(found.s) == 51
 
 
 def test_what_all_ranks_see_alike(tmp_path):
@@ -384,15 +386,16 @@ def test_what_all_ranks_see_alike(tmp_path):
     first, second = ((tmp_path / f"rank{r}.txt").read_text() for r in range(2))
     assert first == second
     lines = first.splitlines()
-    assert re.match(r"interrupted: Stopped by SIGTERM at s = 0\.(19|2)", lines[0])
-    assert lines[1] == mpi_cases.blow_up().message
-    assert "at node 1 (t = 0.5), particle 5" in lines[1]
-    assert lines[2] == (
+    assert re.match(r"interrupted: Stopped by SIGTERM at s = 0\.1[89]", lines[0])
+    assert lines[1:3] == mpi_cases.blow_ups()
+    assert lines[1].startswith("failed: The ")
+    assert "at node 1 (t = 0.5), particle 5" in lines[2]
+    assert lines[3] == (
         "There are 2 ranks for 1 particles at each node: start at most 1 processes "
         "(mpiexec -n)."
     )
-    assert "Did you mean 'euler'?" in lines[3]
-    assert lines[4].startswith("`estimate` must be False with several ranks")
+    assert "Did you mean 'euler'?" in lines[4]
+    assert lines[5].startswith("`estimate` must be False with several ranks")
 
 
 # The command line
@@ -445,7 +448,8 @@ def test_wrong_calls_are_told_once(config, program, tmp_path):
     arguments = ("run", config, "--out", tmp_path / "a.h5", "--set", "grid.scheme=eulr")
     done = launch(2, *arguments, program=program)
     assert done.returncode == 2
-    assert done.stderr.count("eulr") == 1 and done.stdout == ""
+    assert done.stderr.count("eulr") == 1
+    assert done.stdout == ""
 
 
 def as_launched(monkeypatch, rank: int, size: int) -> None:
@@ -473,7 +477,7 @@ def test_another_mpi_than_that_of_the_launcher(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "mpi4py", types.SimpleNamespace(MPI=fake))
     with pytest.raises(
-        ConfigurationError, match="4 processes, but mpi4py sees 1: .*v5"
+        ConfigurationError, match=r"4 processes, but mpi4py sees 1: .*v5"
     ):
         world()
 
