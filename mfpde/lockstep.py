@@ -7,6 +7,7 @@ particles make are added over the ranks: one message of all samples, each way.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from mfpde.kernels.lockstep import (
 )
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.sweep import MAX_ITERATIONS, has_coupled_stages
+from mfpde.kernels.threads import start_helpers
+from mfpde.kernels.turns import wait_for_all
 from mfpde.sharding import Shard
 
 Array = NDArray[Any]
@@ -44,7 +47,8 @@ def forward(
     failed: NDArray[np.int64],
 ) -> None:
     """State at every stage, Eq. (22), of all samples; see `kernels.sweep.forward`."""
-    slopes, part, new, scratch = _work(kernels, len(b), z0)
+    slopes, part = _work(len(b), z0)
+    stages = _Stages(shard, len(lanes), part, theta.shape[1])
     iteration = _Iteration(shard, len(lanes), tol, has_coupled_stages(a))
     z_end[:] = z0
     failed[:] = -1
@@ -52,11 +56,10 @@ def forward(
         slopes[:] = 0.0
         for _ in iteration:
             for i, node in enumerate(stage_node[step].tolist()):
-                field_at_stage(
-                    kernels, theta[node], weights, a, h, step, i, lanes, z_end, slopes,
-                    zs, part, iteration.changes, new, scratch,
+                stages.run(
+                    field_at_stage, kernels, theta[node], weights, a, h, step, i, lanes,
+                    z_end, slopes, zs, part, iteration.changes,
                 )  # fmt: skip
-                shard.sum_(part)
                 slopes[:, i] = part
         if not iteration.is_settled:
             failed[:] = step
@@ -88,33 +91,32 @@ def adjoint(
     grad (J, M, k) is that of the particles here.
     """
     is_implicit = bool(has_coupled_stages(a))
-    pulled, part, new, scratch = _work(kernels, len(b), p_end)
-    q, p = np.zeros_like(pulled), p_end.copy()
+    pulled, part = _work(len(b), p_end)
+    stages = _Stages(shard, len(lanes), part, theta.shape[1])
     iteration = _Iteration(shard, len(lanes), tol, is_implicit)
-    ones = np.ones(len(b))
+    q, p, ones = np.zeros_like(pulled), p_end.copy(), np.ones(len(b))
     grad[:] = 0.0
     ps[:, -1] = p
     failed[:] = -1
     for step in range(len(dt) - 1, -1, -1):
-        h, stages = float(dt[step]), list(enumerate(stage_node[step].tolist()))[::-1]
+        h, backwards = float(dt[step]), list(enumerate(stage_node[step].tolist()))[::-1]
         pulled[:] = 0.0
         for _ in iteration if is_implicit else ():
-            for i, node in stages:
-                pulled_state_at_stage(
-                    kernels, theta[node], weights, a, b, h, step, i, lanes, p, pulled,
-                    zs, q, part, iteration.changes, new, scratch,
+            for i, node in backwards:
+                stages.run(
+                    pulled_state_at_stage, kernels, theta[node], weights, a, b, h, step,
+                    i, lanes, p, pulled, zs, q, part, iteration.changes,
                 )  # fmt: skip
-                shard.sum_(part)
                 pulled[:, i] = part
         if is_implicit and not iteration.is_settled:
             failed[:] = step
             return
-        for i, node in stages:
-            pulled_at_stage(
-                kernels, theta[node], weights, a, b, h, step, i, lanes, p, pulled, zs,
-                q, part, grad[node], scratch,
+        for i, node in backwards:
+            turn = np.zeros(1, dtype=np.int64)
+            stages.run(
+                pulled_at_stage, kernels, theta[node], weights, a, b, h, step, i, lanes,
+                p, pulled, zs, q, part, turn, grad[node],
             )  # fmt: skip
-            shard.sum_(part)
             pulled[:, i] = part
         add_stages(lanes, ones, pulled, p)
         if is_implicit:
@@ -123,6 +125,29 @@ def adjoint(
         else:
             ps[:, step] = p
     ps[:, 0] = p
+
+
+class _Stages:
+    """Runs a kernel on all blocks of samples, by threads, and adds over the ranks."""
+
+    def __init__(
+        self, shard: Shard, n_blocks: int, part: Array, n_particles: int
+    ) -> None:
+        self.shard = shard
+        self.n_blocks = n_blocks
+        self.part = part
+        self.n_operations = part.size * n_particles
+
+    def run(self, kernel: Callable[..., None], *arguments: Any) -> None:
+        """Call kernel(counts, *arguments), which fills the part; then reduce that."""
+        # Its own for every stage: a thread that comes late finds nothing left to do.
+        counts = np.zeros(2, dtype=np.int64)
+        start_helpers(
+            lambda: kernel(counts, *arguments), self.n_blocks, self.n_operations
+        )
+        kernel(counts, *arguments)
+        wait_for_all(counts, self.n_blocks)
+        self.shard.sum_(self.part)
 
 
 class _Iteration:
@@ -140,7 +165,7 @@ class _Iteration:
         self.changes = np.zeros(n_blocks if is_implicit else 0)
         self.is_settled = False
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         self.is_settled = len(self.changes) == 0
         if self.is_settled:
             yield 0
@@ -157,13 +182,11 @@ class _Iteration:
                 return
 
 
-def _work(
-    kernels: tuple[int, int, int, int], n_stages: int, z: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Arrays for slopes of all stages, one message, one block, and the kernels."""
+def _work(n_stages: int, z: Array) -> tuple[Array, Array]:
+    """Slopes of all stages of a step, and a message: zeros, for states like z."""
     n_blocks, width = z.shape
-    shapes = ((n_blocks, n_stages, width), z.shape, (width,), (kernels[3],))
-    arrays = tuple(empty_aligned(shape, z.dtype) for shape in shapes)
-    for array in arrays:
-        array[...] = 0.0
-    return arrays
+    slopes = empty_aligned((n_blocks, n_stages, width), z.dtype)
+    part = empty_aligned(z.shape, z.dtype)
+    slopes[:] = 0.0
+    part[:] = 0.0
+    return slopes, part

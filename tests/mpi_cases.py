@@ -200,7 +200,7 @@ def case_calls(folder: Path, communicator) -> None:
 
 
 def blow_ups(communicator=None) -> list[str]:
-    """What is told of a run that overflows, and of particle 5 that does at the start."""
+    """What is told of a run that overflows, and of one that does at the start."""
     grid = mfpde.DepthGrid.euler(2)
     messages = []
     for target, v in ((1e100, 1.0), (1e150, 1e200)):
