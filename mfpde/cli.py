@@ -75,9 +75,8 @@ def _run(argv: Sequence[str] | None, n_ranks: int, is_first: bool = True) -> int
     if not is_first and arguments.command not in _SHARED:
         return SUCCESS
     if n_ranks > 1:
-        # One thread each, unless asked for otherwise: there is a rank for every core.
+        # Before NumPy is imported: its threads would fight for the cores of the ranks.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        os.environ.setdefault("MFPDE_NUM_THREADS", "1")
     if arguments.threads is not None:
         os.environ["MFPDE_NUM_THREADS"] = str(arguments.threads)
     try:

@@ -6,11 +6,13 @@ mpiexec -n P python mpi_cases.py CASE FOLDER ...
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import mfpde
 from mfpde.mpi import world
@@ -35,6 +37,16 @@ STEPPERS = {
 SOLVES = [(grid, stepper) for grid in GRIDS for stepper in ("dopri5", "langevin")]
 SOLVES += [("euler", stepper) for stepper in STEPPERS if stepper not in SOLVES[0]]
 RECORDS = [0.0, 0.1, 0.3]
+
+
+def mpiexec() -> str:
+    """The launcher beside this interpreter, or on the path."""
+    beside = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("mpiexec")
+    if found is None:
+        pytest.skip("no mpiexec; pip install mpich")
+    pytest.importorskip("mpi4py", reason="needs the extra mpi")
+    return found
 
 
 def problem() -> mfpde.MeanFieldProblem:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mpi_cases import mpiexec
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "benchmarks").glob("bench_*.py"))
 OPTIONS = {"bench_gradient": ["--peers"]}
@@ -14,6 +15,8 @@ OPTIONS = {"bench_gradient": ["--peers"]}
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_benchmark_runs_quickly(script: Path, tmp_path: Path) -> None:
+    if script.stem == "bench_mpi":
+        mpiexec()
     output = tmp_path / "table.md"
     call = [sys.executable, str(script), "--quick", "--output", str(output)]
     done = subprocess.run(

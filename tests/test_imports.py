@@ -16,7 +16,8 @@ ROOT = PACKAGE.parent
 # A module imports from lower layers only. A name with a star is a package: among its
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
-    ["mfpde", "errors", "launch", "progress", "kernels.*"],
+    ["launch"],
+    ["mfpde", "errors", "progress", "kernels.*"],
     ["arrays", "sharding"],
     ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*"],
     ["problem", "ensemble", "lockstep", "mpi"],

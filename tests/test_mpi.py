@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -25,22 +24,13 @@ import mfpde
 from mfpde import cli
 from mfpde.depth import DepthGrid
 from mfpde.errors import ConfigurationError
+from mfpde.kernels.threads import n_threads
 from mfpde.launch import launched
 from mfpde.mpi import all_or_none, shard_of, world
 from mfpde.sharding import WHOLE, Space, balanced_bounds
 from mfpde.steppers import ErrorControl
 
 CASES = Path(__file__).with_name("mpi_cases.py")
-
-
-def mpiexec() -> str:
-    """The launcher beside this interpreter, or on the path."""
-    beside = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
-    found = beside or shutil.which("mpiexec")
-    if found is None:
-        pytest.skip("no mpiexec; pip install mpich")
-    pytest.importorskip("mpi4py", reason="needs the extra mpi")
-    return found
 
 
 def launch(n_ranks: int, *arguments: object, program: Path = CASES):
@@ -51,7 +41,7 @@ def launch(n_ranks: int, *arguments: object, program: Path = CASES):
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
     return subprocess.run(
-        [mpiexec(), "-n", str(n_ranks), sys.executable, str(program)]
+        [mpi_cases.mpiexec(), "-n", str(n_ranks), sys.executable, str(program)]
         + [str(argument) for argument in arguments],
         capture_output=True,
         text=True,
@@ -190,6 +180,25 @@ def test_one_message_for_every_stage_and_direction(grid, n_messages):
 
     # Blocks of 16 and 8 lanes, of rows of 136.
     assert on_ranks(2, 7, work) == [(n_messages, n_messages * 2 * 3 * 136 * 8)] * 2
+
+
+def test_threads_inside_a_rank_change_no_bit(monkeypatch):
+    rng = np.random.default_rng(0)
+    grid = mpi_cases.GRIDS["midpoint"]
+    problem = mfpde.MeanFieldProblem(
+        rng.normal(size=(300, 3)), rng.normal(size=(300, 3)), mfpde.blocks.Perceptron(3)
+    )
+    ensemble = mfpde.ParticleEnsemble(rng.normal(size=(2, 300, 7)))
+
+    def work(shard):
+        ev = mfpde.evaluate(problem, grid, ensemble.share(shard))
+        return ev.loss, ev.velocity.tobytes(), ev.p.tobytes()
+
+    found = []
+    for n in ("1", "2", "3"):
+        monkeypatch.setenv("MFPDE_NUM_THREADS", n)
+        found.append(on_ranks(2, 300, work))
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("stepper", mpi_cases.STEPPERS)
@@ -493,11 +502,12 @@ def test_another_mpi_than_that_of_the_launcher(monkeypatch):
     ],
 )
 def test_launchers_are_known(variables, expected, monkeypatch):
-    for name in ("PMI_SIZE", "PMI_RANK"):
+    for name in ("PMI_SIZE", "PMI_RANK", "MFPDE_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert launched() == expected
+    assert expected == (0, 1) or n_threads() == 1
 
 
 def test_other_commands_are_one_ranks_work(monkeypatch, capsys):
