@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import mfpde
 from mfpde.mpi import world
@@ -41,6 +40,8 @@ RECORDS = [0.0, 0.1, 0.3]
 
 def mpiexec() -> str:
     """The launcher beside this interpreter, or on the path."""
+    import pytest  # the processes under mpiexec need not load it
+
     beside = shutil.which("mpiexec", path=str(Path(sys.executable).parent))
     found = beside or shutil.which("mpiexec")
     if found is None:

@@ -26,6 +26,7 @@ from mfpde.depth import DepthGrid
 from mfpde.errors import ConfigurationError
 from mfpde.kernels.threads import n_threads
 from mfpde.launch import launched
+from mfpde.lockstep import _Iteration
 from mfpde.mpi import all_or_none, shard_of, world
 from mfpde.sharding import WHOLE, Space, balanced_bounds
 from mfpde.steppers import ErrorControl
@@ -242,6 +243,19 @@ def test_gauss_stages_that_do_not_converge_fail_on_all_ranks():
     with pytest.raises(mfpde.ConvergenceError) as alone:
         mfpde.evaluate(problem, grid, ensemble)
     assert on_ranks(3, 7, work) == [str(alone.value)] * 3
+
+
+def test_rank_0_decides_when_stages_stand_still():
+    def work(shard):
+        iteration = _Iteration(shard, 2, 1e-14, True)
+        n_passes = 0
+        for _ in iteration:
+            n_passes += 1
+            # Rank 0 settles at the fourth pass, the others never.
+            iteration.changes[:] = 1.0 if shard.rank or n_passes < 4 else 0.0
+        return n_passes, iteration.is_settled
+
+    assert on_ranks(3, 7, work) == [(4, True)] * 3
 
 
 def test_the_worst_entry_is_found_on_any_rank():

@@ -74,9 +74,9 @@ class ErrorControl:
             here.append((total, last - first, largest, worst))
         table = self.space.shard.stack(np.ravel(here)).reshape(-1, len(parts), 4)
         error, index = 0.0, 0
-        for part, (_, last) in enumerate(parts):
-            # What all ranks have is counted once, as rank 0 has it.
-            columns = table[: None if last <= self.space.n_own else 1, part].T
+        for part in range(len(parts)):
+            # Of what all ranks have alike, the mean over ranks is that of each.
+            columns = table[:, part].T
             total, count = columns[:2].sum(axis=1)
             root_mean_square = math.sqrt(total / max(count, 1.0))
             rank = int(columns[2].argmax())
