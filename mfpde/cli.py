@@ -7,6 +7,7 @@ computation.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -15,13 +16,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from mfpde import __version__
-from mfpde.commands import FAILED, WRONG_CALL
+from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
 from mfpde.errors import (
     ConfigurationError,
     ConvergenceError,
     NotFiniteError,
     StorageFormatError,
+    sentence,
 )
+from mfpde.launch import launched
 
 # What the user asked for cannot be done as asked. ConvergenceError and
 # NotFiniteError are computations that failed; every other OSError (a full disk)
@@ -36,6 +39,8 @@ _WRONG_CALLS = (
     StorageFormatError,
 )
 _FAILURES = (ConvergenceError, NotFiniteError, MemoryError, OSError)
+# Commands of which the processes that mpiexec started do each a part.
+_SHARED = ("run", "resume")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 success, 1 failed computation, 2 wrong call or configuration. A wrong
         call that argparse notices raises SystemExit(2).
     """
+    rank, size = launched()
+    if rank == 0:
+        return _run(argv, size)
+    # All ranks do the same, and rank 0 tells of it.
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        return _run(argv, size, is_first=False)
+
+
+def _run(argv: Sequence[str] | None, n_ranks: int, is_first: bool = True) -> int:
+    """Run one command on this rank."""
     arguments = make_parser().parse_args(argv)
+    if not is_first and arguments.command not in _SHARED:
+        return SUCCESS
+    if n_ranks > 1:
+        # Before NumPy is imported: its threads would fight for the cores of the ranks.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if arguments.threads is not None:
         os.environ["MFPDE_NUM_THREADS"] = str(arguments.threads)
     try:
@@ -67,9 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _report(arguments, "Interrupted.", FAILED)
     except _WRONG_CALLS as error:
-        return _report(arguments, _sentence(error), WRONG_CALL)
+        return _report(arguments, sentence(error), WRONG_CALL)
     except _FAILURES as error:
-        return _report(arguments, _sentence(error), FAILED)
+        return _report(arguments, sentence(error), FAILED)
     except Exception as error:
         text = f"Internal error, {type(error).__name__}: {error}."
         hint = "" if arguments.debug else " Run again with --debug for the traceback."
@@ -200,18 +224,6 @@ def _positive_float(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
     return value
-
-
-def _sentence(error: BaseException) -> str:
-    """Return the error in words; the system's own errors name file and reason."""
-    if isinstance(error, ConfigurationError):
-        return "\n".join(error.problems)
-    if isinstance(error, OSError) and error.strerror:
-        place = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror}{place}."
-    if isinstance(error, MemoryError):
-        return "Not enough memory. Take fewer particles, nodes or samples."
-    return str(error) or type(error).__name__
 
 
 def _report(arguments: argparse.Namespace, text: str, status: int) -> int:

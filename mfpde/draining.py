@@ -15,6 +15,7 @@ from mfpde.flow import Setup, State
 from mfpde.journal import Journal
 from mfpde.plan import Plan
 from mfpde.progress import make_progress
+from mfpde.sharding import Shard
 from mfpde.solution import Solution
 
 Progress = Callable[[float, float, float, int, float], None]
@@ -32,26 +33,28 @@ def drain(
     Of all states only the present one is kept: each is several times as large as theta.
     """
     state, ending = next(flow), None
+    shard = state.evaluation.ensemble.shard
     first_step = state.step
     with contextlib.ExitStack() as stack:
         stack.callback(journal.close)
-        report = stack.enter_context(_reporter(progress))
+        report = stack.enter_context(_reporter(shard.rank == 0 and progress))
         stopped = stack.enter_context(_signals())
         start(state)
         try:
             while ending is None:
                 # However short the wall time, a session makes a step.
                 waited = 0.0 if state.step == first_step else journal.session_s
+                waited, signal_name = _latest(shard, waited, stopped)
                 ending = plan.rules.reason(
                     state,
                     waited,
                     s_end=plan.s_end,
                     objective_at_start=journal.records.rows[0]["objective"],
                 )
-                if ending is None and stopped:
+                if ending is None and signal_name:
                     ending = (
                         "interrupted",
-                        f"Stopped by {stopped[0]} at s = {state.s:g}.",
+                        f"Stopped by {signal_name} at s = {state.s:g}.",
                     )
                 if ending is None and state.s >= plan.s_end:
                     ending = "finished", f"Reached s_end = {plan.s_end:g}."
@@ -74,18 +77,27 @@ def drain(
     return _solution(state, journal, plan.setup, *ending)
 
 
+def _latest(shard: Shard, waited: float, stopped: list[str]) -> tuple[float, str]:
+    """The longest wait of all ranks, and a signal that any of them got, or ""."""
+    number = signal.Signals[stopped[0]].value if stopped else 0
+    waited, number = shard.stack([waited, number]).max(axis=0).tolist()
+    return waited, signal.Signals(int(number)).name if number else ""
+
+
 def _solution(
     state: State, journal: Journal, setup: Setup | None, status: str, message: str
 ) -> Solution:
     evaluation = state.evaluation
     snapshots = journal.records.snapshots if journal.writer is None else []
-    shape = evaluation.ensemble.theta.shape
+    ensemble = evaluation.ensemble.gather(everywhere=True)
+    gather = evaluation.ensemble.shard.gather
+    theta = [gather(theta, everywhere=True) for _, theta in snapshots]
     return Solution(
         scalars=journal.records.columns(),
         observations=journal.records.observed(),
         snapshot_s=np.array([s for s, _ in snapshots]),
-        theta=np.array([theta for _, theta in snapshots]).reshape(-1, *shape),
-        ensemble=evaluation.ensemble,
+        theta=np.array(theta).reshape(-1, *ensemble.theta.shape),
+        ensemble=ensemble,
         problem=evaluation.problem,
         grid=evaluation.grid,
         status=status,

@@ -6,13 +6,14 @@ functions below the public interface trust them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import float_array
+from mfpde.sharding import WHOLE, Shard
 
 SUM_TOLERANCE = 1e-12  # rounding of a sum of 1e8 terms stays below this
 AXES = ("node", "particle", "parameter")
@@ -72,6 +73,12 @@ class ParticleEnsemble:
     origin : mfpde.laws.origin.Sampling, optional
         How the particles were drawn from a law; error estimates draw again.
 
+    Attributes
+    ----------
+    shard : Shard
+        Which of the particles these are where several ranks share them (see
+        `mfpde.sharding`); weights then sum to one over all ranks.
+
     Raises
     ------
     TypeError
@@ -84,6 +91,7 @@ class ParticleEnsemble:
     theta: NDArray[np.float64]
     weights: NDArray[np.float64] | None = None
     origin: Any = None
+    shard: Shard = field(default=WHOLE, init=False)
 
     def __post_init__(self) -> None:
         theta = float_array("theta", self.theta, axes=AXES)
@@ -98,7 +106,10 @@ class ParticleEnsemble:
 
     @classmethod
     def view(
-        cls, theta: NDArray[np.float64], weights: NDArray[np.float64]
+        cls,
+        theta: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        shard: Shard = WHOLE,
     ) -> ParticleEnsemble:
         """Return an ensemble on arrays known to be valid, without check or copy.
 
@@ -111,7 +122,28 @@ class ParticleEnsemble:
         object.__setattr__(ensemble, "theta", theta)
         object.__setattr__(ensemble, "weights", weights)
         object.__setattr__(ensemble, "origin", None)
+        object.__setattr__(ensemble, "shard", shard)
         return ensemble
+
+    def share(self, shard: Shard) -> ParticleEnsemble:
+        """Return the particles of one rank, or this ensemble if there is but one."""
+        if shard.size == 1:
+            return self
+        here = slice(*shard.bounds(shard.rank))
+        theta = np.ascontiguousarray(self.theta[:, here])
+        return ParticleEnsemble.view(theta, self.weights[here], shard)
+
+    def gather(self, *, everywhere: bool = False) -> ParticleEnsemble | None:
+        """Return the particles of all ranks, on rank 0 or everywhere; else None."""
+        if self.shard.size == 1:
+            return self
+        theta = self.shard.gather(self.theta, everywhere=everywhere)
+        weights = self.shard.gather(
+            self.weights[np.newaxis, :, np.newaxis], everywhere=everywhere
+        )
+        if theta is None:
+            return None
+        return ParticleEnsemble.view(theta, np.ascontiguousarray(weights[0, :, 0]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor: arrays come back from a pickle writeable.

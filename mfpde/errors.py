@@ -48,3 +48,15 @@ def did_you_mean(value: object, names: Iterable[str]) -> str:
     """A sentence, after a blank, with the name nearest to an unknown one; or ""."""
     near = nearest(value, names)
     return f" Did you mean {near!r}?" if near else ""
+
+
+def sentence(error: BaseException) -> str:
+    """The error in words; the system's own errors name file and reason."""
+    if isinstance(error, ConfigurationError):
+        return "\n".join(error.problems)
+    if isinstance(error, OSError) and error.strerror:
+        place = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror}{place}."
+    if isinstance(error, MemoryError):
+        return "Not enough memory. Take fewer particles, nodes or samples."
+    return str(error) or type(error).__name__

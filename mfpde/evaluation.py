@@ -5,6 +5,7 @@ The only home of the division in Eq. (7), through `kernels.assembly`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde import lockstep
 from mfpde.arrays import float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
@@ -25,6 +27,7 @@ from mfpde.kernels.sweep import STRIDE
 from mfpde.kernels.threads import start_helpers
 from mfpde.kernels.turns import open_gate, wait_for_all
 from mfpde.problem import MeanFieldProblem
+from mfpde.sharding import Shard
 
 Array = NDArray[np.float64]
 
@@ -51,7 +54,8 @@ class Evaluation:
         Derivative of the objective that the exact flow would have,
         -D_s + lambda'(s) M2, Eq. (14).
     velocity : ndarray, shape (J, M, k)
-        dtheta/ds of Eqs. (7) and (13), with the metric.
+        dtheta/ds of Eqs. (7) and (13), with the metric. Of the particles of `ensemble`:
+        if that is the share of one rank, so is the velocity, and nothing else.
     map_velocities : dict of str to ndarray
         dA/ds under "embedding", dC/ds under "readout", where these are trainable.
     output : ndarray, shape (N, q)
@@ -99,6 +103,16 @@ class Evaluation:
         p = self._forward.layout.unpack(self._p)
         p *= inverse[:, np.newaxis]
         return p
+
+    def gather(self) -> Evaluation | None:
+        """The same with the particles of all ranks, on rank 0; None elsewhere."""
+        if self.ensemble.shard.size == 1:
+            return self
+        ensemble = self.ensemble.gather()
+        velocity = self.ensemble.shard.gather(self.velocity)
+        if ensemble is None:
+            return None
+        return dataclasses.replace(self, ensemble=ensemble, velocity=velocity)
 
     def __repr__(self) -> str:
         return (
@@ -176,13 +190,17 @@ def _evaluate(
     gate = np.zeros(1, dtype=np.int64)
     followed = (state.arguments, gate, adjoint.arguments, adjoint.n_pieces)
     followed += (adjoint.counts, assembly.arguments)
-    start_helpers(
-        lambda: follow(*followed), state.n_pieces, _n_operations(state, particles)
-    )
+    shard = ensemble.shard
+    if shard.size == 1:
+        start_helpers(
+            lambda: follow(*followed), state.n_pieces, _n_operations(state, particles)
+        )
     signal = STOP
     try:
-        forward = _run_state(grid, state, s)
+        forward = _run_state(grid, state, s, shard)
         z_end = forward.end()
+        # Loss and output, of which all is decided, have the same bits on all ranks.
+        shard.agree_(z_end)
         output, loss, output_gradient = _terminal(problem, z_end)
         if not np.isfinite(z_end).all() or not np.isfinite(loss):
             raise _not_finite(forward, grid, s)
@@ -193,20 +211,23 @@ def _evaluate(
         signal = GO_ON
     finally:
         open_gate(gate, signal)
-    sweep.adjoint(*adjoint.arguments)
-    wait_for_all(adjoint.counts, adjoint.n_pieces)
+    if shard.size == 1:
+        sweep.adjoint(*adjoint.arguments)
+        wait_for_all(adjoint.counts, adjoint.n_pieces)
+    else:
+        lockstep.adjoint(shard, *adjoint.arguments)
     # Also after a failure: nobody may write to the velocity when this has returned.
     assemble(*assembly.arguments)
     wait_for_all(assembly.counts, assembly.n_pieces)
     _check_stages(adjoint.failed, grid, forward, None)
     p = adjoint.p
-    dissipation, squared_gradient, second_moment = (
-        float(value) for value in grid.weights @ assembly.integrands.sum(axis=1)
-    )
+    integrals = shard.stack(grid.weights @ assembly.integrands.sum(axis=1))
+    dissipation, squared_gradient, second_moment = integrals.sum(axis=0).tolist()
     gradients = {}
     if "embedding" in problem.trained_maps:
         p_start = forward.layout.unpack(p[:, 0])
         gradients["embedding"] = np.einsum("id,ix->dx", p_start, problem.x)
+        shard.agree_(gradients["embedding"])
     if "readout" in problem.trained_maps:
         gradients["readout"] = np.einsum("iq,id->qd", output_gradient, z_end)
     map_velocities = {}
@@ -216,7 +237,7 @@ def _evaluate(
         dissipation += rate * float(np.sum(gradient**2))
         squared_gradient += float(np.sum(gradient**2))
     if not np.isfinite(dissipation):
-        raise _not_finite_velocity(velocity, grid, s)
+        raise _not_finite_velocity(velocity, grid, s, shard)
     ridge_rate = problem.regulariser.rate(s) if problem.regulariser else 0.0
     return Evaluation(
         problem=problem,
@@ -300,6 +321,7 @@ def field(
                 values[block, j],
                 scratch,
             )
+    ensemble.shard.sum_(values)
     return layout.unpack(values)
 
 
@@ -451,12 +473,15 @@ def _flow(problem, grid, ensemble, x) -> _Forward:
     x = _rows("x", x, problem.x.shape[1])
     particles = _particles(problem, ensemble)
     state = _prepare_state(grid, particles, problem.embed(x))
-    start_helpers(
-        lambda: sweep.forward(*state.arguments),
-        state.n_pieces,
-        _n_operations(state, particles),
-    )
-    forward = _run_state(grid, state, None)
+    shard = ensemble.shard
+    if shard.size == 1:
+        start_helpers(
+            lambda: sweep.forward(*state.arguments),
+            state.n_pieces,
+            _n_operations(state, particles),
+        )
+    forward = _run_state(grid, state, None, shard)
+    shard.agree_(forward.z_end)
     if not np.isfinite(forward.z_end).all():
         raise _not_finite(forward, grid, None)
     return forward
@@ -512,9 +537,14 @@ def _prepare_state(grid: DepthGrid, particles: _Particles, z0: Array) -> _State:
     )
 
 
-def _run_state(grid: DepthGrid, state: _State, s: float | None) -> _Forward:
-    sweep.forward(*state.arguments)
-    wait_for_all(state.counts, state.n_pieces)
+def _run_state(
+    grid: DepthGrid, state: _State, s: float | None, shard: Shard
+) -> _Forward:
+    if shard.size == 1:
+        sweep.forward(*state.arguments)
+        wait_for_all(state.counts, state.n_pieces)
+    else:
+        lockstep.forward(shard, *state.arguments)
     _check_stages(state.failed, grid, state.forward, s)
     return state.forward
 
@@ -655,11 +685,17 @@ def _not_finite(forward: _Forward, grid: DepthGrid, s: float | None) -> NotFinit
     )
 
 
-def _not_finite_velocity(velocity: Array, grid: DepthGrid, s: float) -> NotFiniteError:
+def _not_finite_velocity(
+    velocity: Array, grid: DepthGrid, s: float, shard: Shard
+) -> NotFiniteError:
     is_bad = ~np.isfinite(velocity)
-    where = "somewhere"
+    place = np.array([np.inf, np.inf])
     if is_bad.any():
-        node, particle, _ = (int(i) for i in np.argwhere(is_bad)[0])
+        place[:] = np.argwhere(is_bad)[0, :2]
+        place[1] += shard.bounds(shard.rank)[0] if shard.size > 1 else 0
+    where, first = "somewhere", min(shard.stack(place).tolist())
+    if np.isfinite(first).all():
+        node, particle = (int(i) for i in first)
         where = f"at node {node} (t = {grid.nodes[node]:.4g}), particle {particle}"
     return NotFiniteError(
         f"The velocity is not finite {where}, at training time s = {s:g}. "

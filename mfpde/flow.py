@@ -19,6 +19,7 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, check_shapes, evaluate
 from mfpde.problem import MeanFieldProblem
+from mfpde.sharding import Space
 from mfpde.steppers import (
     Diffusion,
     ErrorControl,
@@ -49,7 +50,8 @@ class State:
         Objective at the start plus the integral of -D_s + lambda' M2, Eq. (28); NaN
         with noise, which adds to the objective what no integral of rates counts.
     y, rate : ndarray
-        The flat vector of the steppers, and its derivative in s.
+        The flat vector of the steppers, and its derivative in s; with the particles of
+        this rank, where several share them.
     memory : dict of str to float
         What the stepper carries from step to step.
     """
@@ -73,7 +75,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Where a flow continues: the fields of a `State` that a checkpoint keeps."""
+    """Where a flow continues: the fields of a `State` that a checkpoint keeps.
+
+    y is that of a single process, whatever wrote it and whatever goes on with it.
+    """
 
     s: float
     step: int
@@ -103,18 +108,23 @@ class Layout:
 
     problem: MeanFieldProblem
     grid: DepthGrid
-    theta_shape: tuple[int, int, int]
+    space: Space
     weights: Array
+
+    @property
+    def theta_shape(self) -> tuple[int, int, int]:
+        """(J, M, k), of the particles of this rank."""
+        return self.space.theta_shape
 
     @property
     def diffusion(self) -> Diffusion:
         """What noise acts on, Eq. (16): theta, with the metric as mobility."""
-        return Diffusion(int(np.prod(self.theta_shape)), self.problem.metric)
+        return Diffusion(self.space.n_own, self.problem.metric, self.space)
 
     @functools.cached_property
     def parts(self) -> tuple[tuple[int, int], ...]:
         """Ranges of theta, of each trained map, and of the ledger."""
-        sizes = [int(np.prod(self.theta_shape))]
+        sizes = [self.space.n_own]
         sizes += [m.matrix.size for m in self.problem.trained_maps.values()]
         stops = np.cumsum([*sizes, 1]).tolist()
         return tuple(zip([0, *stops[:-1]], stops, strict=True))
@@ -144,7 +154,7 @@ class Layout:
                     f"The {name} is not finite at training time s = {s:g}."
                 )
         problem = self.problem.with_parameters(**maps) if maps else self.problem
-        ensemble = ParticleEnsemble.view(theta, self.weights)
+        ensemble = ParticleEnsemble.view(theta, self.weights, self.space.shard)
         rate = np.empty_like(y)
         velocity, rates, _ = self.unpack(rate)
         evaluation = evaluate(problem, self.grid, ensemble, s, out=velocity)
@@ -155,16 +165,16 @@ class Layout:
 
     def place(self, index: int) -> str:
         """Words for one entry of the flat vector."""
-        first, last = self.parts[0]
-        if first <= index < last:
-            node, particle, parameter = np.unravel_index(index, self.theta_shape)
+        particle, common = self.space.place(index, self.parts[-1][1])
+        if particle is not None:
+            node, particle, parameter = particle
             name = self.problem.block.param_names[parameter]
             t = self.grid.nodes[node]
             return f"node {node} (t = {t:.4g}), particle {particle}, parameter {name}"
         names = [*self.problem.trained_maps, "ledger"]
         for name, (first, last) in zip(names, self.parts[1:], strict=True):
-            if first <= index < last:
-                return f"entry {index - first} of the {name}"
+            if common < last - self.space.n_own:
+                return f"entry {common + self.space.n_own - first} of the {name}"
         raise IndexError(index)
 
 
@@ -210,7 +220,8 @@ def iterate(
         If a step cannot meet the tolerance; says at which particle and layer.
     """
     check_shapes(problem, grid, ensemble)
-    layout = Layout(problem, grid, ensemble.theta.shape, ensemble.weights)
+    space = Space(ensemble.shard, ensemble.theta.shape)
+    layout = Layout(problem, grid, space, ensemble.weights)
     # Kinks of f are kinks of the dissipation in s: steps in the budget would be tiny.
     is_smooth = getattr(problem.block, "is_smooth", True)
     control = ErrorControl(
@@ -219,6 +230,7 @@ def iterate(
         layout.parts,
         accept=objective_does_not_rise,
         defect=LedgerBudget(rtol, atol) if is_smooth else None,
+        space=space,
     )
     method = make_stepper(stepper, ds=ds, control=control)
     if isinstance(method, Langevin):
@@ -305,7 +317,7 @@ def _start(
     has_ledger: bool,
 ) -> State:
     if restart is not None:
-        point = layout.point(restart.s, restart.y)
+        point = layout.point(restart.s, layout.space.share(restart.y))
         return State(
             s=restart.s,
             step=restart.step,
@@ -313,8 +325,8 @@ def _start(
             n_evaluations=restart.n_evaluations,
             n_rejected=restart.n_rejected,
             evaluation=point.info,
-            ledger=float(restart.y[-1]),
-            y=restart.y,
+            ledger=float(point.y[-1]),
+            y=point.y,
             rate=point.rate,
             memory=restart.memory,
         )

@@ -20,6 +20,7 @@ from mfpde import __version__
 from mfpde.flow import Restart, State
 from mfpde.kernels.threads import n_threads
 from mfpde.recording import Clock, Observer, apply_observers, observe, scalar_names
+from mfpde.sharding import Space
 from mfpde.storage import RunHeader, RunWriter
 
 Array = NDArray[np.float64]
@@ -81,6 +82,19 @@ class Records:
         return {n: np.array([row[n] for row in self.observations]) for n in names}
 
 
+@dataclass(frozen=True)
+class Onlooker:
+    """What other ranks have in place of the file, which rank 0 writes: nothing."""
+
+    path: Path
+
+    def write_checkpoint(self, *_: Any) -> None:
+        """Nothing."""
+
+    append_scalars = append_snapshot = append_states = finish = write_checkpoint
+    close = write_checkpoint
+
+
 class Journal:
     """Observes the states of a flow when they are due; owns the open file, if any."""
 
@@ -93,7 +107,7 @@ class Journal:
         earlier_s: float = 0.0,
     ) -> None:
         self.records = records or Records()
-        self.writer: RunWriter | None = None
+        self.writer: RunWriter | Onlooker | None = None
         self._cadence = cadence
         self._observers = observers
         self._began = time.monotonic()
@@ -122,17 +136,29 @@ class Journal:
         swmr: bool,
     ) -> None:
         """Start the file of this run, from its first state."""
+        shard = state.evaluation.ensemble.shard
+        row, arrays = self._row(state)
+        checkpoint = self._checkpoint(state, is_recorded=False)
+        weights = shard.gather(state.evaluation.ensemble.weights[np.newaxis, :, None])
+        if shard.rank > 0:
+            self.writer = Onlooker(path)
+            return
         header = _header(
-            state, *self._row(state), description, metadata, theta_dtype,
+            state, row, arrays, weights.ravel(), description, metadata, theta_dtype,
             self._cadence.states is not None,
         )  # fmt: skip
         self.writer = RunWriter.create(
-            path,
-            header,
-            checkpoint=self._checkpoint(state, is_recorded=False),
-            overwrite=overwrite,
-            swmr=swmr,
+            path, header, checkpoint=checkpoint, overwrite=overwrite, swmr=swmr
         )
+
+    def reopen(
+        self, state: State, path: Path, lengths: Mapping[str, int], *, swmr: bool
+    ) -> None:
+        """Go on with the file of a run that had stopped."""
+        if state.evaluation.ensemble.shard.rank > 0:
+            self.writer = Onlooker(path)
+            return
+        self.writer = RunWriter.reopen(path, lengths, swmr=swmr)
 
     def visit(self, state: State) -> None:
         """Record what is due at this state; a checkpoint now and then."""
@@ -143,8 +169,12 @@ class Journal:
             self._snapshot(state)
         if cadence.states is not None and cadence.states.is_due(state.s, state.step):
             self._states(state)
+        if self.writer is None:
+            return
         waited = time.monotonic() - self._last_checkpoint
-        if self.writer is not None and waited > cadence.checkpoint_every_s:
+        # The ranks' clocks differ: they write it together, or not at all.
+        waited = state.evaluation.ensemble.shard.stack([waited]).max()
+        if waited > cadence.checkpoint_every_s:
             self.checkpoint(state)
 
     def checkpoint(self, state: State) -> None:
@@ -196,13 +226,14 @@ class Journal:
             self.writer.append_scalars(row, arrays)
 
     def _snapshot(self, state: State) -> None:
-        theta = state.evaluation.ensemble.theta
+        ensemble = state.evaluation.ensemble
         # A file holds the snapshots; memory then keeps only the time of the last.
-        kept = theta if self.writer is None else theta[:0]
+        kept = ensemble.theta if self.writer is None else ensemble.theta[:0]
         self.records.snapshots.append((state.s, kept))
         if self.writer is not None:
             maps = state.evaluation.problem.trained_maps
             matrices = {name: trained.matrix for name, trained in maps.items()}
+            theta = ensemble.shard.gather(ensemble.theta)
             self.writer.append_snapshot(state.s, theta, matrices)
 
     def _states(self, state: State) -> None:
@@ -223,7 +254,9 @@ class Journal:
             "memory": json.dumps(state.memory),
             "wall_time_s": self.wall_time_s,
         }
-        return {"y": state.y}, attributes
+        ensemble = state.evaluation.ensemble
+        y = Space(ensemble.shard, ensemble.theta.shape).gather(state.y)
+        return {"y": y}, attributes
 
 
 def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
@@ -264,7 +297,7 @@ def software() -> dict[str, Any]:
 
 
 def _header(
-    state, row, observed, description, metadata, theta_dtype, has_states
+    state, row, observed, weights, description, metadata, theta_dtype, has_states
 ) -> RunHeader:
     evaluation = state.evaluation
     problem, grid = evaluation.problem, evaluation.grid
@@ -287,14 +320,14 @@ def _header(
         seed=metadata.seed,
         config_toml=metadata.config_toml,
         description=json.dumps(description),
-        software=json.dumps(software()),
+        software=json.dumps(software() | {"ranks": evaluation.ensemble.shard.size}),
         x=problem.x,
         y=problem.y,
         sample_weight=problem.sample_weights,
         extra_data=extra | dict(metadata.extra_data),
         t=grid.nodes,
         t_weight=grid.weights,
-        particle_weight=evaluation.ensemble.weights,
+        particle_weight=weights,
         param_names=problem.block.param_names,
         theta_dtype=theta_dtype,
         scalar_names=tuple(name for name in row if name != "s"),

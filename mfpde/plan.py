@@ -14,6 +14,7 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.flow import Restart, Setup, State, check_end, iterate
 from mfpde.journal import Cadence, Metadata, Records
 from mfpde.limits import problem_of
+from mfpde.mpi import shard_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import (
     Observer,
@@ -44,6 +45,11 @@ class Plan:
     theta_dtype: str = "f8"
     swmr: bool = True
     metadata: Metadata = field(default_factory=Metadata)
+
+    def shared(self, communicator: Any) -> Plan:
+        """The same with the particles of one rank of a communicator, or of None."""
+        shard = shard_of(communicator, self.ensemble.n_particles)
+        return dataclasses.replace(self, ensemble=self.ensemble.share(shard))
 
     def cadence(self, s_start: float = 0.0) -> Cadence:
         """When what is recorded, from s_start on."""

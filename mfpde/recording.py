@@ -265,7 +265,7 @@ def depth_roughness(evaluation: Evaluation) -> float:
         difference = theta[j + 1] - theta[j]
         squared = np.einsum("mk,mk->m", difference, difference).max()
         largest = max(largest, float(np.sqrt(squared)) / (nodes[j + 1] - nodes[j]))
-    return largest
+    return float(evaluation.ensemble.shard.stack([largest]).max())
 
 
 def invariant_spread(evaluation: Evaluation) -> float:
@@ -297,12 +297,12 @@ def hamiltonian_spread(evaluation: Evaluation) -> float:
 
     Constant in the continuum while rho is the same at all depths; NaN otherwise.
     """
-    theta = evaluation.ensemble.theta
-    if not (theta == theta[0]).all():
+    theta, shard = evaluation.ensemble.theta, evaluation.ensemble.shard
+    if not shard.stack([(theta == theta[0]).all()]).all():
         return float("nan")
     z, p = evaluation.z, evaluation.p
     # One node stands for all.
-    once = ParticleEnsemble.view(theta[:1], evaluation.ensemble.weights)
+    once = ParticleEnsemble.view(theta[:1], evaluation.ensemble.weights, shard)
     hamiltonian = np.empty(z.shape[:2])
     # Depth by depth: fields at all of them would be the largest array of a run.
     for j in range(len(z)):
@@ -337,13 +337,37 @@ def check_observers(observers: Mapping[str, Observer] | None) -> dict[str, Obser
     return observers
 
 
+def collective(observer: Observer) -> Observer:
+    """Mark an observer that is right for the share of one rank; all ranks call it.
+
+    It asks the evaluation for nothing of single particles: only for what all ranks
+    have, such as outputs, or through `predict` and `field`.
+    """
+    observer.is_collective = True
+    return observer
+
+
+def _is_collective(observer: Observer) -> bool:
+    return getattr(observer, "is_collective", False)
+
+
 def apply_observers(
     observers: Mapping[str, Observer], evaluation: Evaluation
 ) -> tuple[dict[str, float], dict[str, Array]]:
-    """Values of all observers: numbers, and arrays, apart."""
+    """Values of all observers: numbers, and arrays, apart.
+
+    Where ranks share the particles, an observer sees those of all of them, on rank 0,
+    unless it is `collective`.
+    """
     numbers, arrays = {}, {}
+    shard, whole = evaluation.ensemble.shard, None
+    if not all(_is_collective(observer) for observer in observers.values()):
+        whole = evaluation.gather()
     for name, observer in observers.items():
-        value = observer(evaluation)
+        if _is_collective(observer):
+            value = observer(evaluation)
+        else:
+            value = shard.tell(None if whole is None else observer(whole))
         try:
             value = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError) as error:

@@ -12,16 +12,18 @@ from mfpde.arrays import check_positive
 from mfpde.depth import DepthGrid
 from mfpde.draining import Progress, drain
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import ConfigurationError
 from mfpde.estimation import estimate_error
 from mfpde.evaluation import check_shapes
 from mfpde.flow import Setup, State, check_end, has_noise, iterate
 from mfpde.journal import Journal, Metadata, restart_from
+from mfpde.mpi import all_or_none
 from mfpde.plan import Plan, plan_of, records_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, check_observers, make_schedule
 from mfpde.solution import Solution, StopRules, with_error
 from mfpde.steppers import ErrorControl, make_stepper
-from mfpde.storage import RunWriter, check_writable, open_run, read_checkpoint
+from mfpde.storage import check_writable, open_run, read_checkpoint
 
 __all__ = ["Solution", "StopRules", "iterate", "resume", "solve"]
 
@@ -52,6 +54,7 @@ def solve(
     theta_dtype: str = "f8",
     swmr: bool = True,
     estimate: bool = False,
+    communicator: Any = None,
 ) -> Solution:
     """Solve the gradient flow of Eq. (6) from s = 0 to s_end.
 
@@ -102,6 +105,9 @@ def solve(
     estimate : bool
         Whether errors are estimated at the end by solving again, coarser and finer
         (see `estimate_error`); they go to `error` and to group /errors of the file.
+    communicator : mpi4py.MPI.Comm, optional
+        Its ranks, which all make this call with the same arguments, share the
+        particles; file and progress are rank 0's. All return the same solution.
 
     Returns
     -------
@@ -122,67 +128,48 @@ def solve(
     ----------
     Ding, Chen, Li, Wright, arXiv:2105.14417 and arXiv:2110.02926.
     """
-    check_shapes(problem, grid, ens)
-    check_end(s_end, 0.0)
-    method = make_stepper(stepper, ds=ds, control=ErrorControl(rtol, atol))
-    if steady_state is not None and has_noise(method):
-        raise ValueError(
-            "`steady_state` must be None with noise: the gradient of single particles "
-            f"does not vanish, got {steady_state!r}."
-        )
-    check_positive("checkpoint_every_s", checkpoint_every_s)
-    if theta_dtype not in ("f8", "f4"):
-        raise ValueError(f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}.")
-    metadata = _metadata(metadata)
-    plan = Plan(
-        problem=problem,
-        grid=grid,
-        ensemble=ens,
-        s_end=float(s_end),
-        stepper=stepper,
-        tolerances={"rtol": float(rtol), "atol": float(atol)},
-        ds=ds,
-        schedules={
-            "record": make_schedule("record", record),
-            "snapshots": make_schedule("snapshots", snapshots),
-            "states": None if states is None else make_schedule("states", states),
-        },
-        rules=StopRules(
-            loss_below=loss_below,
-            gradient_norm_below=gradient_norm_below,
-            steady_state=steady_state,
-            wall_time_s=wall_time_s,
-        ),
-        observers=check_observers(observers),
-        checkpoint_every_s=checkpoint_every_s,
-        setup=Setup(problem, grid, ens, stepper, float(rtol), float(atol), ds),
-        theta_dtype=theta_dtype,
-        swmr=swmr,
-        metadata=metadata,
-    )
-    if output is not None:
-        check_writable(output, overwrite)
-    cadence = plan.cadence()
-    journal = Journal(cadence, plan.observers)
-    flow = plan.states(cadence, None)
-
-    def start(state: State) -> None:
-        if output is not None:
-            journal.open(
-                state,
-                Path(output),
-                description=plan.describe(),
-                metadata=metadata,
-                overwrite=overwrite,
-                theta_dtype=theta_dtype,
-                swmr=swmr,
+    with all_or_none(communicator) as own:
+        check_shapes(problem, grid, ens)
+        check_end(s_end, 0.0)
+        method = make_stepper(stepper, ds=ds, control=ErrorControl(rtol, atol))
+        if steady_state is not None and has_noise(method):
+            raise ValueError(
+                "`steady_state` must be None with noise: the gradient of single "
+                f"particles does not vanish, got {steady_state!r}."
             )
-        journal.visit(state)
-
-    solution = drain(plan, flow, journal, progress, start)
-    if estimate and solution.status == "finished":
-        return with_error(solution, estimate_error(solution))
-    return solution
+        check_positive("checkpoint_every_s", checkpoint_every_s)
+        if theta_dtype not in ("f8", "f4"):
+            raise ValueError(
+                f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}."
+            )
+        metadata = _metadata(metadata)
+        plan = Plan(
+            problem=problem,
+            grid=grid,
+            ensemble=ens,
+            s_end=float(s_end),
+            stepper=stepper,
+            tolerances={"rtol": float(rtol), "atol": float(atol)},
+            ds=ds,
+            schedules={
+                "record": make_schedule("record", record),
+                "snapshots": make_schedule("snapshots", snapshots),
+                "states": None if states is None else make_schedule("states", states),
+            },
+            rules=StopRules(
+                loss_below=loss_below,
+                gradient_norm_below=gradient_norm_below,
+                steady_state=steady_state,
+                wall_time_s=wall_time_s,
+            ),
+            observers=check_observers(observers),
+            checkpoint_every_s=checkpoint_every_s,
+            setup=Setup(problem, grid, ens, stepper, float(rtol), float(atol), ds),
+            theta_dtype=theta_dtype,
+            swmr=swmr,
+            metadata=metadata,
+        )
+        return _run(plan.shared(own), output, overwrite, progress, estimate)
 
 
 def resume(
@@ -193,6 +180,7 @@ def resume(
     observers: Mapping[str, Observer] | None = None,
     stepper: Any = None,
     progress: bool | Progress = False,
+    communicator: Any = None,
 ) -> Solution:
     """Continue a run from its checkpoint, bit for bit as if it had never stopped.
 
@@ -210,6 +198,8 @@ def resume(
         The stepper of the run, if it was the user's own.
     progress : bool or callable
         As for `solve`.
+    communicator : mpi4py.MPI.Comm, optional
+        As for `solve`; it may have another number of ranks than wrote the file.
 
     Returns
     -------
@@ -223,27 +213,68 @@ def resume(
     ValueError
         If the run is finished and `s_end` is not later, or parts are missing.
     """
-    arrays, attributes, lengths = read_checkpoint(path)
-    restart = restart_from(arrays, attributes)
-    with open_run(path) as run:
-        plan = plan_of(run, restart, s_end, problem, observers, stepper)
-        records = records_of(run, lengths)
-    cadence = plan.cadence(restart.s)
-    flow = plan.states(cadence, restart)
-    journal = Journal(
-        cadence,
-        plan.observers,
-        records=records,
-        earlier_s=float(attributes["wall_time_s"]),
-    )
+    with all_or_none(communicator) as own:
+        arrays, attributes, lengths = read_checkpoint(path)
+        restart = restart_from(arrays, attributes)
+        with open_run(path) as run:
+            plan = plan_of(run, restart, s_end, problem, observers, stepper).shared(own)
+            records = records_of(run, lengths)
+        cadence = plan.cadence(restart.s)
+        flow = plan.states(cadence, restart)
+        journal = Journal(
+            cadence,
+            plan.observers,
+            records=records,
+            earlier_s=float(attributes["wall_time_s"]),
+        )
+
+        def start(state: State) -> None:
+            journal.reopen(state, Path(path), lengths, swmr=plan.swmr)
+            # A checkpoint tells whether what is due at its state had been recorded.
+            if not attributes["is_recorded"]:
+                journal.visit(state)
+
+        return drain(plan, flow, journal, progress, start)
+
+
+def _run(
+    plan: Plan,
+    output: str | os.PathLike[str] | None,
+    overwrite: bool,
+    progress: bool | Progress,
+    estimate: bool,
+) -> Solution:
+    """Drain the flow of a plan from s = 0."""
+    if estimate and plan.ensemble.shard.size > 1:
+        raise ConfigurationError(
+            [
+                "`estimate` must be False with several ranks: the solves that it "
+                "compares with are those of one process."
+            ]
+        )
+    if output is not None:
+        check_writable(output, overwrite)
+    cadence = plan.cadence()
+    journal = Journal(cadence, plan.observers)
+    flow = plan.states(cadence, None)
 
     def start(state: State) -> None:
-        journal.writer = RunWriter.reopen(path, lengths, swmr=plan.swmr)
-        # A checkpoint tells whether what is due at its state had been recorded.
-        if not attributes["is_recorded"]:
-            journal.visit(state)
+        if output is not None:
+            journal.open(
+                state,
+                Path(output),
+                description=plan.describe(),
+                metadata=plan.metadata,
+                overwrite=overwrite,
+                theta_dtype=plan.theta_dtype,
+                swmr=plan.swmr,
+            )
+        journal.visit(state)
 
-    return drain(plan, flow, journal, progress, start)
+    solution = drain(plan, flow, journal, progress, start)
+    if estimate and solution.status == "finished":
+        return with_error(solution, estimate_error(solution))
+    return solution
 
 
 def _metadata(metadata: Metadata | Mapping[str, Any] | None) -> Metadata:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi_cases import mpiexec
 
 import mfpde
 
@@ -20,6 +21,8 @@ OPTIONS = {"bench_gradient": ["--peers"]}
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_benchmark_runs_quickly(script: Path, tmp_path: Path) -> None:
+    if script.stem == "bench_mpi":
+        mpiexec()
     output = tmp_path / "table.md"
     call = [sys.executable, str(script), "--quick", "--output", str(output)]
     done = subprocess.run(

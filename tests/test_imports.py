@@ -16,10 +16,11 @@ ROOT = PACKAGE.parent
 # A module imports from lower layers only. A name with a star is a package: among its
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
+    ["launch"],
     ["mfpde", "errors", "progress", "panels", "kernels.*"],
-    ["arrays", "executors.*"],
+    ["arrays", "sharding", "executors.*"],
     ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*", "snapshots"],
-    ["problem", "ensemble"],
+    ["problem", "ensemble", "lockstep", "mpi"],
     ["laws.*", "evaluation", "limits"],
     ["steppers.*", "storage.*", "refinement", "entropy", "density.*"],
     ["recording", "flow", "account"],

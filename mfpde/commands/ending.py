@@ -8,6 +8,7 @@ from pathlib import Path
 from mfpde import plotting
 from mfpde.account import account
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.launch import launched
 from mfpde.refinement import refinement_estimate
 from mfpde.solution import Solution
 from mfpde.storage import open_run
@@ -42,6 +43,10 @@ def finish(
     compile_s : float, optional
         Seconds of the first evaluation.
     """
+    is_finished = solution.status == "finished"
+    if launched()[0] > 0:
+        # All ranks have the solution; rank 0 tells.
+        return SUCCESS if is_finished else FAILED
     limit = solution.problem, solution.grid, solution.ensemble
     with open_run(solution.path) as run:
         if picture is not None:
@@ -61,7 +66,7 @@ def finish(
                 files=[picture] if picture is not None else [],
             )
             sys.stdout.write(text)
-    if solution.status == "finished":
+    if is_finished:
         return SUCCESS
     print(f"mfpde: {solution.message}", file=sys.stderr)
     if solution.status == "interrupted":

@@ -15,7 +15,10 @@ from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.threads import n_threads
 from mfpde.storage import open_run
 
-PACKAGES = ("numpy", "scipy", "numba", "h5py", "matplotlib", "xarray", "tqdm")
+PACKAGES = (
+    *("numpy", "scipy", "numba", "h5py", "matplotlib"),
+    *("xarray", "tqdm", "mpi4py"),
+)
 
 
 def main(arguments: argparse.Namespace) -> int:

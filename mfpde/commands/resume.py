@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from mfpde.commands.ending import finish
 from mfpde.config.observers import make_observers
 from mfpde.config.schema import OBSERVERS
 from mfpde.errors import ConfigurationError
+from mfpde.mpi import all_or_none, world
 from mfpde.solver import resume
 from mfpde.storage import open_run
 
@@ -17,6 +19,11 @@ DPI = 150
 
 def main(arguments: argparse.Namespace) -> int:
     """Continue a run and return the exit status."""
+    with all_or_none(world()) as communicator:
+        return _resume(arguments, communicator)
+
+
+def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     with open_run(arguments.file) as run:
         described, data, config = run.description, run.data, run.config
         own = sorted(set(described["observers"]) - set(OBSERVERS))
@@ -40,6 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
             s_end=arguments.until,
             observers=observers,
             progress=not arguments.quiet,
+            communicator=communicator,
         )
     except ValueError as error:
         # What does not fit is what the user asked for: a finished run, a past s.

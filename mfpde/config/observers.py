@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mfpde.config.schema import OBSERVERS
 from mfpde.evaluation import Evaluation, predict
+from mfpde.recording import collective
 
 Array = NDArray[np.float64]
 Observer = Callable[[Evaluation], float]
@@ -57,7 +58,9 @@ def make_observers(
     available: dict[str, Observer] = {}
     is_classification = loss != "squared"
     if is_classification:
-        available["train_accuracy"] = lambda ev: accuracy(ev.output, ev.problem.y)
+        available["train_accuracy"] = collective(
+            lambda ev: accuracy(ev.output, ev.problem.y)
+        )
     if x_test is not None and y_test is not None:
         available |= _test_observers(is_classification, x_test, y_test)
     for name in names or ():
@@ -79,9 +82,11 @@ def _test_observers(
         # Kept for one evaluation: the accuracy and the loss share a forward sweep.
         return predict(ev.problem, ev.grid, ev.ensemble, x_test)
 
+    @collective
     def test_accuracy(ev: Evaluation) -> float:
         return accuracy(test_output(ev), y_test)
 
+    @collective
     def test_loss(ev: Evaluation) -> float:
         return float(np.mean(ev.problem.loss.values(test_output(ev), y_test)))
 

@@ -323,14 +323,21 @@ def next_node(stage_node, step, i):
 @njit(**OPTIONS)
 def give_share(block, turns, node, own, grad):
     """Add the sums of a block to the gradient at a node when its turn has come."""
-    turn = turns[node:].ctypes.data
-    wait_until_at_least(turn, block)
-    target = grad[node]
+    add_in_turn(block, turns[node:], own, grad[node], block == 0)
+
+
+@njit(**OPTIONS)
+def add_in_turn(block, turn, own, target, is_first):
+    """Wait for turn[0] to reach the block; add its sums to target, or start with them.
+
+    own and target (M, k); own is zero afterwards.
+    """
+    wait_until_at_least(turn.ctypes.data, block)
     for m in range(own.shape[0]):
         for c in range(own.shape[1]):
-            target[m, c] = own[m, c] if block == 0 else target[m, c] + own[m, c]
+            target[m, c] = own[m, c] if is_first else target[m, c] + own[m, c]
             own[m, c] = 0.0
-    fetch_and_add(turn, 1)
+    fetch_and_add(turn.ctypes.data, 1)
 
 
 @njit(**OPTIONS)

@@ -14,16 +14,23 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from mfpde.launch import launched
+
 # About 50 microseconds of work on one core.
 SERIAL_BELOW = 200_000
 
 
 def n_threads() -> int:
-    """Threads in use: $MFPDE_NUM_THREADS, else $NUMBA_NUM_THREADS, else the cores."""
+    """Threads in use: $MFPDE_NUM_THREADS, else $NUMBA_NUM_THREADS, else the cores.
+
+    One by default where mpiexec started several processes: one for every core, mostly.
+    """
     for name in ("MFPDE_NUM_THREADS", "NUMBA_NUM_THREADS"):
         value = os.environ.get(name, "")
         if value.isdigit() and int(value) > 0:
             return int(value)
+    if launched()[1] > 1:
+        return 1
     return len(os.sched_getaffinity(0))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
 # Entries that stay in the first-level cache while all rates are added.
@@ -54,19 +52,22 @@ def scaled_error(y, new, rates, coefficients, h, rtol, atol, first, last):
 
 
 @njit(**OPTIONS)
-def norms_of_differences(rates, coefficients, h):
-    """|rates[-1] - rates[-2]| and |h sum_r coefficients[r] rates[r]|; rates (R, n)."""
+def squares_of_differences(rates, coefficients, h, first, last):
+    """Squares of |rates[-1] - rates[-2]| and |h sum_r coefficients[r] rates[r]|.
+
+    Over first <= i < last; rates (R, n).
+    """
     n_rates = coefficients.shape[0]
     squared_rate = 0.0
     squared_distance = 0.0
-    for i in range(rates.shape[1]):
+    for i in range(first, last):
         distance = 0.0
         for r in range(n_rates):
             distance += coefficients[r] * rates[r, i]
         difference = rates[n_rates, i] - rates[n_rates - 1, i]
         squared_rate += difference * difference
         squared_distance += h * distance * (h * distance)
-    return math.sqrt(squared_rate), math.sqrt(squared_distance)
+    return squared_rate, squared_distance
 
 
 @njit(**OPTIONS)

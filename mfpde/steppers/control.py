@@ -12,6 +12,7 @@ import numpy as np
 from mfpde.arrays import check_positive
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels.vectors import scaled_error
+from mfpde.sharding import ALL, Space
 from mfpde.steppers.base import (
     Array,
     Evaluate,
@@ -41,6 +42,8 @@ class ErrorControl:
     defect : callable, optional
         defect(old, new) -> float: a further error of the step, accepted up to 1, that
         the points themselves show.
+    space : Space
+        Which entries of y only this rank has: those of the first part, or none.
     """
 
     rtol: float = 1e-6
@@ -48,6 +51,7 @@ class ErrorControl:
     parts: tuple[tuple[int, int], ...] = ()
     accept: Callable[[Point, Point], bool] | None = None
     defect: Callable[[Point, Point], float] | None = None
+    space: Space = ALL
 
     def __post_init__(self) -> None:
         check_positive("rtol", self.rtol)
@@ -61,12 +65,22 @@ class ErrorControl:
         self, y: Array, new: Array, rates: Array, coefficients: Array, h: float
     ) -> tuple[float, int]:
         """Scaled error (accepted up to 1) and the entry that is worst."""
+        parts = self.parts or ((0, len(y)),)
+        arguments = (y, new, rates, coefficients, h, self.rtol, self.atol)
+        here = []
+        for first, last in parts:
+            total, worst = scaled_error(*arguments, first, last)
+            largest, _ = scaled_error(*arguments, worst, min(worst + 1, last))
+            here.append((total, last - first, largest, worst))
+        table = self.space.shard.stack(np.ravel(here)).reshape(-1, len(parts), 4)
         error, index = 0.0, 0
-        for first, last in self.parts or ((0, len(y)),):
-            total, worst = scaled_error(
-                y, new, rates, coefficients, h, self.rtol, self.atol, first, last
-            )
-            root_mean_square = math.sqrt(total / max(last - first, 1))
+        for part in range(len(parts)):
+            # Of what all ranks have alike, the mean over ranks is that of each.
+            columns = table[:, part].T
+            total, count = columns[:2].sum(axis=1)
+            root_mean_square = math.sqrt(total / max(count, 1.0))
+            rank = int(columns[2].argmax())
+            worst = self.space.number(rank, int(columns[3, rank]), len(y))
             if math.isnan(root_mean_square):
                 return root_mean_square, worst
             if root_mean_square > error:
@@ -205,8 +219,9 @@ def first_step(
     It costs one evaluation. The error is of order 1 / exponent in the step.
     """
     scale = control.atol + control.rtol * np.abs(point.y)
-    d0 = _root_mean_square(point.y / scale)
-    d1 = _root_mean_square(point.rate / scale)
+    size = control.space.root_mean_square
+    d0 = size(point.y / scale)
+    d1 = size(point.rate / scale)
     span = target - point.s
     h0 = 1e-6 if min(d0, d1) < 1e-5 else 0.01 * d0 / d1
     h0 = min(h0, span)
@@ -214,7 +229,7 @@ def first_step(
         probe = evaluate(point.s + h0, point.y + h0 * point.rate)
     except (NotFiniteError, ConvergenceError):
         return 1e-3 * h0
-    d2 = _root_mean_square((probe.rate - point.rate) / scale) / h0
+    d2 = size((probe.rate - point.rate) / scale) / h0
     largest = max(d1, d2)
     h1 = max(1e-6, 1e-3 * h0) if largest <= 1e-15 else (0.01 / largest) ** exponent
     return min(100 * h0, h1, span)
@@ -229,7 +244,3 @@ def _check_size(s: float, h: float, index: int | None, cause: Exception | None) 
         f"tolerance.{reason}",
         index,
     ) from cause
-
-
-def _root_mean_square(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0

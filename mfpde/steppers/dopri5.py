@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.kernels.vectors import combine, norms_of_differences
+from mfpde.kernels.vectors import combine, squares_of_differences
+from mfpde.sharding import Space
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step
 from mfpde.steppers.control import (
     ErrorControl,
@@ -124,7 +125,7 @@ class DormandPrince:
             new,
             error,
             index,
-            notes={"radius": _radius(rates, h)},
+            notes={"radius": _radius(rates, h, self.control.space)},
             n_evaluations=n_evaluations,
         )
 
@@ -135,9 +136,13 @@ def _moved(y: Array, rates: Array, row: tuple[float, ...], h: float) -> Array:
     return stage
 
 
-def _radius(rates: Array, h: float) -> float:
+def _radius(rates: Array, h: float, space: Space) -> float:
     """|f(y7) - f(y6)| / |y7 - y6| of the last two stages; 0 where they coincide."""
     sixth = (*DOPRI5_A[4], 0.0)
     apart = np.subtract(DOPRI5_A[5], sixth)
-    rate, distance = norms_of_differences(rates, apart, h)
+
+    def squares(first: int, last: int) -> tuple[float, float]:
+        return squares_of_differences(rates, apart, h, first, last)
+
+    rate, distance = np.sqrt(space.sums(squares, rates.shape[1])).tolist()
     return rate / distance if distance > 0.0 else 0.0

@@ -11,6 +11,7 @@ import numpy as np
 
 from mfpde.arrays import check_positive, is_number
 from mfpde.kernels.vectors import combine
+from mfpde.sharding import ALL, Space
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step, even_step
 
 
@@ -24,10 +25,13 @@ class Diffusion:
         Number of entries, a multiple of k.
     mobility : ndarray, shape (k,)
         Entry i has the diffusion constant temperature times mobility[i mod k].
+    space : Space
+        Of the entries that diffuse, if ranks share them.
     """
 
     size: int
     mobility: Array
+    space: Space = ALL
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ class Langevin:
             np.random.Philox(key=int(self.seed), counter=[0, 0, n, 0])
         )
         n_cycles = diffusion.size // len(diffusion.mobility)
-        noise = generator.standard_normal((n_cycles, len(diffusion.mobility)))
+        noise = diffusion.space.standard_normal(generator, diffusion.size)
+        noise = noise.reshape(n_cycles, len(diffusion.mobility))
         noise *= np.sqrt(2.0 * self.temperature * h * diffusion.mobility)
         y[: diffusion.size] += noise.ravel()

@@ -175,21 +175,22 @@ class RungeKuttaChebyshev:
         rate: the latter is rich in what moves now, the former leaves no symmetry of
         the particles unseen. Nothing has to be remembered of it.
         """
-        size = max(float(np.linalg.norm(point.y)), 1e-3)
+        space = self.control.space
+        size = max(space.norm(point.y), 1e-3)
         distance = math.sqrt(np.finfo(float).eps) * size
-        direction = np.random.default_rng(0).standard_normal(len(point.y))
-        direction *= 1 / np.linalg.norm(direction)
-        length = float(np.linalg.norm(point.rate))
+        direction = space.standard_normal(np.random.default_rng(0), len(point.y))
+        direction *= 1 / space.norm(direction)
+        length = space.norm(point.rate)
         if length > 0:
             direction += (0.5 / length) * point.rate
         radius, n_evaluations, is_settled = 0.0, 0, False
         while not is_settled and n_evaluations < self.most_iterations:
-            direction *= distance / np.linalg.norm(direction)
+            direction *= distance / space.norm(direction)
             direction += point.y
             rate = evaluate(point.s, direction).rate
             n_evaluations += 1
             np.subtract(rate, point.rate, out=direction)
-            last, radius = radius, float(np.linalg.norm(direction)) / distance
+            last, radius = radius, space.norm(direction) / distance
             is_settled = radius == 0.0 or abs(radius - last) <= 0.01 * radius
         return self.radius_safety * radius, n_evaluations
 
