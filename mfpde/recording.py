@@ -274,7 +274,10 @@ def invariant_spread(evaluation: Evaluation) -> float:
     The largest over j of (max - min) / (mean |p| |z|)^j, dimensionless;
     rounding only, for every exact discrete adjoint, between the ends of depth steps. On
     Gauss grids the two ends of depth are compared: the nodes are stages inside a step.
+    NaN with an outer activation, which is not linear.
     """
+    if evaluation.grid.outer is not None:
+        return float("nan")
     c = evaluation.problem.sample_weights
     z, p = evaluation.z, evaluation.p
     if evaluation.grid.is_implicit:
@@ -295,10 +298,11 @@ def invariant_spread(evaluation: Evaluation) -> float:
 def hamiltonian_spread(evaluation: Evaluation) -> float:
     """Largest spread in t of H_i = p_i . F(z_i), relative to its size (T17).
 
-    Constant in the continuum while rho is the same at all depths; NaN otherwise.
+    Constant in the continuum while rho is the same at all depths; NaN otherwise, and
+    with an outer activation.
     """
     theta = evaluation.ensemble.theta
-    if not (theta == theta[0]).all():
+    if evaluation.grid.outer is not None or not (theta == theta[0]).all():
         return float("nan")
     z, p = evaluation.z, evaluation.p
     # One node stands for all.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 METHODS = ("iid", "sobol", "quadrature")
 COUPLINGS = ("path", "tied", "layer")
-LAYER_SCHEMES = ("euler", "midpoint")
+LAYER_SCHEMES = ("euler", "midpoint", "layers")
 
 # Sets these draws apart from others that a user makes from the same seed.
 STREAM = 0x6C6177
