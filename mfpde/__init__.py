@@ -22,6 +22,7 @@ _MODULES = (
     "exact",
     "kernels",
     "laws",
+    "networks",
     "plotting",
     "readouts",
     "recording",
@@ -40,9 +41,11 @@ _NAMES = {
     "MeanFieldProblem": "problem",
     "NotFiniteError": "errors",
     "ParticleEnsemble": "ensemble",
+    "ResNet": "networks",
     "Solution": "solution",
     "StorageFormatError": "errors",
     "ToleranceWarning": "errors",
+    "Training": "training",
     "estimate_error": "estimation",
     "evaluate": "evaluation",
     "field": "evaluation",
@@ -54,6 +57,7 @@ _NAMES = {
     "solve": "solver",
     "solve_density": "density",
     "solve_limit": "limit_solver",
+    "train": "training",
     "trajectories": "evaluation",
 }
 

@@ -1,4 +1,9 @@
-"""The main loop: a flow is drained into a journal until it ends or is stopped."""
+"""The main loop: a flow is drained into a journal until it ends or is stopped.
+
+A flow is an iterator of states, of `flow.iterate` or of the training of a network; the
+plan says where it ends: it has `s_end`, `ending(state, rows, waited_s)` and
+`completed(solution)`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,7 @@ from typing import Any
 import numpy as np
 
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.flow import Setup, State
 from mfpde.journal import Journal
-from mfpde.plan import Plan
 from mfpde.progress import make_progress
 from mfpde.solution import Solution
 
@@ -21,11 +24,11 @@ Progress = Callable[[float, float, float, int, float], None]
 
 
 def drain(
-    plan: Plan,
-    flow: Iterator[State],
+    plan: Any,
+    flow: Iterator[Any],
     journal: Journal,
     progress: bool | Progress,
-    start: Callable[[State], None],
+    start: Callable[[Any], None],
 ) -> Solution:
     """Run the flow to its end: the main loop; `start` opens the journal.
 
@@ -42,52 +45,42 @@ def drain(
             while ending is None:
                 # However short the wall time, a session makes a step.
                 waited = 0.0 if state.step == first_step else journal.session_s
-                ending = plan.rules.reason(
-                    state,
-                    waited,
-                    s_end=plan.s_end,
-                    objective_at_start=journal.records.rows[0]["objective"],
-                )
+                ending = plan.ending(state, journal.records.rows, waited)
                 if ending is None and stopped:
                     ending = (
                         "interrupted",
                         f"Stopped by {stopped[0]} at s = {state.s:g}.",
                     )
-                if ending is None and state.s >= plan.s_end:
-                    ending = "finished", f"Reached s_end = {plan.s_end:g}."
                 if ending is None:
-                    state = next(flow)
-                    journal.visit(state)
-                    report(
-                        state.s,
-                        plan.s_end,
-                        state.evaluation.loss,
-                        state.step,
-                        state.evaluation.objective,
-                    )
+                    new = next(flow)
+                    journal.visit(new)
+                    state = new
+                    loss, objective = state.latest
+                    report(state.s, plan.s_end, loss, state.step, objective)
         except (NotFiniteError, ConvergenceError) as failure:
             ending = (
                 "failed",
                 (f"{failure} The last good state, at s = {state.s:g}, is kept."),
             )
         journal.end(state, *ending)
-    return _solution(state, journal, plan.setup, *ending)
+    return plan.completed(_solution(state, journal, *ending))
 
 
-def _solution(
-    state: State, journal: Journal, setup: Setup | None, status: str, message: str
-) -> Solution:
-    evaluation = state.evaluation
+def _solution(state: Any, journal: Journal, status: str, message: str) -> Solution:
     snapshots = journal.records.snapshots if journal.writer is None else []
-    shape = evaluation.ensemble.theta.shape
+    shape = state.ensemble.theta.shape
     return Solution(
         scalars=journal.records.columns(),
         observations=journal.records.observed(),
-        snapshot_s=np.array([s for s, _ in snapshots]),
-        theta=np.array([theta for _, theta in snapshots]).reshape(-1, *shape),
-        ensemble=evaluation.ensemble,
-        problem=evaluation.problem,
-        grid=evaluation.grid,
+        snapshot_s=np.array([s for s, _, _ in snapshots]),
+        theta=np.array([theta for _, theta, _ in snapshots]).reshape(-1, *shape),
+        maps={
+            name: np.array([maps[name] for _, _, maps in snapshots])
+            for name in (state.problem.trained_maps if snapshots else ())
+        },
+        ensemble=state.ensemble,
+        problem=state.problem,
+        grid=state.grid,
         status=status,
         message=message,
         n_steps=state.step,
@@ -95,7 +88,6 @@ def _solution(
         n_rejected=state.n_rejected,
         wall_time_s=journal.wall_time_s,
         path=None if journal.writer is None else journal.writer.path,
-        setup=setup,
     )
 
 

@@ -1,11 +1,18 @@
-"""The journal of a run: what is recorded, in memory and, if asked for, in a file."""
+"""The journal of a run: what is recorded, in memory and, if asked for, in a file.
+
+It keeps flows and trainings of networks alike. A state has `s`, `step`, `problem`,
+`grid`, `ensemble`, `evaluation`, and what a checkpoint needs: `y`, `step_size`,
+`n_evaluations`, `n_rejected` and `memory`, a dict of numbers and arrays. The evaluation
+may be computed when it is first asked for; it is, for a record only.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +24,15 @@ import scipy
 from numpy.typing import NDArray
 
 from mfpde import __version__
-from mfpde.flow import Restart, State
+from mfpde.errors import NotFiniteError
+from mfpde.flow import Restart
 from mfpde.kernels.threads import n_threads
-from mfpde.recording import Clock, Observer, apply_observers, observe, scalar_names
+from mfpde.recording import Clock, Observer, apply_observers
 from mfpde.storage import RunHeader, RunWriter
 
 Array = NDArray[np.float64]
+Row = dict[str, float]
+ARRAY_PREFIX = "memory_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +57,29 @@ class Metadata:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which scalars are recorded, in the order of the file, and what gives them.
+
+    `row` gives those of a state but `s`, `step` and `wall_time`.
+    """
+
+    names: tuple[str, ...]
+    row: Callable[[Any], Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cadence:
-    """When scalars, theta and states are recorded, and checkpoints written."""
+    """When scalars, theta and states are recorded, and checkpoints written.
+
+    `is_worth_keeping` tells from the rows so far whether theta is recorded with the
+    last of them, too.
+    """
 
     scalars: Clock
     snapshots: Clock
     states: Clock | None
     checkpoint_every_s: float
+    is_worth_keeping: Callable[[list[Row]], bool] = lambda rows: False
 
     @property
     def hits(self) -> set[float]:
@@ -68,7 +94,7 @@ class Records:
 
     rows: list[dict[str, float]] = field(default_factory=list)
     observations: list[dict[str, Array]] = field(default_factory=list)
-    snapshots: list[tuple[float, Array]] = field(default_factory=list)
+    snapshots: list[tuple[float, Array, dict[str, Array]]] = field(default_factory=list)
 
     def columns(self) -> dict[str, Array]:
         """Scalars by name, each (R,)."""
@@ -82,11 +108,12 @@ class Records:
 
 
 class Journal:
-    """Observes the states of a flow when they are due; owns the open file, if any."""
+    """Observes the states of a run when they are due; owns the open file, if any."""
 
     def __init__(
         self,
         cadence: Cadence,
+        columns: Columns,
         observers: Mapping[str, Observer],
         *,
         records: Records | None = None,
@@ -95,6 +122,7 @@ class Journal:
         self.records = records or Records()
         self.writer: RunWriter | None = None
         self._cadence = cadence
+        self._columns = columns
         self._observers = observers
         self._began = time.monotonic()
         self._earlier_s = earlier_s
@@ -112,9 +140,10 @@ class Journal:
 
     def open(
         self,
-        state: State,
+        state: Any,
         path: Path,
         *,
+        kind: str,
         description: Mapping[str, Any],
         metadata: Metadata,
         overwrite: bool,
@@ -123,7 +152,7 @@ class Journal:
     ) -> None:
         """Start the file of this run, from its first state."""
         header = _header(
-            state, *self._row(state), description, metadata, theta_dtype,
+            state, *self._row(state), kind, description, metadata, theta_dtype,
             self._cadence.states is not None,
         )  # fmt: skip
         self.writer = RunWriter.create(
@@ -134,12 +163,14 @@ class Journal:
             swmr=swmr,
         )
 
-    def visit(self, state: State) -> None:
+    def visit(self, state: Any) -> None:
         """Record what is due at this state; a checkpoint now and then."""
         cadence = self._cadence
+        is_kept = cadence.snapshots.is_due(state.s, state.step)
         if cadence.scalars.is_due(state.s, state.step):
             self._record(state)
-        if cadence.snapshots.is_due(state.s, state.step):
+            is_kept = is_kept or cadence.is_worth_keeping(self.records.rows)
+        if is_kept:
             self._snapshot(state)
         if cadence.states is not None and cadence.states.is_due(state.s, state.step):
             self._states(state)
@@ -147,21 +178,23 @@ class Journal:
         if self.writer is not None and waited > cadence.checkpoint_every_s:
             self.checkpoint(state)
 
-    def checkpoint(self, state: State) -> None:
+    def checkpoint(self, state: Any) -> None:
         """Write the checkpoint of this state."""
         self.writer.write_checkpoint(*self._checkpoint(state, is_recorded=True))
         self._last_checkpoint = time.monotonic()
 
-    def end(self, state: State, status: str, message: str) -> None:
+    def end(self, state: Any, status: str, message: str) -> None:
         """Write the last state, due or not, and how the run ended.
 
         The checkpoint comes first: a continued run drops the records that only the end
-        called for, and so equals a run that never stopped.
+        called for, and so equals a run that never stopped. A state whose evaluation
+        fails now has no record, only its particles.
         """
         if self.writer is not None:
             self.checkpoint(state)
         if not self.records.rows or self.records.rows[-1]["step"] != state.step:
-            self._record(state)
+            with contextlib.suppress(NotFiniteError):
+                self._record(state)
         if not self.records.snapshots or self.records.snapshots[-1][0] != state.s:
             self._snapshot(state)
         if self.writer is not None:
@@ -172,21 +205,18 @@ class Journal:
         if self.writer is not None:
             self.writer.close()
 
-    def _row(self, state: State) -> tuple[dict[str, float], dict[str, Array]]:
+    def _row(self, state: Any) -> tuple[Row, dict[str, Array]]:
         row = {
             "s": state.s,
             "step": float(state.step),
-            "energy_residual": state.energy_residual,
-            "step_size": state.step_size,
-            "n_evaluations": float(state.n_evaluations),
             "wall_time": self.wall_time_s,
-            **observe(state.evaluation),
+            **self._columns.row(state),
         }
-        names = ("s", *scalar_names(state.evaluation.problem))
         numbers, arrays = apply_observers(self._observers, state.evaluation)
+        names = ("s", *self._columns.names)
         return {name: row[name] for name in names} | numbers, arrays
 
-    def _record(self, state: State) -> None:
+    def _record(self, state: Any) -> None:
         row, arrays = self._row(state)
         if self.records.observations:
             _check_shapes(self.records.observations[0], arrays)
@@ -195,23 +225,23 @@ class Journal:
         if self.writer is not None:
             self.writer.append_scalars(row, arrays)
 
-    def _snapshot(self, state: State) -> None:
-        theta = state.evaluation.ensemble.theta
+    def _snapshot(self, state: Any) -> None:
+        theta = state.ensemble.theta
         # A file holds the snapshots; memory then keeps only the time of the last.
         kept = theta if self.writer is None else theta[:0]
-        self.records.snapshots.append((state.s, kept))
+        maps = state.problem.trained_maps
+        matrices = {name: trained.matrix for name, trained in maps.items()}
+        self.records.snapshots.append((state.s, kept, matrices))
         if self.writer is not None:
-            maps = state.evaluation.problem.trained_maps
-            matrices = {name: trained.matrix for name, trained in maps.items()}
             self.writer.append_snapshot(state.s, theta, matrices)
 
-    def _states(self, state: State) -> None:
+    def _states(self, state: Any) -> None:
         if self.writer is not None:
             evaluation = state.evaluation
             self.writer.append_states(state.s, evaluation.z, evaluation.p)
 
     def _checkpoint(
-        self, state: State, *, is_recorded: bool
+        self, state: Any, *, is_recorded: bool
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         attributes = {
             "is_recorded": int(is_recorded),
@@ -220,10 +250,17 @@ class Journal:
             "step_size": state.step_size,
             "n_evaluations": state.n_evaluations,
             "n_rejected": state.n_rejected,
-            "memory": json.dumps(state.memory),
+            "memory": json.dumps(
+                {n: v for n, v in state.memory.items() if not isinstance(v, np.ndarray)}
+            ),
             "wall_time_s": self.wall_time_s,
         }
-        return {"y": state.y}, attributes
+        arrays = {
+            f"{ARRAY_PREFIX}{name}": value
+            for name, value in state.memory.items()
+            if isinstance(value, np.ndarray)
+        }
+        return {"y": state.y} | arrays, attributes
 
 
 def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
@@ -238,6 +275,11 @@ def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
 
 def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> Restart:
     """The restart that a checkpoint holds."""
+    kept = {
+        name.removeprefix(ARRAY_PREFIX): np.array(array, dtype=np.float64)
+        for name, array in arrays.items()
+        if name.startswith(ARRAY_PREFIX)
+    }
     return Restart(
         s=float(attributes["s"]),
         step=int(attributes["step"]),
@@ -245,7 +287,7 @@ def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> 
         n_evaluations=int(attributes["n_evaluations"]),
         n_rejected=int(attributes["n_rejected"]),
         y=np.array(arrays["y"], dtype=np.float64),
-        memory=json.loads(attributes["memory"]),
+        memory=json.loads(attributes["memory"]) | kept,
     )
 
 
@@ -264,10 +306,9 @@ def software() -> dict[str, Any]:
 
 
 def _header(
-    state, row, observed, description, metadata, theta_dtype, has_states
+    state, row, observed, kind, description, metadata, theta_dtype, has_states
 ) -> RunHeader:
-    evaluation = state.evaluation
-    problem, grid = evaluation.problem, evaluation.grid
+    problem, grid = state.problem, state.grid
     dims = {
         "embedding": ("state_component", "input_component"),
         "readout": ("output_component", "state_component"),
@@ -281,7 +322,8 @@ def _header(
     if has_states:
         states = (grid.state_depths(), problem.n_samples, problem.d)
     return RunHeader(
-        title=metadata.title or "mfpde run",
+        kind=kind,
+        title=metadata.title or f"mfpde {kind}",
         source=f"mfpde {__version__}",
         command=metadata.command,
         seed=metadata.seed,
@@ -294,7 +336,7 @@ def _header(
         extra_data=extra | dict(metadata.extra_data),
         t=grid.nodes,
         t_weight=grid.weights,
-        particle_weight=evaluation.ensemble.weights,
+        particle_weight=state.ensemble.weights,
         param_names=problem.block.param_names,
         theta_dtype=theta_dtype,
         scalar_names=tuple(name for name in row if name != "s"),

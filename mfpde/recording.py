@@ -257,6 +257,16 @@ def observe(evaluation: Evaluation) -> dict[str, float]:
     return row
 
 
+def flow_row(state: Any) -> dict[str, float]:
+    """The scalars of a state of `flow.iterate`, wall time excepted."""
+    return {
+        "energy_residual": state.energy_residual,
+        "step_size": state.step_size,
+        "n_evaluations": float(state.n_evaluations),
+        **observe(state.evaluation),
+    }
+
+
 def depth_roughness(evaluation: Evaluation) -> float:
     """Largest |theta_{j+1,m} - theta_{j,m}| / (t_{j+1} - t_j); 0 for one node."""
     theta, nodes = evaluation.ensemble.theta, evaluation.grid.nodes

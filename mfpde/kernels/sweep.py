@@ -143,10 +143,10 @@ def forward(
 ):  # fmt: skip
     """State at every stage, Eq. (22): one worker, which takes blocks while there are.
 
-    kernels as in `field`, outer as in `activate`; theta (J, M, k), weights (M,); a (n_stages, n_stages),
-    b (n_stages,), dt (n_steps,), stage_node (n_steps, n_stages);
-    z0 (n_blocks, d * STRIDE), lanes (n_blocks,); counts (2,), zero at the start, is
-    shared by all workers (see `turns`).
+    kernels as in `field`, outer as in `activate`; theta (J, M, k), weights (M,);
+    a (n_stages, n_stages), b (n_stages,), dt (n_steps,),
+    stage_node (n_steps, n_stages); z0 (n_blocks, d * STRIDE), lanes (n_blocks,);
+    counts (2,), zero at the start, is shared by all workers (see `turns`).
     Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), with psi one row more for its
     argument; z_end (n_blocks, d * STRIDE);
     failed (n_blocks,) receives -1, or the depth step whose stages did not converge.
@@ -213,8 +213,8 @@ def forward_stages(
 
 @njit(**OPTIONS)
 def adjoint(
-    kernels, outer, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, counts, turns,
-    ps, grad, failed,
+    kernels, outer, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, counts,
+    turns, ps, grad, failed,
 ):  # fmt: skip
     """Adjoint and theta gradient, Eq. (23): one worker, as in `forward`.
 

@@ -280,8 +280,8 @@ def checked_options(
         )
     if coupling == "layer" and grid.scheme not in LAYER_SCHEMES:
         raise ValueError(
-            '`coupling` = "layer" is rough in t (depth) and needs an "euler" or '
-            f'"midpoint" grid, got "{grid.scheme}". Use coupling "path" here.'
+            '`coupling` = "layer" is rough in t (depth) and needs an "euler", '
+            f'"layers" or "midpoint" grid, got "{grid.scheme}". Use coupling "path".'
         )
     if coupling == "tied" and not getattr(law, "is_constant_in_t", False):
         raise ValueError(
