@@ -490,16 +490,17 @@ def _prepare_adjoint(
 
 def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
     """The arguments that both sweeps begin with."""
+    name = particles.dtype.name
     return (
         particles.kernels,
-        outer_kernels(grid.outer, particles.dtype.name),
+        outer_kernels(grid.outer, name),
         particles.theta,
         particles.weights,
         grid.a,
         grid.b,
         grid.step_size,
         grid.stage_node,
-        STAGE_TOLERANCE[particles.dtype.name],
+        STAGE_TOLERANCE[name],
     )
 
 

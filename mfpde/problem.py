@@ -181,9 +181,7 @@ class MeanFieldProblem:
     def _with(self, values: dict[str, Any]) -> MeanFieldProblem:
         """A copy with other values of some fields, not checked."""
         copy = object.__new__(MeanFieldProblem)
-        for each in dataclasses.fields(self):
-            value = values.get(each.name, getattr(self, each.name))
-            object.__setattr__(copy, each.name, value)
+        vars(copy).update(vars(self) | values)
         return copy
 
     def describe(self) -> dict[str, Any]:
