@@ -128,6 +128,12 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     resume.add_argument(
         "--until", type=float, metavar="S", help="new end of training time s"
     )
+    resume.add_argument(
+        "--iterations",
+        type=_positive_int,
+        metavar="N",
+        help="new number of iterations of a network, those made included",
+    )
 
 
 def _add_file_commands(commands: Any, parents: list[Any]) -> None:

@@ -156,7 +156,7 @@ class DepthGrid:
             b=np.ones(1),
             stage_node=np.arange(n).reshape(n, 1),
             is_implicit=False,
-            description=description | {"outer": outer},
+            description=description | {"outer": _outer_activation(outer)},
             outer=_outer_activation(outer),
         )
 

@@ -19,6 +19,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Continue a run and return the exit status."""
     with open_run(arguments.file) as run:
         described, data, config = run.description, run.data, run.config
+        is_network = run.kind == "network"
         own = sorted(set(described["observers"]) - set(OBSERVERS))
         if own:
             raise ConfigurationError(
@@ -38,12 +39,14 @@ def main(arguments: argparse.Namespace) -> int:
         solution = resume(
             arguments.file,
             s_end=arguments.until,
+            n_iterations=arguments.iterations,
             observers=observers,
             progress=not arguments.quiet,
         )
     except ValueError as error:
         # What does not fit is what the user asked for: a finished run, a past s.
         text = str(error).replace("`s_end`", "--until")
+        text = text.replace("`n_iterations`", "--iterations")
         raise ConfigurationError([text]) from error
     picture = config.get("plot", {}).get("file") or Path(arguments.file).with_suffix(
         ".png"
@@ -54,6 +57,10 @@ def main(arguments: argparse.Namespace) -> int:
         picture=None if arguments.no_plot else Path(picture),
         dpi=config.get("plot", {}).get("dpi", DPI),
         is_quiet=arguments.quiet,
-        is_smooth_in_depth=ensemble.get("coupling") != "layer",
-        is_random=ensemble.get("method") != "quadrature",
+        refinement=None
+        if is_network
+        else {
+            "is_smooth_in_depth": ensemble.get("coupling") != "layer",
+            "is_random": ensemble.get("method") != "quadrature",
+        },
     )

@@ -10,6 +10,7 @@ network; memory is a dict of arrays, never changed in place.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,8 +87,9 @@ class SGD:
 
     def plain_rate(self, net: Any, iteration: int) -> float:
         """The plain learning rate of an iteration, NaN where there is no single one."""
-        step = self.ds * self.schedule.factor(iteration)
-        return net.learning_rate(step) if net.has_one_rate else float("nan")
+        # Beyond its end a schedule may give 0.
+        factor = self.schedule.factor(iteration)
+        return factor * net.learning_rate(self.ds) if net.has_one_rate else math.nan
 
     def start(self, size: int) -> Memory:
         """Nothing, or the velocity of the momentum."""

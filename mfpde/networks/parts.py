@@ -35,7 +35,9 @@ class SummedEvaluation(Evaluation):
         raise AttributeError(_NOT_KEPT)
 
 
-_NOT_KEPT = "The states of so many samples are not kept. Evaluate fewer of them for `z` and `p`."
+_NOT_KEPT = (
+    "The states of so many samples are not kept: evaluate fewer to have them."
+)
 
 
 def n_samples_at_once(problem: MeanFieldProblem, grid: DepthGrid) -> int:
