@@ -34,6 +34,8 @@ _WRONG_CALLS = (
     NotADirectoryError,
     PermissionError,
     StorageFormatError,
+    # An optional package that the configuration asks for.
+    ImportError,
 )
 _FAILURES = (ConvergenceError, NotFiniteError, MemoryError, OSError)
 

@@ -35,9 +35,7 @@ class SummedEvaluation(Evaluation):
         raise AttributeError(_NOT_KEPT)
 
 
-_NOT_KEPT = (
-    "The states of so many samples are not kept: evaluate fewer to have them."
-)
+_NOT_KEPT = "The states of so many samples are not kept: evaluate fewer to have them."
 
 
 def n_samples_at_once(problem: MeanFieldProblem, grid: DepthGrid) -> int:
