@@ -1,10 +1,10 @@
 """Data sets: generators, files, and their preparation for a mean-field problem.
 
 Two steps. A source gives raw samples: `spirals`, `rings`, `moons`, `curve`,
-`teacher`, `gaussian`, `digits`, `mnist5000`, `from_csv` or `from_npz`. Then `prepare` splits,
-standardises, projects and encodes them into a `Dataset`, whatever is fitted being
-fitted on the training samples alone. `load` does both from the ``[data]`` table of
-a configuration, and `SOURCES` lists what that table may hold.
+`teacher`, `gaussian`, `digits`, `mnist5000`, `from_csv` or `from_npz`. Then `prepare`
+splits, standardises, projects and encodes them into a `Dataset`, whatever is fitted
+being fitted on the training samples alone. `load` does both from the ``[data]`` table
+of a configuration, and `SOURCES` lists what that table may hold.
 
 Examples
 --------

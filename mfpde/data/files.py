@@ -158,6 +158,7 @@ def from_npz(
 
 
 def existing(path: str | Path) -> Path:
+    """The path; FileNotFoundError unless it is a file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no data file {path}.")
