@@ -529,7 +529,10 @@ def test_missing_input_files_are_named(tmp_path):
         assembled(table, tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted(DATA.glob("*.toml")), ids=lambda p: p.stem)
+FLOWS = sorted(set(DATA.glob("*.toml")) - {DATA / "digits_network.toml"})
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda p: p.stem)
 def test_ready_configurations_can_be_built(path):
     values = config.load(path)
     made = build(values, path.parent)
