@@ -21,7 +21,7 @@ from mfpde.recording import Observer, check_observers, make_schedule
 from mfpde.solution import Solution, StopRules, with_error
 from mfpde.steppers import ErrorControl, make_stepper
 from mfpde.storage import RunWriter, check_writable, open_run, read_checkpoint
-from mfpde.training import training_plan_of
+from mfpde.training_plan import training_plan_of
 
 __all__ = ["Solution", "StopRules", "iterate", "resume", "solve"]
 

@@ -18,6 +18,7 @@ from mfpde.networks import (
     WarmUp,
     parts,
 )
+from mfpde.networks.descent import Descent
 from mfpde.networks.optimisers import optimiser_from_description
 from mfpde.readouts import Linear
 from mfpde.recording import Steps
@@ -305,7 +306,7 @@ def test_mean_over_a_pass_is_the_gradient_of_all_data(rng):
     """Also with unequal sample weights and batches of unequal size."""
     weights = rng.dirichlet(np.ones(40))
     net = make_net(rng, sample_weights=weights)
-    descent = mfpde.training.Descent(net, SGD(ds=1.0), Batches(40, 7, 0))
+    descent = Descent(net, SGD(ds=1.0), Batches(40, 7, 0))
     shares = [len(descent.batches.index(n)) / 40 for n in range(6)]
     velocities = [
         mfpde.evaluate(
