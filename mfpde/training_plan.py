@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,10 +118,15 @@ class TrainingPlan:
         row = NetworkRow(self.descent.net.problem.loss, self.validation)
         return Columns(names=row.names, row=row)
 
+    @functools.cached_property
+    def times(self) -> Array:
+        """Training time after 0, 1, ..., n_iterations iterations."""
+        return self.descent.times(self.n_iterations)
+
     @property
     def s_end(self) -> float:
         """Training time after the last iteration."""
-        return float(self.descent.times(self.n_iterations)[-1])
+        return float(self.times[-1])
 
     def ending(
         self, state: TrainingState, rows: list[Row], waited_s: float
@@ -168,8 +174,8 @@ class TrainingPlan:
 
     def cadence(self, n_start: int = 0) -> Cadence:
         """When what is recorded: times are those of the nearest iterations."""
-        times = self.descent.times(self.n_iterations)
-        clocks = make_clocks(self.schedules, float(times[-1]), float(times[n_start]))
+        times = self.times
+        clocks = make_clocks(self.schedules, self.s_end, float(times[n_start]))
         clocks = {name: _on_iterations(clock, times) for name, clock in clocks.items()}
         stopping = self.early_stopping
         is_kept = {"is_worth_keeping": stopping.is_best} if stopping else {}

@@ -593,3 +593,14 @@ def test_network_from_a_law():
         assert (net.n_layers, net.n_particles) == (3, 4)
     assert "ResNet(L=3, M=4" in repr(net)
     assert net.predict(problem.x[:2]).shape == (2, 2)
+
+
+def test_an_iteration_costs_the_same_in_a_long_training(rng, monkeypatch):
+    """Training times are computed once, not again for every report of progress."""
+    calls = []
+    times = Descent.times
+    monkeypatch.setattr(
+        Descent, "times", lambda self, n: calls.append(n) or times(self, n)
+    )
+    train(make_net(rng), SGD(ds=0.1), n_iterations=30, progress=lambda *_: None)
+    assert calls == [30]
