@@ -2,7 +2,7 @@
 
 Run ``python data/make_digits.py`` in an environment with scikit-learn. It writes
 ``data/digits.csv.gz``, byte for byte scikit-learn's file, and prints its SHA-256
-checksum, which must be the one in ``data/README.md`` and in ``mfpde/data/files.py``.
+checksum, which must be the one in ``data/README.md`` and in ``mfpde/data/images.py``.
 """
 
 import hashlib

@@ -24,6 +24,7 @@ _MODULES = (
     "executors",
     "kernels",
     "laws",
+    "networks",
     "plotting",
     "readouts",
     "recording",
@@ -43,9 +44,11 @@ _NAMES = {
     "MeanFieldProblem": "problem",
     "NotFiniteError": "errors",
     "ParticleEnsemble": "ensemble",
+    "ResNet": "networks",
     "Solution": "solution",
     "StorageFormatError": "errors",
     "ToleranceWarning": "errors",
+    "Training": "training",
     "estimate_error": "estimation",
     "evaluate": "evaluation",
     "field": "evaluation",
@@ -58,6 +61,7 @@ _NAMES = {
     "solve": "solver",
     "solve_density": "density",
     "solve_limit": "limit_solver",
+    "train": "training",
     "trajectories": "evaluation",
 }
 

@@ -86,15 +86,21 @@ def _what(run: Any) -> list[Line]:
     """Problem, grid, particles and flow, one line each."""
     described = run.description
     n_nodes, n_particles, k = run.theta.shape[1:]
+    place, particles = "node", f"{n_nodes * n_particles * k:,} parameters"
+    if "training" in described:
+        place = "layer"
+        how = [("layers", _layers_text(described["grid"]))]
+        motion = _training_lines(run, described["training"])
+    else:
+        grid = f"{_grid_text(described['grid'])}, {n_nodes} nodes in depth t"
+        how = [("grid", grid)]
+        motion = [("flow", _flow_text(described["flow"], run.s))]
+    text = f"{n_particles} at each {place}, {particles}{_law_text(run)}"
     return [
         ("problem", _problem_text(run, described["problem"], k)),
-        ("grid", f"{_grid_text(described['grid'])}, {n_nodes} nodes in depth t"),
-        (
-            "particles",
-            f"{n_particles} at each node, {n_nodes * n_particles * k:,} parameters"
-            + _law_text(run),
-        ),
-        ("flow", _flow_text(described["flow"], run.s)),
+        *how,
+        ("particles", text),
+        *motion,
     ]
 
 
@@ -127,12 +133,43 @@ def _grid_text(grid: Mapping[str, Any]) -> str:
     return f"{grid['scheme']}, {grid['n']} steps"
 
 
+def _layers_text(grid: Mapping[str, Any]) -> str:
+    scale = grid["residual_scale"]
+    words = {"ode": "tau = 1/L", "sde": "tau = L^(-1/2)"}
+    if isinstance(scale, str):
+        text = words[scale]
+    elif isinstance(scale, dict):
+        text = f"tau = {scale['tau0']:g} L^({scale['exponent']:g})"
+    elif isinstance(scale, list):
+        text = f"tau from {min(scale):g} to {max(scale):g}"
+    else:
+        text = f"tau = {scale:g}"
+    outer = f", outer activation {grid['outer']}" if grid["outer"] else ""
+    return f"{grid['n']} layers, residual scale {text}{outer}"
+
+
+def _training_lines(run: Any, training: Mapping[str, Any]) -> list[Line]:
+    n_samples = len(run.data["x"])
+    batch = f"batches of at most {training['batch_size']}"
+    if training["batch_size"] is None:
+        batch = "all samples in every iteration"
+    n_batches = -(-n_samples // (training["batch_size"] or n_samples))
+    passes = run.step[-1] / n_batches
+    text = (
+        f"{int(run.step[-1])} of {training['n_iterations']} iterations, {batch} "
+        f"({passes:.3g} passes), s = {run.s[-1]:g}"
+    )
+    rate = training["rate_sentence"] or "an optimiser of the user's own."
+    return [("training", text), ("rate", rate)]
+
+
 def _law_text(run: Any) -> str:
     """Return how the particles were drawn, if a configuration tells."""
     if not run.config_toml.strip():
         return ""
     config = run.config
-    law, ensemble = config.get("law", {}), config.get("ensemble", {})
+    law = config.get("law", {})
+    ensemble = config.get("ensemble", config.get("network", {}))
     if not {"method", "coupling", "seed"} <= set(ensemble) or "kind" not in law:
         return ""
     return (
@@ -157,7 +194,9 @@ def _start_and_end(run: Any) -> list[Line]:
     names = ["loss"]
     if run.description["problem"].get("regulariser"):
         names.append("objective")
-    names += [name for name in run.description["observers"] if name in run.scalars]
+    own = ("train_accuracy", "validation_loss", "validation_accuracy")
+    names += [n for n in (*own, *run.description["observers"]) if n in run.scalars]
+    names = list(dict.fromkeys(names))
     first, last = (f"s = {run.s[i]:g}" for i in (0, -1))
     lines: list[Line] = [f"{'':<{INDENT + 4}}{first:>12}{last:>14}"]
     for name in names:
@@ -182,7 +221,9 @@ def _number(value: float) -> str:
 
 
 def _trust(run: Any, refinement: Any) -> list[Line]:
-    """Energy ledger and estimates, each with what it is."""
+    """Energy ledger and estimates, each with what it is; nothing for a network."""
+    if "energy_residual" not in run.scalars:
+        return []
     lines: list[Line] = ["How far this can be trusted", *_ledger(run)]
     lines += _errors(run)
     if refinement is None:
@@ -260,8 +301,9 @@ def _difference_text(difference: Any) -> str:
 def _work(run: Any, compile_s: float | None) -> list[Line]:
     n_steps = int(run.step[-1])
     n_evaluations = int(run.n_evaluations[-1])
+    name = "iterations" if "batch_loss" in run.scalars else "steps"
     seconds = float(run.wall_time[-1])
-    text = f"{n_steps} steps, {n_evaluations} evaluations, {format_duration(seconds)}"
+    text = f"{n_steps} {name}, {n_evaluations} evaluations, {format_duration(seconds)}"
     if n_evaluations and seconds > 0:
         text += f" ({1e3 * seconds / n_evaluations:.3g} ms each, with records)"
     lines: list[Line] = [("work", text)]

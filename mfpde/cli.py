@@ -37,6 +37,8 @@ _WRONG_CALLS = (
     NotADirectoryError,
     PermissionError,
     StorageFormatError,
+    # An optional package that the configuration asks for.
+    ImportError,
 )
 _FAILURES = (ConvergenceError, NotFiniteError, MemoryError, OSError)
 # Commands of which the processes that mpiexec started do each a part.
@@ -144,6 +146,12 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     resume.add_argument("file", metavar="FILE")
     resume.add_argument(
         "--until", type=float, metavar="S", help="new end of training time s"
+    )
+    resume.add_argument(
+        "--iterations",
+        type=_positive_int,
+        metavar="N",
+        help="new number of iterations of a network, those made included",
     )
 
 

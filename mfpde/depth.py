@@ -10,28 +10,51 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from mfpde.errors import did_you_mean
+from mfpde.kernels import ACTIVATIONS
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLaw:
+    """A residual scale tau = tau0 L^exponent for networks of L layers (section 1.5).
+
+    The exponent -1 is that of an ordinary differential equation in depth, -1/2 that of
+    a stochastic one; numbers between and above them are as good.
+    """
+
+    tau0: float = 1.0
+    exponent: float = -0.5
+
+    def __call__(self, n: int) -> float:
+        """Residual scale of a network of n layers."""
+        # The division rounds once, as in `DepthGrid.euler`.
+        return self.tau0 / n if self.exponent == -1 else self.tau0 * n**self.exponent
+
+
+RESIDUAL_SCALES = {"ode": PowerLaw(1.0, -1.0), "sde": PowerLaw(1.0, -0.5)}
 
 
 @dataclass(frozen=True, eq=False)
 class DepthGrid:
     """A depth scheme with the nodes at which particles live.
 
-    Build one with `euler`, `midpoint`, `rk4` or `gauss`. t in [0, 1] is depth;
-    all quantities are dimensionless.
+    Build one with `euler`, `midpoint`, `rk4`, `gauss` or `layers`. t in [0, 1] is
+    depth; all quantities are dimensionless.
 
     Attributes
     ----------
     scheme : str
-        "euler", "midpoint", "rk4" or "gauss".
+        "euler", "midpoint", "rk4", "gauss" or "layers".
     order : int
         Order of the state z(1) in the step size, for paths smooth in t.
     nodes : ndarray, shape (J,)
         Depths t_j of the particles, increasing.
     weights : ndarray, shape (J,)
-        omega_j of Eq. (25): positive, sum 1.
+        omega_j of Eq. (25): positive, sum 1; the residual scales tau_l for `layers`.
     step_size : ndarray, shape (n_steps,)
         Length of each depth step.
     a, b : ndarray, shape (n_stages, n_stages) and (n_stages,)
@@ -40,6 +63,8 @@ class DepthGrid:
         The node used by each stage.
     is_implicit : bool
         Whether the stages of a step are coupled (Gauss collocation, Eq. 26).
+    outer : str or None
+        Outer activation psi of Eq. (9), applied after every step; None is the identity.
     """
 
     scheme: str
@@ -51,6 +76,7 @@ class DepthGrid:
     stage_node: NDArray[np.int64]
     is_implicit: bool
     description: dict[str, Any]
+    outer: str | None = None
     weights: Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,6 +114,50 @@ class DepthGrid:
             stage_node=np.arange(n).reshape(n, 1),
             is_implicit=False,
             description={"scheme": "euler", "n": n},
+        )
+
+    @classmethod
+    def layers(
+        cls,
+        n: int,
+        residual_scale: str | float | PowerLaw | ArrayLike = "ode",
+        outer: str | None = None,
+    ) -> DepthGrid:
+        """The n layers of a residual network, Eq. (9), at t_l = l / n.
+
+        z[l+1] = psi(z[l] + tau_l sum_m w_m f(z[l], theta[l, m])).
+
+        Parameters
+        ----------
+        n : int
+            Layers L.
+        residual_scale : {"ode", "sde"}, float, PowerLaw or array_like, shape (n,)
+            tau_l > 0: 1 / n, n^(-1/2), a number, tau0 n^exponent, or one for each
+            layer.
+        outer : str, optional
+            Activation psi, one of those of `mfpde.blocks.Perceptron`.
+
+        Notes
+        -----
+        The weights of the nodes are tau_l, because the velocity of Eq. (10) is the
+        gradient divided by tau_l w_m. They have sum 1 for tau_l = 1 / n only, which is
+        `euler` to the bit. With these weights second moment, dissipation and ledger
+        hold exactly for every tau: M2 = sum_l tau_l sum_m w_m |theta_lm|^2.
+        """
+        n = _check_count("n", n)
+        description = {"scheme": "layers", "n": n}
+        description["residual_scale"] = _describe_scale(residual_scale)
+        return cls(
+            scheme="layers",
+            order=1,
+            nodes=np.arange(n) / n,
+            step_size=_residual_scales(residual_scale, n),
+            a=np.zeros((1, 1)),
+            b=np.ones(1),
+            stage_node=np.arange(n).reshape(n, 1),
+            is_implicit=False,
+            description=description | {"outer": _outer_activation(outer)},
+            outer=_outer_activation(outer),
         )
 
     @classmethod
@@ -168,8 +238,16 @@ class DepthGrid:
         return getattr(cls, scheme)(**options)
 
     def refined(self) -> DepthGrid:
-        """The same scheme with twice the steps (elements for Gauss)."""
+        """The same scheme with twice the steps (elements for Gauss).
+
+        A residual scale keeps its law or its number.
+        """
         options = self.describe()
+        if isinstance(options.get("residual_scale"), list):
+            raise ValueError(
+                "`residual_scale` must be a law or a number to be refined, got one "
+                "number for each layer."
+            )
         options["n_elements" if self.scheme == "gauss" else "n"] *= 2
         return self.from_description(options)
 
@@ -181,16 +259,72 @@ class DepthGrid:
         """
         if self.is_implicit:
             return np.concatenate([[0.0], self.nodes, [1.0]])
+        if self.scheme == "layers":
+            return np.concatenate([self.nodes, [1.0]])
         return np.concatenate([[0.0], np.cumsum(self.step_size)[:-1], [1.0]])
 
     def __repr__(self) -> str:
         options = ", ".join(
-            str(value) for key, value in self.description.items() if key != "scheme"
+            str(value)
+            for key, value in self.description.items()
+            if key != "scheme" and value is not None
         )
         return f"DepthGrid.{self.scheme}({options})"
 
 
-SCHEMES = ("euler", "midpoint", "rk4", "gauss")
+SCHEMES = ("euler", "midpoint", "rk4", "gauss", "layers")
+
+
+def _residual_scales(value: Any, n: int) -> Array:
+    """tau_l of every layer, (n,), from what `DepthGrid.layers` takes."""
+    if isinstance(value, dict):
+        value = PowerLaw(**value)
+    if isinstance(value, str):
+        if value not in RESIDUAL_SCALES:
+            raise ValueError(
+                f"`residual_scale` must be one of {', '.join(RESIDUAL_SCALES)}, a "
+                f"number, a PowerLaw or an array, got {value!r}."
+                + did_you_mean(value, RESIDUAL_SCALES)
+            )
+        value = RESIDUAL_SCALES[value]
+    if isinstance(value, PowerLaw):
+        value = value(n)
+    try:
+        scales = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        scales = np.empty(0)
+    if scales.ndim == 0:
+        scales = np.full(n, scales[()])
+    if scales.shape != (n,) or not (np.isfinite(scales) & (scales > 0)).all():
+        raise ValueError(
+            "`residual_scale` must be positive and finite, one number or n_layers = "
+            f"{n} of them, got {value!r}."
+        )
+    return scales
+
+
+def _describe_scale(value: Any) -> Any:
+    """Plain values of a residual scale."""
+    if isinstance(value, PowerLaw):
+        return {"tau0": float(value.tau0), "exponent": float(value.exponent)}
+    if isinstance(value, (str, dict)):
+        return value
+    try:
+        return np.asarray(value, dtype=np.float64).tolist()
+    except (TypeError, ValueError):
+        return None
+
+
+def _outer_activation(name: Any) -> str | None:
+    """The name of psi, None for the identity."""
+    if name is None or name == "identity":
+        return None
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"`outer` must be None or one of {', '.join(ACTIVATIONS)}, got {name!r}."
+            + did_you_mean(str(name), ACTIVATIONS)
+        )
+    return name
 
 
 def node_weights(

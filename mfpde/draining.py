@@ -1,4 +1,9 @@
-"""The main loop: a flow is drained into a journal until it ends or is stopped."""
+"""The main loop: a flow is drained into a journal until it ends or is stopped.
+
+A flow is an iterator of states, of `flow.iterate` or of the training of a network; the
+plan says where it ends: it has `s_end`, `ending(state, rows, waited_s)` and
+`completed(solution)`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,7 @@ from typing import Any
 import numpy as np
 
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.flow import Setup, State
 from mfpde.journal import Journal
-from mfpde.plan import Plan
 from mfpde.progress import make_progress
 from mfpde.sharding import Shard
 from mfpde.solution import Solution
@@ -22,18 +25,18 @@ Progress = Callable[[float, float, float, int, float], None]
 
 
 def drain(
-    plan: Plan,
-    flow: Iterator[State],
+    plan: Any,
+    flow: Iterator[Any],
     journal: Journal,
     progress: bool | Progress,
-    start: Callable[[State], None],
+    start: Callable[[Any], None],
 ) -> Solution:
     """Run the flow to its end: the main loop; `start` opens the journal.
 
     Of all states only the present one is kept: each is several times as large as theta.
     """
     state, ending = next(flow), None
-    shard = state.evaluation.ensemble.shard
+    shard = state.ensemble.shard
     first_step = state.step
     with contextlib.ExitStack() as stack:
         stack.callback(journal.close)
@@ -45,36 +48,25 @@ def drain(
                 # However short the wall time, a session makes a step.
                 waited = 0.0 if state.step == first_step else journal.session_s
                 waited, signal_name = _latest(shard, waited, stopped)
-                ending = plan.rules.reason(
-                    state,
-                    waited,
-                    s_end=plan.s_end,
-                    objective_at_start=journal.records.rows[0]["objective"],
-                )
+                ending = plan.ending(state, journal.records.rows, waited)
                 if ending is None and signal_name:
                     ending = (
                         "interrupted",
                         f"Stopped by {signal_name} at s = {state.s:g}.",
                     )
-                if ending is None and state.s >= plan.s_end:
-                    ending = "finished", f"Reached s_end = {plan.s_end:g}."
                 if ending is None:
-                    state = next(flow)
-                    journal.visit(state)
-                    report(
-                        state.s,
-                        plan.s_end,
-                        state.evaluation.loss,
-                        state.step,
-                        state.evaluation.objective,
-                    )
+                    new = next(flow)
+                    journal.visit(new)
+                    state = new
+                    loss, objective = state.latest
+                    report(state.s, plan.s_end, loss, state.step, objective)
         except (NotFiniteError, ConvergenceError) as failure:
             ending = (
                 "failed",
                 (f"{failure} The last good state, at s = {state.s:g}, is kept."),
             )
         journal.end(state, *ending)
-    return _solution(state, journal, plan.setup, *ending)
+    return plan.completed(_solution(state, journal, *ending))
 
 
 def _latest(shard: Shard, waited: float, stopped: list[str]) -> tuple[float, str]:
@@ -84,22 +76,23 @@ def _latest(shard: Shard, waited: float, stopped: list[str]) -> tuple[float, str
     return waited, signal.Signals(int(number)).name if number else ""
 
 
-def _solution(
-    state: State, journal: Journal, setup: Setup | None, status: str, message: str
-) -> Solution:
-    evaluation = state.evaluation
+def _solution(state: Any, journal: Journal, status: str, message: str) -> Solution:
     snapshots = journal.records.snapshots if journal.writer is None else []
-    ensemble = evaluation.ensemble.gather(everywhere=True)
-    gather = evaluation.ensemble.shard.gather
-    theta = [gather(theta, everywhere=True) for _, theta in snapshots]
+    ensemble = state.ensemble.gather(everywhere=True)
+    gather = state.ensemble.shard.gather
+    theta = [gather(theta, everywhere=True) for _, theta, _ in snapshots]
     return Solution(
         scalars=journal.records.columns(),
         observations=journal.records.observed(),
-        snapshot_s=np.array([s for s, _ in snapshots]),
+        snapshot_s=np.array([s for s, _, _ in snapshots]),
         theta=np.array(theta).reshape(-1, *ensemble.theta.shape),
+        maps={
+            name: np.array([maps[name] for _, _, maps in snapshots])
+            for name in (state.problem.trained_maps if snapshots else ())
+        },
         ensemble=ensemble,
-        problem=evaluation.problem,
-        grid=evaluation.grid,
+        problem=state.problem,
+        grid=state.grid,
         status=status,
         message=message,
         n_steps=state.step,
@@ -107,7 +100,6 @@ def _solution(
         n_rejected=state.n_rejected,
         wall_time_s=journal.wall_time_s,
         path=None if journal.writer is None else journal.writer.path,
-        setup=setup,
     )
 
 

@@ -20,6 +20,7 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels import sweep
 from mfpde.kernels.assembly import CHUNK, assemble
+from mfpde.kernels.build import outer_kernels
 from mfpde.kernels.crew import GO_ON, STOP, follow
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import SampleLayout, sample_layout
@@ -520,7 +521,8 @@ def _prepare_state(grid: DepthGrid, particles: _Particles, z0: Array) -> _State:
     layout = _layout(len(z0))
     packed = layout.empty(z0.shape[1], particles.dtype)
     layout.pack(z0, packed)
-    shape = (layout.n_blocks, grid.n_steps, grid.n_stages, packed.shape[1])
+    n_rows = grid.n_stages + (grid.outer is not None)
+    shape = (layout.n_blocks, grid.n_steps, n_rows, packed.shape[1])
     zs = empty_aligned(shape, particles.dtype)
     if grid.is_implicit:
         # Steps after one that fails are not reached: their stages must be numbers.
@@ -582,15 +584,17 @@ def _prepare_adjoint(
 
 def _scheme(grid: DepthGrid, particles: _Particles) -> tuple[Any, ...]:
     """The arguments that both sweeps begin with."""
+    name = particles.dtype.name
     return (
         particles.kernels,
+        outer_kernels(grid.outer, name),
         particles.theta,
         particles.weights,
         grid.a,
         grid.b,
         grid.step_size,
         grid.stage_node,
-        STAGE_TOLERANCE[particles.dtype.name],
+        STAGE_TOLERANCE[name],
     )
 
 

@@ -7,7 +7,7 @@ ledger of Eq. (28), which is integrated beside them by the same method.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,26 @@ class State:
     def energy_residual(self) -> float:
         """Residual of the ledger, Eq. (28): objective minus `ledger`."""
         return self.evaluation.objective - self.ledger
+
+    @property
+    def problem(self) -> MeanFieldProblem:
+        """The problem with the present trained maps."""
+        return self.evaluation.problem
+
+    @property
+    def grid(self) -> DepthGrid:
+        """The grid on depth."""
+        return self.evaluation.grid
+
+    @property
+    def ensemble(self) -> ParticleEnsemble:
+        """The present particles."""
+        return self.evaluation.ensemble
+
+    @property
+    def latest(self) -> tuple[float, float]:
+        """Loss and objective, for whoever shows progress."""
+        return self.evaluation.loss, self.evaluation.objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +165,26 @@ class Layout:
         }
         return pieces[0].reshape(self.theta_shape), maps, float(y[-1])
 
-    def point(self, s: float, y: Array) -> Point:
-        """The rate of the flat vector, Eqs. (7), (13) and (14)."""
+    def point(
+        self,
+        s: float,
+        y: Array,
+        problem: MeanFieldProblem | None = None,
+        evaluate: Callable[..., Evaluation] = evaluate,
+    ) -> Point:
+        """The rate of the flat vector, Eqs. (7), (13) and (14).
+
+        Of the layout's problem, or of the same on other samples, and by any function
+        with the arguments of `evaluate`.
+        """
         theta, maps, _ = self.unpack(y)
         for name, matrix in maps.items():
             if not np.isfinite(matrix).all():
                 raise NotFiniteError(
                     f"The {name} is not finite at training time s = {s:g}."
                 )
-        problem = self.problem.with_parameters(**maps) if maps else self.problem
+        problem = self.problem if problem is None else problem
+        problem = problem.with_parameters(**maps) if maps else problem
         ensemble = ParticleEnsemble.view(theta, self.weights, self.space.shard)
         rate = np.empty_like(y)
         velocity, rates, _ = self.unpack(rate)

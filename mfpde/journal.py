@@ -1,11 +1,18 @@
-"""The journal of a run: what is recorded, in memory and, if asked for, in a file."""
+"""The journal of a run: what is recorded, in memory and, if asked for, in a file.
+
+It keeps flows and trainings of networks alike. A state has `s`, `step`, `problem`,
+`grid`, `ensemble`, `evaluation`, and what a checkpoint needs: `y`, `step_size`,
+`n_evaluations`, `n_rejected` and `memory`, a dict of numbers and arrays. The evaluation
+may be computed when it is first asked for; it is, for a record only.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +24,16 @@ import scipy
 from numpy.typing import NDArray
 
 from mfpde import __version__
-from mfpde.flow import Restart, State
+from mfpde.errors import NotFiniteError
+from mfpde.flow import Restart
 from mfpde.kernels.threads import n_threads
-from mfpde.recording import Clock, Observer, apply_observers, observe, scalar_names
+from mfpde.recording import Clock, Observer, apply_observers
 from mfpde.sharding import Space
 from mfpde.storage import RunHeader, RunWriter
 
 Array = NDArray[np.float64]
+Row = dict[str, float]
+ARRAY_PREFIX = "memory_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +58,29 @@ class Metadata:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Which scalars are recorded, in the order of the file, and what gives them.
+
+    `row` gives those of a state but `s`, `step` and `wall_time`.
+    """
+
+    names: tuple[str, ...]
+    row: Callable[[Any], Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cadence:
-    """When scalars, theta and states are recorded, and checkpoints written."""
+    """When scalars, theta and states are recorded, and checkpoints written.
+
+    `is_worth_keeping` tells from the rows so far whether theta is recorded with the
+    last of them, too.
+    """
 
     scalars: Clock
     snapshots: Clock
     states: Clock | None
     checkpoint_every_s: float
+    is_worth_keeping: Callable[[list[Row]], bool] = lambda rows: False
 
     @property
     def hits(self) -> set[float]:
@@ -69,7 +95,7 @@ class Records:
 
     rows: list[dict[str, float]] = field(default_factory=list)
     observations: list[dict[str, Array]] = field(default_factory=list)
-    snapshots: list[tuple[float, Array]] = field(default_factory=list)
+    snapshots: list[tuple[float, Array, dict[str, Array]]] = field(default_factory=list)
 
     def columns(self) -> dict[str, Array]:
         """Scalars by name, each (R,)."""
@@ -96,11 +122,12 @@ class Onlooker:
 
 
 class Journal:
-    """Observes the states of a flow when they are due; owns the open file, if any."""
+    """Observes the states of a run when they are due; owns the open file, if any."""
 
     def __init__(
         self,
         cadence: Cadence,
+        columns: Columns,
         observers: Mapping[str, Observer],
         *,
         records: Records | None = None,
@@ -109,6 +136,7 @@ class Journal:
         self.records = records or Records()
         self.writer: RunWriter | Onlooker | None = None
         self._cadence = cadence
+        self._columns = columns
         self._observers = observers
         self._began = time.monotonic()
         self._earlier_s = earlier_s
@@ -126,9 +154,10 @@ class Journal:
 
     def open(
         self,
-        state: State,
+        state: Any,
         path: Path,
         *,
+        kind: str,
         description: Mapping[str, Any],
         metadata: Metadata,
         overwrite: bool,
@@ -136,15 +165,16 @@ class Journal:
         swmr: bool,
     ) -> None:
         """Start the file of this run, from its first state."""
-        shard = state.evaluation.ensemble.shard
+        shard = state.ensemble.shard
         row, arrays = self._row(state)
         checkpoint = self._checkpoint(state, is_recorded=False)
-        weights = shard.gather(state.evaluation.ensemble.weights[np.newaxis, :, None])
+        weights = shard.gather(state.ensemble.weights[np.newaxis, :, None])
         if shard.rank > 0:
             self.writer = Onlooker(path)
             return
         header = _header(
-            state, row, arrays, weights.ravel(), description, metadata, theta_dtype,
+            state, row, arrays, weights.ravel(), kind, description, metadata,
+            theta_dtype,
             self._cadence.states is not None,
         )  # fmt: skip
         self.writer = RunWriter.create(
@@ -152,20 +182,22 @@ class Journal:
         )
 
     def reopen(
-        self, state: State, path: Path, lengths: Mapping[str, int], *, swmr: bool
+        self, state: Any, path: Path, lengths: Mapping[str, int], *, swmr: bool
     ) -> None:
         """Go on with the file of a run that had stopped."""
-        if state.evaluation.ensemble.shard.rank > 0:
+        if state.ensemble.shard.rank > 0:
             self.writer = Onlooker(path)
             return
         self.writer = RunWriter.reopen(path, lengths, swmr=swmr)
 
-    def visit(self, state: State) -> None:
+    def visit(self, state: Any) -> None:
         """Record what is due at this state; a checkpoint now and then."""
         cadence = self._cadence
+        is_kept = cadence.snapshots.is_due(state.s, state.step)
         if cadence.scalars.is_due(state.s, state.step):
             self._record(state)
-        if cadence.snapshots.is_due(state.s, state.step):
+            is_kept = is_kept or cadence.is_worth_keeping(self.records.rows)
+        if is_kept:
             self._snapshot(state)
         if cadence.states is not None and cadence.states.is_due(state.s, state.step):
             self._states(state)
@@ -173,25 +205,27 @@ class Journal:
             return
         waited = time.monotonic() - self._last_checkpoint
         # The ranks' clocks differ: they write it together, or not at all.
-        waited = state.evaluation.ensemble.shard.stack([waited]).max()
+        waited = state.ensemble.shard.stack([waited]).max()
         if waited > cadence.checkpoint_every_s:
             self.checkpoint(state)
 
-    def checkpoint(self, state: State) -> None:
+    def checkpoint(self, state: Any) -> None:
         """Write the checkpoint of this state."""
         self.writer.write_checkpoint(*self._checkpoint(state, is_recorded=True))
         self._last_checkpoint = time.monotonic()
 
-    def end(self, state: State, status: str, message: str) -> None:
+    def end(self, state: Any, status: str, message: str) -> None:
         """Write the last state, due or not, and how the run ended.
 
         The checkpoint comes first: a continued run drops the records that only the end
-        called for, and so equals a run that never stopped.
+        called for, and so equals a run that never stopped. A state whose evaluation
+        fails now has no record, only its particles.
         """
         if self.writer is not None:
             self.checkpoint(state)
         if not self.records.rows or self.records.rows[-1]["step"] != state.step:
-            self._record(state)
+            with contextlib.suppress(NotFiniteError):
+                self._record(state)
         if not self.records.snapshots or self.records.snapshots[-1][0] != state.s:
             self._snapshot(state)
         if self.writer is not None:
@@ -202,21 +236,18 @@ class Journal:
         if self.writer is not None:
             self.writer.close()
 
-    def _row(self, state: State) -> tuple[dict[str, float], dict[str, Array]]:
+    def _row(self, state: Any) -> tuple[Row, dict[str, Array]]:
         row = {
             "s": state.s,
             "step": float(state.step),
-            "energy_residual": state.energy_residual,
-            "step_size": state.step_size,
-            "n_evaluations": float(state.n_evaluations),
             "wall_time": self.wall_time_s,
-            **observe(state.evaluation),
+            **self._columns.row(state),
         }
-        names = ("s", *scalar_names(state.evaluation.problem))
         numbers, arrays = apply_observers(self._observers, state.evaluation)
+        names = ("s", *self._columns.names)
         return {name: row[name] for name in names} | numbers, arrays
 
-    def _record(self, state: State) -> None:
+    def _record(self, state: Any) -> None:
         row, arrays = self._row(state)
         if self.records.observations:
             _check_shapes(self.records.observations[0], arrays)
@@ -225,24 +256,24 @@ class Journal:
         if self.writer is not None:
             self.writer.append_scalars(row, arrays)
 
-    def _snapshot(self, state: State) -> None:
-        ensemble = state.evaluation.ensemble
+    def _snapshot(self, state: Any) -> None:
+        ensemble = state.ensemble
         # A file holds the snapshots; memory then keeps only the time of the last.
         kept = ensemble.theta if self.writer is None else ensemble.theta[:0]
-        self.records.snapshots.append((state.s, kept))
+        maps = state.problem.trained_maps
+        matrices = {name: trained.matrix for name, trained in maps.items()}
+        self.records.snapshots.append((state.s, kept, matrices))
         if self.writer is not None:
-            maps = state.evaluation.problem.trained_maps
-            matrices = {name: trained.matrix for name, trained in maps.items()}
             theta = ensemble.shard.gather(ensemble.theta)
             self.writer.append_snapshot(state.s, theta, matrices)
 
-    def _states(self, state: State) -> None:
+    def _states(self, state: Any) -> None:
         if self.writer is not None:
             evaluation = state.evaluation
             self.writer.append_states(state.s, evaluation.z, evaluation.p)
 
     def _checkpoint(
-        self, state: State, *, is_recorded: bool
+        self, state: Any, *, is_recorded: bool
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         attributes = {
             "is_recorded": int(is_recorded),
@@ -251,12 +282,19 @@ class Journal:
             "step_size": state.step_size,
             "n_evaluations": state.n_evaluations,
             "n_rejected": state.n_rejected,
-            "memory": json.dumps(state.memory),
+            "memory": json.dumps(
+                {n: v for n, v in state.memory.items() if not isinstance(v, np.ndarray)}
+            ),
             "wall_time_s": self.wall_time_s,
         }
-        ensemble = state.evaluation.ensemble
+        arrays = {
+            f"{ARRAY_PREFIX}{name}": value
+            for name, value in state.memory.items()
+            if isinstance(value, np.ndarray)
+        }
+        ensemble = state.ensemble
         y = Space(ensemble.shard, ensemble.theta.shape).gather(state.y)
-        return {"y": y}, attributes
+        return {"y": y} | arrays, attributes
 
 
 def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
@@ -271,6 +309,11 @@ def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
 
 def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> Restart:
     """The restart that a checkpoint holds."""
+    kept = {
+        name.removeprefix(ARRAY_PREFIX): np.array(array, dtype=np.float64)
+        for name, array in arrays.items()
+        if name.startswith(ARRAY_PREFIX)
+    }
     return Restart(
         s=float(attributes["s"]),
         step=int(attributes["step"]),
@@ -278,7 +321,7 @@ def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> 
         n_evaluations=int(attributes["n_evaluations"]),
         n_rejected=int(attributes["n_rejected"]),
         y=np.array(arrays["y"], dtype=np.float64),
-        memory=json.loads(attributes["memory"]),
+        memory=json.loads(attributes["memory"]) | kept,
     )
 
 
@@ -297,10 +340,9 @@ def software() -> dict[str, Any]:
 
 
 def _header(
-    state, row, observed, weights, description, metadata, theta_dtype, has_states
+    state, row, observed, weights, kind, description, metadata, theta_dtype, has_states
 ) -> RunHeader:
-    evaluation = state.evaluation
-    problem, grid = evaluation.problem, evaluation.grid
+    problem, grid = state.problem, state.grid
     dims = {
         "embedding": ("state_component", "input_component"),
         "readout": ("output_component", "state_component"),
@@ -314,13 +356,14 @@ def _header(
     if has_states:
         states = (grid.state_depths(), problem.n_samples, problem.d)
     return RunHeader(
-        title=metadata.title or "mfpde run",
+        kind=kind,
+        title=metadata.title or f"mfpde {kind}",
         source=f"mfpde {__version__}",
         command=metadata.command,
         seed=metadata.seed,
         config_toml=metadata.config_toml,
         description=json.dumps(description),
-        software=json.dumps(software() | {"ranks": evaluation.ensemble.shard.size}),
+        software=json.dumps(software() | {"ranks": state.ensemble.shard.size}),
         x=problem.x,
         y=problem.y,
         sample_weight=problem.sample_weights,

@@ -21,7 +21,12 @@ from mfpde.kernels.lockstep import (
     settle,
 )
 from mfpde.kernels.memory import empty_aligned
-from mfpde.kernels.sweep import MAX_ITERATIONS, has_coupled_stages
+from mfpde.kernels.sweep import (
+    MAX_ITERATIONS,
+    activate,
+    has_coupled_stages,
+    pull_activation,
+)
 from mfpde.kernels.threads import start_helpers
 from mfpde.kernels.turns import wait_for_all
 from mfpde.sharding import Shard
@@ -32,6 +37,7 @@ Array = NDArray[Any]
 def forward(
     shard: Shard,
     kernels: tuple[int, int, int, int],
+    outer: tuple[int, int],
     theta: Array,
     weights: Array,
     a: Array,
@@ -65,11 +71,15 @@ def forward(
             failed[:] = step
             return
         add_stages(lanes, h * b, slopes, z_end)
+        for z, stored in zip(z_end, zs[:, step], strict=True) if outer[0] else ():
+            stored[-1] = z
+            activate(outer, stored[-1], z)
 
 
 def adjoint(
     shard: Shard,
     kernels: tuple[int, int, int, int],
+    outer: tuple[int, int],
     theta: Array,
     weights: Array,
     a: Array,
@@ -101,6 +111,8 @@ def adjoint(
     for step in range(len(dt) - 1, -1, -1):
         h, backwards = float(dt[step]), list(enumerate(stage_node[step].tolist()))[::-1]
         pulled[:] = 0.0
+        for covector, stored in zip(p, zs[:, step], strict=True) if outer[0] else ():
+            pull_activation(outer, stored[-1], covector)
         for _ in iteration if is_implicit else ():
             for i, node in backwards:
                 stages.run(

@@ -106,6 +106,24 @@ def loss_from_name(loss: Any) -> Any:
     )
 
 
+def has_classes(loss: Any) -> bool:
+    """Whether the targets of a loss are classes, so that there is an accuracy."""
+    return getattr(loss, "name", None) in ("logistic", "cross_entropy")
+
+
+def accuracy(output: Array, y: Array) -> float:
+    """Share of the samples whose class is predicted.
+
+    Parameters
+    ----------
+    output, y : ndarray, shape (N, q)
+        The class is the column of the largest entry, or the sign if q = 1.
+    """
+    if y.shape[1] == 1:
+        return float(np.mean((output > 0) == (y > 0)))
+    return float(np.mean(output.argmax(axis=1) == y.argmax(axis=1)))
+
+
 @dataclass(frozen=True, slots=True)
 class DecayingQuadratic:
     """lambda(s) int int |theta|^2 drho dt, lambda(s) = lambda0 exp(-gamma s), Eq. (12).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +12,19 @@ import numpy as np
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.flow import Restart, Setup, State, check_end, iterate
-from mfpde.journal import Cadence, Metadata, Records
+from mfpde.journal import Cadence, Columns, Metadata, Records, Row
 from mfpde.limits import problem_of
 from mfpde.mpi import shard_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import (
     Observer,
     check_observers,
+    flow_row,
     make_clocks,
+    scalar_names,
     schedule_from_description,
 )
-from mfpde.solution import StopRules
+from mfpde.solution import Solution, StopRules
 from mfpde.steppers import Langevin
 
 
@@ -46,10 +48,35 @@ class Plan:
     swmr: bool = True
     metadata: Metadata = field(default_factory=Metadata)
 
+    kind = "run"
+
     def shared(self, communicator: Any) -> Plan:
         """The same with the particles of one rank of a communicator, or of None."""
         shard = shard_of(communicator, self.ensemble.n_particles)
         return dataclasses.replace(self, ensemble=self.ensemble.share(shard))
+
+    @property
+    def columns(self) -> Columns:
+        """The scalars that are recorded."""
+        return Columns(names=scalar_names(self.problem), row=flow_row)
+
+    def ending(
+        self, state: State, rows: list[Row], waited_s: float
+    ) -> tuple[str, str] | None:
+        """(status, sentence) if the flow shall end at this state."""
+        ending = self.rules.reason(
+            state,
+            waited_s,
+            s_end=self.s_end,
+            objective_at_start=rows[0]["objective"],
+        )
+        if ending is None and state.s >= self.s_end:
+            ending = "finished", f"Reached s_end = {self.s_end:g}."
+        return ending
+
+    def completed(self, solution: Solution) -> Solution:
+        """The solution with what only a plan knows: how it was started."""
+        return dataclasses.replace(solution, setup=self.setup)
 
     def cadence(self, s_start: float = 0.0) -> Cadence:
         """When what is recorded, from s_start on."""
@@ -118,13 +145,7 @@ def plan_of(
         raise ValueError(
             f"The run in {run.path} is finished: {run.message} Give `s_end` to go on."
         )
-    observers = check_observers(observers)
-    missing = sorted(set(description["observers"]) ^ set(observers))
-    if missing:
-        raise ValueError(
-            f"`observers` must be those of the run, {description['observers']}; "
-            f"missing or new: {', '.join(missing)}."
-        )
+    observers = check_same_observers(observers, description["observers"])
     if flow["stepper"] is None and stepper is None:
         raise ValueError("`stepper` is needed: the run used a stepper of your own.")
     if flow["stepper"] is not None and stepper is not None:
@@ -132,14 +153,8 @@ def plan_of(
             f"`stepper` must be None: the run in {run.path} goes on with its own, "
             f"{flow['stepper']!r}."
         )
-    if problem is None:
-        try:
-            problem = problem_of(run, is_at_end=False)
-        except ValueError as error:
-            raise ValueError(
-                f"`problem` is needed to resume {run.path}: {error}"
-            ) from error
-    _check_same_problem(problem, run)
+    problem = problem_for(run, problem)
+    check_same_problem(problem, run)
     grid = DepthGrid.from_description(description["grid"])
     size = grid.n_nodes * len(run.weights) * problem.k
     theta = restart.y[:size].reshape(grid.n_nodes, len(run.weights), problem.k)
@@ -212,7 +227,34 @@ def _setup_of(
     return Setup(problem, grid, start, stepper, flow["rtol"], flow["atol"], ds)
 
 
-def _check_same_problem(problem: Any, run: Any) -> None:
+def check_same_observers(
+    observers: Mapping[str, Observer] | None, names: Collection[str]
+) -> dict[str, Observer]:
+    """The observers, checked to be those of a run."""
+    checked = check_observers(observers)
+    missing = sorted(set(names) ^ set(checked))
+    if missing:
+        raise ValueError(
+            f"`observers` must be those of the run, {names}; "
+            f"missing or new: {', '.join(missing)}."
+        )
+    return checked
+
+
+def problem_for(run: Any, problem: MeanFieldProblem | None) -> MeanFieldProblem:
+    """The problem of a run at its start, or the one given for it."""
+    if problem is not None:
+        return problem
+    try:
+        return problem_of(run, is_at_end=False)
+    except ValueError as error:
+        raise ValueError(
+            f"`problem` is needed to resume {run.path}: {error}"
+        ) from error
+
+
+def check_same_problem(problem: Any, run: Any) -> None:
+    """Raise unless a problem has the parameters and the data of a run."""
     if not isinstance(problem, MeanFieldProblem):
         raise TypeError(
             f"`problem` must be a MeanFieldProblem, got {type(problem).__name__}."
@@ -244,5 +286,18 @@ def records_of(run: Any, lengths: Mapping[str, int]) -> Records:
     return Records(
         rows=[{name: float(c[i]) for name, c in columns.items()} for i in range(n)],
         observations=[{name: a[i] for name, a in arrays.items()} for i in range(n)],
-        snapshots=[(float(s), np.empty(0)) for s in run.snapshot_s[:last]],
+        snapshots=[(float(s), np.empty(0), {}) for s in run.snapshot_s[:last]],
     )
+
+
+def make_metadata(metadata: Metadata | Mapping[str, Any] | None) -> Metadata:
+    """What a file shall say about its run, from what `solve` and `train` take."""
+    if isinstance(metadata, Metadata):
+        return metadata
+    try:
+        return Metadata(**(metadata or {}))
+    except TypeError as error:
+        names = ", ".join(each.name for each in dataclasses.fields(Metadata))
+        raise TypeError(
+            f"`metadata` must be a dict with some of {names}, got {metadata!r}."
+        ) from error

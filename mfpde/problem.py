@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,12 +156,31 @@ class MeanFieldProblem:
                     f"got {np.shape(matrix)}."
                 )
             maps[name] = present.with_matrix(matrix)
-        copy = object.__new__(MeanFieldProblem)
-        for each in dataclasses.fields(self):
-            value = maps.get(each.name, getattr(self, each.name))
-            object.__setattr__(copy, each.name, value)
+        copy = self._with(maps)
         if "embedding" in maps:
             object.__setattr__(copy, "z0", copy.embed(copy.x))
+        return copy
+
+    def on_samples(
+        self, index: NDArray[np.int64] | slice, sample_weights: Array
+    ) -> MeanFieldProblem:
+        """The same problem on some of its samples, without any check.
+
+        For the inside of trainings: their weights (n,) may have any sum.
+        """
+        rows = {name: getattr(self, name)[index] for name in ("x", "y")}
+        # A map that is trained is applied when its present matrix is put in.
+        z0 = rows["x"] if "embedding" in self.trained_maps else self.z0[index]
+        return self._with(rows | {"z0": z0, "sample_weights": sample_weights})
+
+    def without_metric_and_regulariser(self) -> MeanFieldProblem:
+        """The same problem with the plain gradient of the loss as its velocity."""
+        return self._with({"metric": np.ones(self.k), "regulariser": None})
+
+    def _with(self, values: dict[str, Any]) -> MeanFieldProblem:
+        """A copy with other values of some fields, not checked."""
+        copy = object.__new__(MeanFieldProblem)
+        vars(copy).update(vars(self) | values)
         return copy
 
     def describe(self) -> dict[str, Any]:

@@ -257,6 +257,16 @@ def observe(evaluation: Evaluation) -> dict[str, float]:
     return row
 
 
+def flow_row(state: Any) -> dict[str, float]:
+    """The scalars of a state of `flow.iterate`, wall time excepted."""
+    return {
+        "energy_residual": state.energy_residual,
+        "step_size": state.step_size,
+        "n_evaluations": float(state.n_evaluations),
+        **observe(state.evaluation),
+    }
+
+
 def depth_roughness(evaluation: Evaluation) -> float:
     """Largest |theta_{j+1,m} - theta_{j,m}| / (t_{j+1} - t_j); 0 for one node."""
     theta, nodes = evaluation.ensemble.theta, evaluation.grid.nodes
@@ -274,7 +284,10 @@ def invariant_spread(evaluation: Evaluation) -> float:
     The largest over j of (max - min) / (mean |p| |z|)^j, dimensionless;
     rounding only, for every exact discrete adjoint, between the ends of depth steps. On
     Gauss grids the two ends of depth are compared: the nodes are stages inside a step.
+    NaN with an outer activation, which is not linear.
     """
+    if evaluation.grid.outer is not None:
+        return float("nan")
     c = evaluation.problem.sample_weights
     z, p = evaluation.z, evaluation.p
     if evaluation.grid.is_implicit:
@@ -295,10 +308,12 @@ def invariant_spread(evaluation: Evaluation) -> float:
 def hamiltonian_spread(evaluation: Evaluation) -> float:
     """Largest spread in t of H_i = p_i . F(z_i), relative to its size (T17).
 
-    Constant in the continuum while rho is the same at all depths; NaN otherwise.
+    Constant in the continuum while rho is the same at all depths; NaN otherwise, and
+    with an outer activation.
     """
     theta, shard = evaluation.ensemble.theta, evaluation.ensemble.shard
-    if not shard.stack([(theta == theta[0]).all()]).all():
+    is_constant = shard.stack([(theta == theta[0]).all()]).all()
+    if evaluation.grid.outer is not None or not is_constant:
         return float("nan")
     z, p = evaluation.z, evaluation.p
     # One node stands for all.

@@ -34,6 +34,8 @@ class Solution:
         Arrays of the observers.
     snapshot_s : ndarray, shape (S,), and theta : ndarray, shape (S, J, M, k)
         The snapshots, kept in memory only for a run without a file; empty otherwise.
+    maps : dict of str to ndarray, shape (S, ...)
+        The trained maps at the snapshots, kept likewise.
     ensemble : ParticleEnsemble
         The particles at the end.
     problem : MeanFieldProblem
@@ -68,6 +70,7 @@ class Solution:
     n_evaluations: int
     n_rejected: int
     wall_time_s: float
+    maps: dict[str, Array] = dataclasses.field(default_factory=dict)
     path: Path | None = None
     setup: Setup | None = None
     error: ErrorEstimate | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +17,13 @@ from mfpde.evaluation import check_shapes
 from mfpde.flow import Setup, State, check_end, has_noise, iterate
 from mfpde.journal import Journal, Metadata, restart_from
 from mfpde.mpi import all_or_none
-from mfpde.plan import Plan, plan_of, records_of
+from mfpde.plan import Plan, make_metadata, plan_of, records_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, check_observers, make_schedule
 from mfpde.solution import Solution, StopRules, with_error
 from mfpde.steppers import ErrorControl, make_stepper
 from mfpde.storage import check_writable, open_run, read_checkpoint
+from mfpde.training_plan import training_plan_of
 
 __all__ = ["Solution", "StopRules", "iterate", "resume", "solve"]
 
@@ -142,7 +142,7 @@ def solve(
             raise ValueError(
                 f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}."
             )
-        metadata = _metadata(metadata)
+        metadata = make_metadata(metadata)
         plan = Plan(
             problem=problem,
             grid=grid,
@@ -179,6 +179,8 @@ def resume(
     problem: MeanFieldProblem | None = None,
     observers: Mapping[str, Observer] | None = None,
     stepper: Any = None,
+    n_iterations: int | None = None,
+    optimiser: Any = None,
     progress: bool | Progress = False,
     communicator: Any = None,
 ) -> Solution:
@@ -189,13 +191,18 @@ def resume(
     path : path
         The run file; its checkpoint stands beside it.
     s_end : float, optional
-        A new end in training time; needed for a run that is finished.
+        A new end in training time; needed for a flow that is finished.
     problem : MeanFieldProblem, optional
         Needed only if the run has parts of the user's own (block, loss, regulariser).
     observers : dict of str to callable, optional
         The observers of the run, if it had any.
     stepper : object, optional
         The stepper of the run, if it was the user's own.
+    n_iterations : int, optional
+        In place of `s_end` for a network: a new number of iterations, those made
+        included.
+    optimiser : object, optional
+        The optimiser of the run, if it was the user's own.
     progress : bool or callable
         As for `solve`.
     communicator : mpi4py.MPI.Comm, optional
@@ -204,7 +211,8 @@ def resume(
     Returns
     -------
     Solution
-        Of the whole run, the records before the restart included.
+        Of the whole run, the records before the restart included; a `Training` for a
+        network.
 
     Raises
     ------
@@ -217,12 +225,23 @@ def resume(
         arrays, attributes, lengths = read_checkpoint(path)
         restart = restart_from(arrays, attributes)
         with open_run(path) as run:
-            plan = plan_of(run, restart, s_end, problem, observers, stepper).shared(own)
+            parts = (problem, observers)
+            if run.kind == "network":
+                _refuse(run, "s_end", s_end, "give `n_iterations`")
+                _refuse(run, "stepper", stepper, "it has an optimiser")
+                plan = training_plan_of(run, restart, n_iterations, *parts, optimiser)
+                plan, start_at = plan.shared(own), restart.step
+            else:
+                _refuse(run, "n_iterations", n_iterations, "give `s_end`")
+                _refuse(run, "optimiser", optimiser, "it has a stepper")
+                plan = plan_of(run, restart, s_end, *parts, stepper).shared(own)
+                start_at = restart.s
             records = records_of(run, lengths)
-        cadence = plan.cadence(restart.s)
+        cadence = plan.cadence(start_at)
         flow = plan.states(cadence, restart)
         journal = Journal(
             cadence,
+            plan.columns,
             plan.observers,
             records=records,
             earlier_s=float(attributes["wall_time_s"]),
@@ -255,7 +274,7 @@ def _run(
     if output is not None:
         check_writable(output, overwrite)
     cadence = plan.cadence()
-    journal = Journal(cadence, plan.observers)
+    journal = Journal(cadence, plan.columns, plan.observers)
     flow = plan.states(cadence, None)
 
     def start(state: State) -> None:
@@ -263,6 +282,7 @@ def _run(
             journal.open(
                 state,
                 Path(output),
+                kind=plan.kind,
                 description=plan.describe(),
                 metadata=plan.metadata,
                 overwrite=overwrite,
@@ -277,13 +297,10 @@ def _run(
     return solution
 
 
-def _metadata(metadata: Metadata | Mapping[str, Any] | None) -> Metadata:
-    if isinstance(metadata, Metadata):
-        return metadata
-    try:
-        return Metadata(**(metadata or {}))
-    except TypeError as error:
-        names = ", ".join(each.name for each in dataclasses.fields(Metadata))
-        raise TypeError(
-            f"`metadata` must be a dict with some of {names}, got {metadata!r}."
-        ) from error
+def _refuse(run: Any, name: str, value: Any, mend: str) -> None:
+    """Raise for an argument that does not belong to the kind of a run."""
+    if value is not None:
+        kind = "a network" if run.kind == "network" else "a flow"
+        raise ValueError(
+            f"`{name}` must be None for {run.path}, which holds {kind}: {mend}."
+        )

@@ -22,6 +22,7 @@ GRIDS = {
     "midpoint": mfpde.DepthGrid.midpoint(2),
     "rk4": mfpde.DepthGrid.rk4(1),
     "gauss": mfpde.DepthGrid.gauss(2, 2),
+    "layers": mfpde.DepthGrid.layers(3, [0.5, 0.3, 0.4], outer="tanh"),
 }
 STEPPERS = {
     "euler": {"stepper": "euler", "ds": 0.05},

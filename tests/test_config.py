@@ -14,7 +14,8 @@ from mfpde.config import schema, toml
 from mfpde.config.assembly import build
 from mfpde.config.checks import Choice, Integer, ListOf, Number, by_group, schedule
 from mfpde.config.keys import all_paths
-from mfpde.config.observers import accuracy, make_observers
+from mfpde.config.observers import make_observers
+from mfpde.objectives import accuracy
 
 DATA = Path(__file__).parents[1] / "data"
 MINIMAL = {"data": {"source": "moons", "n_samples": 20}}
@@ -528,7 +529,10 @@ def test_missing_input_files_are_named(tmp_path):
         assembled(table, tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted(DATA.glob("*.toml")), ids=lambda p: p.stem)
+FLOWS = sorted(set(DATA.glob("*.toml")) - {DATA / "digits_network.toml"})
+
+
+@pytest.mark.parametrize("path", FLOWS, ids=lambda p: p.stem)
 def test_ready_configurations_can_be_built(path):
     values = config.load(path)
     made = build(values, path.parent)

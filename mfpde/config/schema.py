@@ -1,4 +1,7 @@
-"""The configuration: every section and key, its default, check and description."""
+"""The configuration: every section and key, its default, check and description.
+
+That of a network stands in `networks`.
+"""
 
 from __future__ import annotations
 
@@ -484,8 +487,8 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """A run, from data to picture."""
+class Described:
+    """What every kind of run begins with."""
 
     title: str = field(
         default="",
@@ -500,6 +503,12 @@ class Configuration:
         ),
     )
     problem: Problem = field(default_factory=Problem)
+
+
+@dataclass(frozen=True)
+class Configuration(Described):
+    """A run, from data to picture."""
+
     grid: Grid = field(default_factory=Grid)
     law: Law = field(default_factory=Law)
     ensemble: Ensemble = field(default_factory=Ensemble)

@@ -18,8 +18,9 @@ from mfpde.config.keys import (
     sections_of,
     variants_of,
 )
+from mfpde.config.networks import REPLACED, NetworkConfiguration
 from mfpde.config.rules import RULES
-from mfpde.config.schema import Configuration
+from mfpde.config.schema import Configuration, Described
 from mfpde.config.toml import inline_toml, parse_value, set_key, write_toml
 from mfpde.errors import ConfigurationError
 
@@ -27,8 +28,8 @@ SHOWN_LENGTH = 60
 """Characters of a wrong value that a message shows."""
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Configuration:
-    """Read and check a TOML file.
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Described:
+    """Read and check a TOML file; see `parse`.
 
     Parameters
     ----------
@@ -53,8 +54,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Configuration:
     return parse(table, problems)
 
 
-def parse(table: Mapping[str, Any], problems: Sequence[str] = ()) -> Configuration:
+def parse(table: Mapping[str, Any], problems: Sequence[str] = ()) -> Described:
     """Check a configuration given as a plain table.
+
+    With a table [network] or [training] it is a `NetworkConfiguration`, in which these
+    two take the places of [grid], [ensemble] and [flow]; else a `Configuration`.
 
     Parameters
     ----------
@@ -68,17 +72,20 @@ def parse(table: Mapping[str, Any], problems: Sequence[str] = ()) -> Configurati
     ConfigurationError
         If there is any problem; all of them are listed.
     """
-    reader = _Reader(list(problems))
-    config = reader.section(Configuration, table, "")
+    is_network = not {"network", "training"}.isdisjoint(table)
+    kind = NetworkConfiguration if is_network else Configuration
+    reader = _Reader(list(problems), kind)
+    config = reader.section(kind, table, "")
+    known = set(all_paths(kind))
     for rule in RULES:
-        if not reader.bad.intersection(rule.keys):
+        if known.issuperset(rule.keys) and not reader.bad.intersection(rule.keys):
             reader.found += rule.check(config)
     if reader.found:
         raise ConfigurationError(reader.found)
     return config
 
 
-def resolved_toml(config: Configuration) -> str:
+def resolved_toml(config: Described) -> str:
     """Return the configuration with its defaults filled in, as TOML text."""
     return write_toml(as_table(config))
 
@@ -107,10 +114,13 @@ class _Reader:
         A sentence for each problem.
     bad : set of str
         Full paths of the keys they concern; the default stands in for each.
+    kind : type
+        The configuration as a whole.
     """
 
-    def __init__(self, found: list[str]) -> None:
+    def __init__(self, found: list[str], kind: type) -> None:
         self.found = found
+        self.kind = kind
         self.bad: set[str] = set()
 
     def section(self, kind: type, table: Any, path: str) -> Any:
@@ -154,7 +164,7 @@ class _Reader:
         place = f"[{path[:-1]}]{condition}" if path else "the top level"
         for name in table:
             if name not in known:
-                end = _what_was_meant(name, path, known)
+                end = _what_was_meant(name, path, known, self.kind)
                 self.found.append(f"`{path}{name}` is not a key of {place}{end}")
 
     def _keys(self, keys: dict[str, Key], table: Any, path: str) -> dict[str, Any]:
@@ -212,12 +222,14 @@ def shown_value(value: Any) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]} ..."
 
 
-def _what_was_meant(name: str, path: str, known: list[str]) -> str:
+def _what_was_meant(name: str, path: str, known: list[str], kind: type) -> str:
     """Return the end of the sentence on a key that the section at `path` has not."""
+    if not path and kind is NetworkConfiguration and name in REPLACED:
+        return f": for a network, {REPLACED[name]}."
     end = suggest(name, known)
     if end:
         return end
-    others = [p for p in all_paths(Configuration) if p.rpartition(".")[0] != path[:-1]]
+    others = [p for p in all_paths(kind) if p.rpartition(".")[0] != path[:-1]]
     paths = {other.rpartition(".")[2]: other for other in others}
     near = difflib.get_close_matches(name, sorted(paths), n=1, cutoff=0.75)
     if near:

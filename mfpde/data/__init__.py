@@ -1,10 +1,10 @@
 """Data sets: generators, files, and their preparation for a mean-field problem.
 
 Two steps. A source gives raw samples: `spirals`, `rings`, `moons`, `curve`,
-`teacher`, `gaussian`, `digits`, `from_csv` or `from_npz`. Then `prepare` splits,
-standardises, projects and encodes them into a `Dataset`, whatever is fitted being
-fitted on the training samples alone. `load` does both from the ``[data]`` table of
-a configuration, and `SOURCES` lists what that table may hold.
+`teacher`, `gaussian`, `digits`, `mnist5000`, `from_csv` or `from_npz`. Then `prepare`
+splits, standardises, projects and encodes them into a `Dataset`, whatever is fitted
+being fitted on the training samples alone. `load` does both from the ``[data]`` table
+of a configuration, and `SOURCES` lists what that table may hold.
 
 Examples
 --------
@@ -15,8 +15,9 @@ Examples
 ((150, 3), (150, 2), (50, 3))
 """
 
-from mfpde.data.files import Table, digits, digits_path, from_csv, from_npz
+from mfpde.data.files import Table, from_csv, from_npz
 from mfpde.data.generators import curve, gaussian, moons, rings, spirals, teacher
+from mfpde.data.images import digits, digits_path, mnist5000
 from mfpde.data.preparation import Dataset, prepare
 from mfpde.data.preprocessing import (
     inverse_transform,
@@ -42,6 +43,7 @@ __all__ = [
     "gaussian",
     "inverse_transform",
     "load",
+    "mnist5000",
     "moons",
     "one_hot",
     "prepare",

@@ -1,12 +1,9 @@
-"""Samples from files: the handwritten digits, CSV and NPZ files of the user."""
+"""Samples from CSV and NPZ files of the user."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import gzip
-import hashlib
-import io
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,9 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.data.checks import integer, real_array, sample_matrix, suggestion
-
-DIGITS_SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
+from mfpde.data.checks import real_array, sample_matrix, suggestion
 
 
 class Table(NamedTuple):
@@ -34,80 +29,6 @@ class Table(NamedTuple):
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     n_test: int = 0
-
-
-def digits_path() -> Path:
-    """Return the path of the digits: beside the package, or inside an installed one.
-
-    Raises
-    ------
-    FileNotFoundError
-        If neither place has the file.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "data", package / "_data"):
-        if (folder / "digits.csv.gz").is_file():
-            return folder / "digits.csv.gz"
-    raise FileNotFoundError(
-        f"digits.csv.gz is neither in {package.parent / 'data'} nor in "
-        f"{package / '_data'}. Give `path`, or reinstall mfpde."
-    )
-
-
-def digits(
-    path: str | Path | None = None,
-    *,
-    classes: Sequence[int] | None = None,
-    n_samples: int | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Read the UCI handwritten digits: 1797 images of 8 x 8 pixels, values 0 to 16.
-
-    Parameters
-    ----------
-    path : path, optional
-        The file. Default: the copy that comes with mfpde.
-    classes : sequence of int, optional
-        Digits to keep; the label is then the position in this sequence.
-    n_samples : int, optional
-        How many samples to keep, the first of the file.
-
-    Returns
-    -------
-    x : ndarray, shape (N, 64)
-        Pixels, row by row.
-    labels : ndarray of int, shape (N,)
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If its checksum differs, or for bad `classes` or `n_samples`.
-
-    References
-    ----------
-    E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
-    Learning Repository (1998), doi:10.24432/C50P49; the test part, in scikit-learn's
-    copy.
-    """
-    path = _existing(digits_path() if path is None else path)
-    content = path.read_bytes()
-    checksum = hashlib.sha256(content).hexdigest()
-    if checksum != DIGITS_SHA256:
-        raise ValueError(
-            f"{path} must have the SHA-256 checksum {DIGITS_SHA256}, got {checksum}. "
-            "The file is damaged or another one; data/make_digits.py restores it."
-        )
-    text = gzip.decompress(content).decode("ascii")
-    table = np.loadtxt(io.StringIO(text), delimiter=",", dtype=np.int64)
-    x, labels = table[:, :-1].astype(np.float64), table[:, -1].copy()
-    if classes is not None:
-        x, labels = _keep_classes(x, labels, classes)
-    if n_samples is not None:
-        if integer("n_samples", n_samples, 1) > len(x):
-            raise ValueError(f"`n_samples` must be at most {len(x)}, got {n_samples}.")
-        x, labels = x[:n_samples], labels[:n_samples]
-    return x, labels
 
 
 def from_csv(
@@ -150,7 +71,7 @@ def from_csv(
         If a column is missing, or a cell is not a finite number; the message names
         line and column.
     """
-    path = _existing(path)
+    path = existing(path)
     names, rows, lines = _read_cells(path, delimiter, header)
     targets = [target_columns] if isinstance(target_columns, str) else target_columns
     if feature_columns is None:
@@ -212,7 +133,7 @@ def from_npz(
     TypeError
         If an array has the wrong dtype.
     """
-    path = _existing(path)
+    path = existing(path)
     if (x_test is None) != (y_test is None):
         raise ValueError("`x_test` and `y_test` must both be given, or neither.")
     pairs = [(x, y)] if x_test is None else [(x, y), (x_test, y_test)]
@@ -236,26 +157,12 @@ def from_npz(
     return Table(x_all, y_all, feature_names, class_names, n_test)
 
 
-def _existing(path: str | Path) -> Path:
+def existing(path: str | Path) -> Path:
+    """The path; FileNotFoundError unless it is a file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no data file {path}.")
     return path
-
-
-def _keep_classes(
-    x: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Keep the samples of `classes` and number these by their position."""
-    known = set(range(10))
-    if len(classes) < 2 or len(set(classes)) < len(classes) or set(classes) - known:
-        raise ValueError(
-            f"`classes` must be two or more different digits 0 to 9, got {classes}."
-        )
-    position = np.full(10, -1)
-    position[list(classes)] = np.arange(len(classes))
-    kept = position[labels] >= 0
-    return x[kept], position[labels[kept]]
 
 
 def _number_classes(values: list) -> tuple[tuple[str, ...], NDArray[np.int64]]:

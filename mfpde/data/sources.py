@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mfpde.data.checks import suggestion
-from mfpde.data.files import digits, from_csv, from_npz
+from mfpde.data.files import from_csv, from_npz
 from mfpde.data.generators import (
     CURVES,
     curve,
@@ -21,6 +21,7 @@ from mfpde.data.generators import (
     spirals,
     teacher,
 )
+from mfpde.data.images import digits, mnist5000
 from mfpde.data.preparation import Dataset, prepare
 from mfpde.errors import ConfigurationError
 
@@ -81,15 +82,16 @@ _GENERATED = {
 _N_CLASSES = {"n_classes": ("number of classes", "integer")}
 _PATH = ("path of the file, relative to the configuration", "string")
 
+_IMAGES = {
+    "classes": ("digits to keep; default all ten", "list of integers"),
+    "n_samples": ("how many images to keep; default all", "integer"),
+}
+# Pixels in a row of the images.
+_IMAGE_WIDTH = {"digits": 8, "mnist5000": 28}
+
 _SOURCE_KEYS: dict[str, tuple[Callable, dict[str, tuple]]] = {
-    "digits": (
-        digits,
-        {
-            "path": _PATH,
-            "classes": ("digits to keep; default all ten", "list of integers"),
-            "n_samples": ("how many images to keep; default all", "integer"),
-        },
-    ),
+    "digits": (digits, {"path": _PATH} | _IMAGES),
+    "mnist5000": (mnist5000, _IMAGES),
     "spirals": (
         spirals,
         _GENERATED
@@ -290,10 +292,11 @@ def load(description: Mapping[str, Any], folder: str | Path = ".") -> Dataset:
             preparation["test_index"] = np.arange(len(x) - table.n_test, len(x))
     else:
         x, y = function(**arguments)
-    if source == "digits":
+    if source in _IMAGE_WIDTH:
         kept = settings["classes"] or range(10)
+        width = _IMAGE_WIDTH[source]
         preparation["class_names"] = tuple(str(digit) for digit in kept)
         preparation["feature_names"] = tuple(
-            f"pixel_{i // 8}_{i % 8}" for i in range(64)
+            f"pixel_{i // width}_{i % width}" for i in range(width**2)
         )
     return prepare(x, y, **preparation)

@@ -80,8 +80,9 @@ def estimate_error(
     setup = solution.setup
     if setup is None:
         raise ValueError(
-            "`solution` must hold its start (`setup`); this run was resumed from a "
-            "file without a snapshot at s = 0."
+            "`solution` must hold its start (`setup`): it is not there for a run "
+            "resumed from a file without a snapshot at s = 0, nor for a network, which "
+            "is no approximation."
         )
     if solution.status == "failed":
         raise ValueError(

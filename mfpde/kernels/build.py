@@ -1,5 +1,7 @@
 """Compiled kernels: one generated module for each block, kept on disk.
 
+Outer activations psi of Eq. (9) are made in the same way, one module for each.
+
 The folder of a generated module is named by a hash of its text, of the activations and
 of numba's version. So numba's own disk cache works as for any module, a second process
 loads machine code instead of compiling, and an edited kernel can never meet a stale
@@ -99,9 +101,17 @@ def generated_kernels(
     """
     text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
     if activation is not None:
-        names = f"{activation}, {activation}_pair"
-        text += f"from mfpde.kernels.{MATHEMATICS[dtype]} import {names}\n"
-    text += family(*arguments)
+        text += _import_of(activation, dtype)
+    return _kernels_of(_kept_module(name, text + family(*arguments)))
+
+
+def _import_of(activation: str, dtype: str) -> str:
+    names = f"{activation}, {activation}_pair"
+    return f"from mfpde.kernels.{MATHEMATICS[dtype]} import {names}\n"
+
+
+def _kept_module(name: str, text: str) -> ModuleType:
+    """The module of a text, from its folder on disk."""
     inlined = [(_HERE / f"{name}.py").read_text(encoding="utf-8") for name in INLINED]
     key = "\n".join([text, *inlined, numba.__version__, sys.version])
     digest = hashlib.sha256(key.encode()).hexdigest()[:20]
@@ -112,7 +122,26 @@ def generated_kernels(
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return _kernels_of(module)
+    return module
+
+
+@functools.lru_cache(maxsize=64)
+def outer_kernels(activation: str | None, dtype: str = "float64") -> tuple[int, int]:
+    """Addresses of psi and of its pullback, Eqs. (9) and (11); zeros for None.
+
+    Parameters
+    ----------
+    activation : str or None
+        Name of a function of `vectormath`.
+    dtype : {"float64", "float32"}
+        Of states and adjoints.
+    """
+    if activation is None:
+        return 0, 0
+    text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
+    text += _import_of(activation, dtype) + families.outer(activation)
+    module = _kept_module(f"outer_{activation}_{dtype}", text)
+    return module.activate.address, module.pull.address
 
 
 @functools.lru_cache(maxsize=256)

@@ -409,6 +409,26 @@ def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
 """
 
 
+OUTER = """
+
+@cfunc(types.void(SIZE, REAL, REAL), **OPTIONS)
+def activate(size, a, out):
+    for i in range(size):
+        out[i] = {activation}(a[i])
+
+
+@cfunc(types.void(SIZE, REAL, REAL), **OPTIONS)
+def pull(size, a, p):
+    for i in range(size):
+        p[i] *= {activation}_pair(a[i])[1]
+"""
+
+
+def outer(activation: str) -> str:
+    """psi(a), and p psi'(a) in the place of p, for all lanes of a block."""
+    return OUTER.replace("{activation}", activation)
+
+
 def custom(d: int, k: int) -> str:
     """Any f, given as custom_f, custom_vjp_z and custom_vjp_theta in the module."""
     return CUSTOM.replace("{d}", str(d)).replace("{k}", str(k))

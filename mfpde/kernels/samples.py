@@ -67,7 +67,7 @@ class SampleLayout:
         for block, n in zip(blocks, n_own, strict=True):
             lanes_last = block.reshape(*block.shape[:-1], -1, STRIDE)
             target = out[..., start : start + n, :]
-            target[...] = np.moveaxis(lanes_last[..., :n], -1, -2)
+            target[...] = lanes_last[..., :n].swapaxes(-1, -2)
             start += n
         return out
 

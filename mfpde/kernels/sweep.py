@@ -1,5 +1,8 @@
 """Sweeps through depth: Eqs. (22) and (23), for any family of blocks.
 
+With an outer activation psi, every step ends with z = psi(a), Eq. (9), and starts on
+the way back with r = psi'(a) p, Eq. (11); the arguments a are kept behind the stages.
+
 A block enters by the addresses of its three compiled kernels (see `build`):
 
 - field(theta, weights, M, n, z, out, scratch) adds sum_m w_m f(z_i, theta_m) to out,
@@ -135,17 +138,34 @@ def gradient_in_states(kernels, theta, weights, lanes, zs, qs, grad):
 
 
 @njit(**OPTIONS)
+def activate(outer, a, out):
+    """Write psi(a) to out, both (d * STRIDE,).
+
+    outer holds the addresses of psi and of its pullback (see `build`); zeros are the
+    identity, for which neither is called.
+    """
+    call_at(outer[0], (a.shape[0], a.ctypes.data, out.ctypes.data))
+
+
+@njit(**OPTIONS)
+def pull_activation(outer, a, p):
+    """Multiply p by psi'(a), both (d * STRIDE,), Eq. (11)."""
+    call_at(outer[1], (a.shape[0], a.ctypes.data, p.ctypes.data))
+
+
+@njit(**OPTIONS)
 def forward(
-    kernels, theta, weights, a, b, dt, stage_node, tol, z0, lanes, counts, zs,
+    kernels, outer, theta, weights, a, b, dt, stage_node, tol, z0, lanes, counts, zs,
     z_end, failed,
 ):  # fmt: skip
     """State at every stage, Eq. (22): one worker, which takes blocks while there are.
 
-    kernels as in `field`; theta (J, M, k), weights (M,); a (n_stages, n_stages),
-    b (n_stages,), dt (n_steps,), stage_node (n_steps, n_stages);
-    z0 (n_blocks, d * STRIDE), lanes (n_blocks,); counts (2,), zero at the start, is
-    shared by all workers (see `turns`).
-    Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), z_end (n_blocks, d * STRIDE);
+    kernels as in `field`, outer as in `activate`; theta (J, M, k), weights (M,);
+    a (n_stages, n_stages), b (n_stages,), dt (n_steps,),
+    stage_node (n_steps, n_stages); z0 (n_blocks, d * STRIDE), lanes (n_blocks,);
+    counts (2,), zero at the start, is shared by all workers (see `turns`).
+    Out: zs (n_blocks, n_steps, n_stages, d * STRIDE), with psi one row more for its
+    argument; z_end (n_blocks, d * STRIDE);
     failed (n_blocks,) receives -1, or the depth step whose stages did not converge.
     """
     slopes = np.empty((b.shape[0], z0.shape[1]), dtype=z0.dtype)
@@ -170,6 +190,10 @@ def forward(
                 break
             for i in range(b.shape[0]):
                 add_scaled(n, h * b[i], slopes[i], z)
+            if outer[0] != 0:
+                argument = zs[block, step, b.shape[0]]
+                argument[:] = z
+                activate(outer, argument, z)
         finish(counts)
 
 
@@ -206,8 +230,8 @@ def forward_stages(
 
 @njit(**OPTIONS)
 def adjoint(
-    kernels, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, counts, turns,
-    ps, grad, failed,
+    kernels, outer, theta, weights, a, b, dt, stage_node, tol, zs, p_end, lanes, counts,
+    turns, ps, grad, failed,
 ):  # fmt: skip
     """Adjoint and theta gradient, Eq. (23): one worker, as in `forward`.
 
@@ -237,6 +261,8 @@ def adjoint(
         failed[block] = -1
         for step in range(dt.shape[0] - 1, -1, -1):
             h = dt[step]
+            if outer[0] != 0:
+                pull_activation(outer, zs[block, step, n_stages], p)
             if is_implicit and not adjoint_stages(
                 kernels, theta, weights, a, b, stage_node[step], h, tol, n, p,
                 zs[block, step], q, pulled, new, scratch,

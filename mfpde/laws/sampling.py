@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 METHODS = ("iid", "sobol", "quadrature")
 COUPLINGS = ("path", "tied", "layer")
-LAYER_SCHEMES = ("euler", "midpoint")
+LAYER_SCHEMES = ("euler", "midpoint", "layers")
 
 # Sets these draws apart from others that a user makes from the same seed.
 STREAM = 0x6C6177
@@ -280,8 +280,8 @@ def checked_options(
         )
     if coupling == "layer" and grid.scheme not in LAYER_SCHEMES:
         raise ValueError(
-            '`coupling` = "layer" is rough in t (depth) and needs an "euler" or '
-            f'"midpoint" grid, got "{grid.scheme}". Use coupling "path" here.'
+            '`coupling` = "layer" is rough in t (depth) and needs an "euler", '
+            f'"layers" or "midpoint" grid, got "{grid.scheme}". Use coupling "path".'
         )
     if coupling == "tied" and not getattr(law, "is_constant_in_t", False):
         raise ValueError(

@@ -20,7 +20,8 @@ def loss(run: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     run : Run, Solution or mapping
-        With columns s, loss and (optional) objective and test_loss, shape (R,).
+        With columns s, loss and (optional) objective, test_loss and validation_loss,
+        shape (R,).
     ax : matplotlib.axes.Axes, optional
         A new one by default.
 
@@ -39,10 +40,11 @@ def loss(run: Any, *, ax: Axes | None = None) -> Axes:
     if objective is not None and not np.array_equal(objective, value, equal_nan=True):
         look = {"color": style.VERMILLION, "linestyle": "--"}
         curves.append(("objective $E_s$", objective, look))
-    test = find_column(run, "test_loss")
-    if test is not None:
-        look = {"color": style.BLACK, "linestyle": ":"}
-        curves.append(("test loss", test, look))
+    for name, linestyle in (("test", ":"), ("validation", "-.")):
+        values = find_column(run, f"{name}_loss")
+        if values is not None:
+            look = {"color": style.BLACK, "linestyle": linestyle}
+            curves.append((f"{name} loss", values, look))
     style.training_time_axis(ax, s)
     style.value_axis(ax, [values for _, values, _ in curves])
     for label, values, look in curves:

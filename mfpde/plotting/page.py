@@ -172,12 +172,18 @@ class _Shown:
         return measure.depth_profile(run, evaluation=present, ax=ax)
 
 
+def is_network(run: Any) -> bool:
+    """Whether a run is the training of a network, which has no energy ledger."""
+    return find_column(run, "batch_loss") is not None
+
+
 def _panels_of_file(run: Any) -> list[Panel]:
     """Titles and functions of the panels for which the file alone is enough."""
     panels: list[Panel] = [("Loss", partial(history.loss, run))]
     if history.accuracy_names(run):
         panels += [("Accuracy", partial(history.accuracy, run))]
-    panels += [("Energy ledger", partial(history.ledger, run))]
+    if not is_network(run):
+        panels += [("Energy ledger", partial(history.ledger, run))]
     if has_snapshots(run):
         panels += [
             ("Marginals of ρ", partial(measure.marginals, run)),
@@ -189,16 +195,21 @@ def _panels_of_file(run: Any) -> list[Panel]:
 
 def _panels_of_limit(run: Any, shown: _Shown) -> list[Panel]:
     """Titles and functions of the panels of a trained limit."""
-    loss, *accuracy, ledger, marginals, _, _ = _panels_of_file(run)
+    panels = dict(_panels_of_file(run))
+    loss, marginals = ((name, panels[name]) for name in ("Loss", "Marginals of ρ"))
+    accuracy, ledger = (
+        [(name, panels[name])] if name in panels else []
+        for name in ("Accuracy", "Energy ledger")
+    )
     flow = ("States from z(0) to z(1)", shown.flow)
     depth = ("Depth profile", partial(shown.depth, run))
     if classes_of(shown.problem.y) is None:
-        return [loss, ledger, ("Fit", shown.fit), flow, marginals, depth]
+        return [loss, *ledger, ("Fit", shown.fit), flow, marginals, depth]
     if shown.raw_dimension == 2:
         regions = ("Decision regions", shown.regions)
-        return [loss, ledger, regions, flow, marginals, depth]
+        return [loss, *ledger, regions, flow, marginals, depth]
     confusion = ("Classes", shown.confusion)
-    return [loss, *accuracy, ledger, marginals, flow, confusion]
+    return [loss, *accuracy, *ledger, marginals, flow, confusion]
 
 
 def _heading(run: Any, title: str | None) -> str:
@@ -221,4 +232,5 @@ def _heading(run: Any, title: str | None) -> str:
         facts.append(
             f"{len(source.weights)} particles at each of {len(source.t)} depth nodes"
         )
-    return f"{first or 'Mean-field limit'}\n{', '.join(filter(None, facts))}"
+    name = "Residual network" if is_network(run) else "Mean-field limit"
+    return f"{first or name}\n{', '.join(filter(None, facts))}"

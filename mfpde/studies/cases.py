@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mfpde import data
 from mfpde.config import parse
-from mfpde.config.assembly import build_problem
+from mfpde.config.assembly import (
+    build_law,
+    build_problem,
+    reported_as_configuration,
+)
 from mfpde.errors import ConfigurationError
 from mfpde.problem import MeanFieldProblem
 
@@ -31,8 +37,15 @@ def case_names(config: Mapping[str, Any]) -> list[str]:
 def build_case(config: Mapping[str, Any], name: str) -> Case:
     """Make the problem and the law of one case."""
     (table,) = (case for case in config["cases"] if case["name"] == name)
-    problem, law = build_problem(parse(_sections(table)))
-    return Case(name, problem, law)
+    return _build(name, table)
+
+
+def _build(name: str, table: Mapping[str, Any]) -> Case:
+    sections = {key: value for key, value in table.items() if key != "name"}
+    config = parse(sections)
+    with reported_as_configuration():
+        problem = build_problem(config, data.load(config.data, "."))
+        return Case(name, problem, build_law(config, problem.block, Path(".")))
 
 
 def case_problems(cases: Sequence[Any]) -> list[str]:
@@ -54,13 +67,9 @@ def case_problems(cases: Sequence[Any]) -> list[str]:
             )
             continue
         try:
-            build_problem(parse(_sections(case)))
+            _build(name, case)
         except ConfigurationError as error:
             found += [f"{place}: {problem}" for problem in error.problems]
         except FileNotFoundError as error:
             found.append(f"{place}: {error}")
     return found
-
-
-def _sections(case: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in case.items() if name != "name"}

@@ -1,0 +1,284 @@
+"""The training of a network: the loop, one iteration at a time.
+
+State n holds the gradient of batch n: a blow-up is noticed before the state is given
+out. What a state says about all data is computed when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.evaluation import Evaluation, evaluate
+from mfpde.flow import Layout, Restart
+from mfpde.networks.batches import Batches
+from mfpde.networks.parts import evaluate_in_parts, predict_in_parts
+from mfpde.networks.resnet import ResNet
+from mfpde.objectives import accuracy, has_classes
+from mfpde.problem import MeanFieldProblem
+from mfpde.sharding import Space
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """What is trained, and how.
+
+    Attributes
+    ----------
+    net : ResNet
+        At the start.
+    optimiser : object
+        Bound to the network, see `optimisers`.
+    batches : Batches
+    """
+
+    net: ResNet
+    optimiser: Any
+    batches: Batches
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Places of theta and the trained maps in the flat vector."""
+        ensemble = self.net.ensemble
+        space = Space(ensemble.shard, ensemble.theta.shape)
+        return Layout(self.net.problem, self.net.grid, space, ensemble.weights)
+
+    def times(self, n_iterations: int) -> Array:
+        """Training time s after 0, ..., n_iterations iterations.
+
+        Raises
+        ------
+        ValueError
+            If it does not grow: the learning rate is 0 somewhere.
+        """
+        steps = np.array([self.optimiser.step_size(n) for n in range(n_iterations)])
+        if not (steps > 0).all():
+            raise ValueError(
+                "The learning rate must be positive, got 0 at iteration "
+                f"{np.argmin(steps > 0)} of {n_iterations}; the schedule ends earlier."
+            )
+        return np.concatenate([[0.0], np.cumsum(steps)])
+
+    def batch(self, iteration: int) -> MeanFieldProblem:
+        """The problem on the samples of an iteration.
+
+        Their weights are N / |B| times their own, so that the gradient is that of all
+        data in the mean.
+        """
+        problem, batches = self.net.problem, self.batches
+        if batches.is_whole:
+            return problem
+        index = batches.index(iteration)
+        factor = batches.n_samples / len(index)
+        return problem.on_samples(index, problem.sample_weights[index] * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """A network after so many iterations.
+
+    Attributes
+    ----------
+    s : float
+        Training time.
+    step, n_evaluations, n_rejected : int
+        Iterations, evaluations of a batch, and 0.
+    step_size : float
+        Training time that the last iteration counted, 0 at the start.
+    y, rate : ndarray
+        Parameters (theta, trained maps and one unused entry) and minus the gradient of
+        the batch of the next iteration.
+    memory : dict
+        That of the optimiser, and "batch_loss": the mean over the batches of about one
+        pass, in which every batch counts less the older it is.
+    """
+
+    descent: Descent
+    s: float
+    step: int
+    step_size: float
+    n_evaluations: int
+    y: Array
+    rate: Array
+    memory: dict[str, Any]
+    on_batch: Evaluation | None
+
+    n_rejected = 0
+
+    @property
+    def grid(self) -> DepthGrid:
+        """The layers."""
+        return self.descent.net.grid
+
+    @property
+    def ensemble(self) -> ParticleEnsemble:
+        """The present particles."""
+        theta, _, _ = self.descent.layout.unpack(self.y)
+        return ParticleEnsemble.view(theta, self.descent.net.ensemble.weights)
+
+    @functools.cached_property
+    def problem(self) -> MeanFieldProblem:
+        """The problem, all data, with the present trained maps."""
+        _, maps, _ = self.descent.layout.unpack(self.y)
+        problem = self.descent.net.problem
+        return problem.with_parameters(**maps) if maps else problem
+
+    @functools.cached_property
+    def evaluation(self) -> Evaluation:
+        """On all data, in parts if need be; the work of a record."""
+        if self.on_batch is not None:
+            return self.on_batch
+        return evaluate_in_parts(self.problem, self.grid, self.ensemble, self.s)
+
+    @property
+    def latest(self) -> tuple[float, float]:
+        """Mean loss of the latest batches, twice: for whoever shows progress."""
+        loss = self.memory["batch_loss"]
+        return loss, loss
+
+
+def descend(
+    descent: Descent, restart: Restart | None = None
+) -> Iterator[TrainingState]:
+    """Iterate without end, yielding the start and the state after every iteration.
+
+    Raises
+    ------
+    NotFiniteError
+        If a network blows up.
+    """
+    layout, net = descent.layout, descent.net
+    if restart is None:
+        maps = {name: m.matrix for name, m in net.problem.trained_maps.items()}
+        y = layout.pack(net.ensemble.theta, maps, 0.0)
+        restart = Restart(0.0, 0, 0.0, 0, 0, y, descent.optimiser.start(len(y)))
+    state = _state(
+        descent, restart.s, restart.step, restart.step_size, restart.y, restart.memory
+    )
+    while True:
+        yield state
+        state = _advance(descent, state)
+
+
+def _advance(descent: Descent, state: TrainingState) -> TrainingState:
+    optimiser, n = descent.optimiser, state.step
+    y = np.empty_like(state.y)
+    memory = optimiser.update(state.y, state.rate, n, state.memory, y)
+    memory["batch_loss"] = state.memory["batch_loss"]
+    step_size = optimiser.step_size(n)
+    return _state(descent, state.s + step_size, n + 1, step_size, y, memory)
+
+
+def _state(
+    descent: Descent,
+    s: float,
+    step: int,
+    step_size: float,
+    y: Array,
+    memory: dict[str, Any],
+) -> TrainingState:
+    """The state with parameters y, which a restart has counted already."""
+    is_whole = descent.batches.is_whole
+    evaluation = evaluate_in_parts if is_whole else evaluate
+    point = descent.layout.point(s, y, descent.batch(step), evaluation)
+    # Nothing of the flow's ledger is kept in the last entry.
+    point.rate[-1] = 0.0
+    return TrainingState(
+        descent=descent,
+        s=s,
+        step=step,
+        step_size=step_size,
+        n_evaluations=step + 1,
+        y=y,
+        rate=point.rate,
+        memory=_with_loss(memory, step, point.info.loss, descent.batches.n_batches),
+        on_batch=point.info if is_whole else None,
+    )
+
+
+def _with_loss(
+    memory: dict[str, Any], step: int, loss: float, n_batches: int
+) -> dict[str, Any]:
+    """The memory, in which the loss of batch number `step` counts.
+
+    "n_losses" tells whether it does already, as after a restart.
+    """
+    if memory.get("n_losses", 0) == step + 1:
+        return memory
+    mean = memory.get("batch_loss", 0.0)
+    mean += (loss - mean) / min(step + 1, n_batches)
+    return memory | {"batch_loss": mean, "n_losses": step + 1}
+
+
+COLUMNS = (
+    "step",
+    "loss",
+    "objective",
+    "batch_loss",
+    "learning_rate",
+    "dissipation",
+    "second_moment",
+    "gradient_norm",
+    "step_size",
+    "n_evaluations",
+    "wall_time",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkRow:
+    """The scalars of a training state.
+
+    Attributes
+    ----------
+    loss : object
+        The loss of the problem.
+    validation : (ndarray, ndarray) or None
+        x (n, d_in) and y (n, q).
+    """
+
+    loss: Any
+    validation: tuple[Array, Array] | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order of the file."""
+        names = list(COLUMNS)
+        names += ["train_accuracy"] if has_classes(self.loss) else []
+        if self.validation is not None:
+            names.append("validation_loss")
+            names += ["validation_accuracy"] if has_classes(self.loss) else []
+        return tuple(names)
+
+    def __call__(self, state: TrainingState) -> dict[str, float]:
+        """The scalars of a state, on all data."""
+        evaluation, descent = state.evaluation, state.descent
+        row = {
+            "loss": evaluation.loss,
+            "objective": evaluation.objective,
+            "batch_loss": state.memory["batch_loss"],
+            "learning_rate": descent.optimiser.plain_rate(descent.net, state.step),
+            "dissipation": evaluation.dissipation,
+            "second_moment": evaluation.second_moment,
+            "gradient_norm": evaluation.gradient_norm,
+            "step_size": state.step_size,
+            "n_evaluations": float(state.n_evaluations),
+        }
+        if has_classes(self.loss):
+            row["train_accuracy"] = accuracy(evaluation.output, state.problem.y)
+        if self.validation is not None:
+            x, y = self.validation
+            output = predict_in_parts(state.problem, state.grid, state.ensemble, x)
+            row["validation_loss"] = float(np.mean(self.loss.values(output, y)))
+            if has_classes(self.loss):
+                row["validation_accuracy"] = accuracy(output, y)
+        return row

@@ -1,0 +1,238 @@
+"""Optimisers: what becomes of parameters and gradient in one iteration.
+
+An optimiser is any object with `bound(net, n_iterations)`, which returns it ready for a
+network and a length, `step_size(iteration)`, by which training time s grows,
+`start(size)`, `update(y, rate, iteration, memory, out) -> memory`, `plain_rate` and
+`describe()`. `rate` is minus the gradient of Eq. (10), which is O(1) for every size of
+network; memory is a dict of arrays, never changed in place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.arrays import check_positive, is_number
+from mfpde.kernels.descent import adam_step, momentum_step
+from mfpde.kernels.vectors import combine
+from mfpde.networks.rates import Constant, check_rate, rate_from_description
+
+Array = NDArray[np.float64]
+Memory = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent, with momentum on demand; on mini-batches it is stochastic.
+
+    theta moves by ds times its velocity, Eq. (10), trained maps by ds times theirs.
+    With momentum mu the velocity is v <- mu v + velocity (no damping), and theta moves
+    by ds v, or by ds (velocity + mu v) with Nesterov's look-ahead, as in PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float, optional
+        The lr of theta <- theta - lr dE/dtheta; ds = lr tau w, Eq. (30). Only where
+        all layers and particles have the same tau_l w_m.
+    ds : float, optional
+        The step in training time; one of the two is needed.
+    momentum : float
+        mu in [0, 1).
+    nesterov : bool
+        Whether momentum looks ahead.
+    schedule : object
+        Factor of the learning rate by iteration, see `mfpde.networks.rates`.
+
+    Notes
+    -----
+    Training time counts ds / (1 - mu): what an iteration moves in the long run.
+    """
+
+    learning_rate: float | None = None
+    ds: float | None = None
+    momentum: float = 0.0
+    nesterov: bool = False
+    schedule: Any = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        if (self.learning_rate is None) == (self.ds is None):
+            raise ValueError(
+                "One of `learning_rate` and `ds` is needed, and not both; got "
+                f"learning_rate = {self.learning_rate!r}, ds = {self.ds!r}."
+            )
+        for name in ("learning_rate", "ds"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        _check_share("momentum", self.momentum)
+        if self.nesterov and not self.momentum:
+            raise ValueError("`nesterov` needs a positive `momentum`, got 0.")
+        check_rate("schedule", self.schedule)
+
+    def bound(self, net: Any, n_iterations: int) -> SGD:
+        """The same with ds, by Eq. (30), and with the length of its schedule."""
+        ds = net.ds(self.learning_rate) if self.ds is None else float(self.ds)
+        return dataclasses.replace(
+            self, learning_rate=None, ds=ds, schedule=self.schedule.over(n_iterations)
+        )
+
+    def step_size(self, iteration: int) -> float:
+        """Training time that an iteration counts, ds / (1 - mu)."""
+        step = self.ds * self.schedule.factor(iteration)
+        return step / (1.0 - self.momentum) if self.momentum else step
+
+    def plain_rate(self, net: Any, iteration: int) -> float:
+        """The plain learning rate of an iteration, NaN where there is no single one."""
+        # Beyond its end a schedule may give 0.
+        factor = self.schedule.factor(iteration)
+        return factor * net.learning_rate(self.ds) if net.has_one_rate else math.nan
+
+    def start(self, size: int) -> Memory:
+        """Nothing, or the velocity of the momentum."""
+        return {"velocity": np.zeros(size)} if self.momentum else {}
+
+    def update(
+        self, y: Array, rate: Array, iteration: int, memory: Memory, out: Array
+    ) -> Memory:
+        """Write the new parameters to out (n,); returns the new memory."""
+        ds = self.ds * self.schedule.factor(iteration)
+        if not self.momentum:
+            # As the stepper "euler" of the flow, to the bit.
+            combine(y, rate[np.newaxis], np.ones(1), ds, out)
+            return {}
+        new = np.empty_like(y)
+        velocity, is_nesterov = memory["velocity"], bool(self.nesterov)
+        momentum = float(self.momentum)
+        momentum_step(y, rate, velocity, momentum, is_nesterov, ds, new, out)
+        return {"velocity": new}
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values from which `optimiser_from_description` rebuilds it."""
+        return {
+            "kind": "sgd",
+            "learning_rate": self.learning_rate,
+            "ds": self.ds,
+            "momentum": float(self.momentum),
+            "nesterov": bool(self.nesterov),
+            "schedule": self.schedule.describe(),
+        }
+
+    def sentence(self, net: Any) -> str:
+        """How it moves a network, for the account; see `ResNet.rate_sentence`."""
+        name = "gradient descent"
+        if self.momentum:
+            kind = "Nesterov momentum" if self.nesterov else "momentum"
+            name += f" with {kind} {self.momentum:g}"
+        text = f"{name}; {net.rate_sentence(self.ds)}"
+        if self.momentum:
+            text += f"; s counts ds / (1 - {self.momentum:g}) for an iteration"
+        return text + "."
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma, Ba, arXiv:1412.6980), without weight decay.
+
+    Parameters
+    ----------
+    learning_rate : float
+        About the distance that every parameter moves in an iteration.
+    beta1, beta2 : float
+        Memories of the mean and of the square, in [0, 1).
+    epsilon : float
+        Added to the root of the square of the velocity, Eq. (10). That is O(1) for
+        every L and M; Adam on plain gradients dE/dtheta is the same with
+        epsilon tau w in its place.
+    schedule : object
+        As for `SGD`.
+
+    Notes
+    -----
+    No step of Adam is a step ds of the flow: it divides every component of the gradient
+    by its own size, so that metrics and the rates of trained maps cancel (a metric of 0
+    still freezes). Training time counts the learning rates.
+    """
+
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    schedule: Any = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        check_positive("learning_rate", self.learning_rate)
+        _check_share("beta1", self.beta1)
+        _check_share("beta2", self.beta2)
+        check_positive("epsilon", self.epsilon)
+        check_rate("schedule", self.schedule)
+
+    def bound(self, net: Any, n_iterations: int) -> Adam:
+        """The same with the length of its schedule."""
+        return dataclasses.replace(self, schedule=self.schedule.over(n_iterations))
+
+    def step_size(self, iteration: int) -> float:
+        """Training time that an iteration counts: the learning rate."""
+        return self.learning_rate * self.schedule.factor(iteration)
+
+    def plain_rate(self, net: Any, iteration: int) -> float:
+        """The learning rate of an iteration."""
+        return self.step_size(iteration)
+
+    def start(self, size: int) -> Memory:
+        """Mean and square of the gradient."""
+        return {"mean": np.zeros(size), "square": np.zeros(size)}
+
+    def update(
+        self, y: Array, rate: Array, iteration: int, memory: Memory, out: Array
+    ) -> Memory:
+        """Write the new parameters to out (n,); returns the new memory."""
+        mean, square = np.empty_like(y), np.empty_like(y)
+        adam_step(
+            y, rate, memory["mean"], memory["square"],
+            float(self.beta1), float(self.beta2), float(self.epsilon),
+            iteration + 1, self.step_size(iteration), mean, square, out,
+        )  # fmt: skip
+        return {"mean": mean, "square": square}
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, as for `SGD`."""
+        names = ("learning_rate", "beta1", "beta2", "epsilon")
+        numbers = {name: float(getattr(self, name)) for name in names}
+        return {"kind": "adam", **numbers, "schedule": self.schedule.describe()}
+
+    def sentence(self, net: Any) -> str:
+        """How it moves a network, for the account."""
+        return (
+            f"Adam, beta = {self.beta1:g}, {self.beta2:g}, epsilon = {self.epsilon:g}; "
+            f"learning rate {self.learning_rate:g} is about the distance a parameter "
+            "moves in an iteration, no step ds of the flow; s counts learning rates."
+        )
+
+
+OPTIMISERS = {"sgd": SGD, "adam": Adam}
+
+
+def optimiser_from_description(description: dict[str, Any]) -> Any:
+    """Rebuild an optimiser from the output of its `describe`."""
+    options = dict(description)
+    kind = options.pop("kind")
+    options["schedule"] = rate_from_description(options["schedule"])
+    return OPTIMISERS[kind](**options)
+
+
+def check_optimiser(optimiser: Any) -> None:
+    """Raise TypeError unless an object is an optimiser."""
+    if not hasattr(optimiser, "update") or isinstance(optimiser, type):
+        raise TypeError(
+            "`optimiser` must be mfpde.networks.SGD(learning_rate), Adam(...) or an "
+            f"object like them, got {optimiser!r}."
+        )
+
+
+def _check_share(name: str, value: Any) -> None:
+    if not is_number(value) or not 0.0 <= value < 1.0:
+        raise ValueError(f"`{name}` must lie in [0, 1), got {value!r}.")
