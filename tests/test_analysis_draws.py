@@ -122,7 +122,8 @@ def test_asymptotic_intervals_hold_the_order_beyond_the_next_term(rng):
     assert not found.fit.p_interval[0] < 1.0 < found.fit.p_interval[1]
     assert found.p_interval[0] < 1.0 < found.p_interval[1]
     assert abs(found.p_extrapolated - 1.0) < abs(found.fit.p - 1.0)
-    assert found.q_interval[0] < 0.5 < found.q_interval[1]
+    # What is wrong with the model of depth falls on the narrow networks, too.
+    assert found.fit.q == pytest.approx(0.5, abs=0.03)
 
 
 def test_asymptotic_fit_of_few_cells_has_no_extrapolation(rng):
@@ -133,9 +134,17 @@ def test_asymptotic_fit_of_few_cells_has_no_extrapolation(rng):
     assert found.p_interval == found.fit.p_interval
 
 
-def test_an_interval_is_stretched_only_by_a_bend_beyond_chance(rng):
-    noise = rng.normal(size=1000)
-    assert bent_interval((0.9, 1.1), 1.0, 0.1 * noise, 0.95) == (0.9, 1.1)
-    low, high = bent_interval((1.05, 1.07), 1.06, -0.02 + 1e-3 * noise, 0.95)
-    assert high == 1.07
-    assert low == pytest.approx(1.06 - 5 * 0.022, abs=1e-3)
+def test_an_interval_is_stretched_by_what_leaving_out_the_coarsest_changes():
+    assert bent_interval((0.9, 1.1), 1.0, 0.01) == (0.9, 1.1)
+    assert bent_interval((1.05, 1.07), 1.06, -0.02) == pytest.approx((0.96, 1.16))
+
+
+def test_fluctuation_interval_knows_of_a_bend(rng):
+    """A spread (L M)^-1/2 (1 + 1/L): without the bend the interval would miss 1/2."""
+    depths = DEPTHS[:, None, None, None]
+    counts = (DEPTHS[:, np.newaxis] * WIDTHS)[..., None, None]
+    draws = rng.normal(size=(1, 1, 200, 4))
+    fit = fit_fluctuation(DEPTHS, WIDTHS, draws * (1 + 1 / depths) / np.sqrt(counts))
+    assert fit.depth_exponent > 0.55
+    assert fit.depth_interval[0] < 0.5 < fit.depth_interval[1]
+    assert fit.width_exponent == pytest.approx(0.5, abs=1e-6)

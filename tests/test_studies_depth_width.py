@@ -1,13 +1,14 @@
 """The study depth-width on a small problem: measurement, rates, verdicts, messages."""
 
-import copy
+import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from mfpde import DepthGrid, solve
-from mfpde.errors import ConfigurationError
+from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.studies import run_study
 from mfpde.studies.cases import build_case
 from mfpde.studies.depth_width import STUDY
@@ -18,7 +19,6 @@ SMALL = {
     "depths": [4, 8, 16, 32],
     "widths": [1, 16, 64, 256],
     "seeds": 24,
-    "seeds_of_widest": 24,
     "seeds_per_task": 8,
     "s": [0.0, 0.5, 1.0],
     "limit_tol": 1e-6,
@@ -102,7 +102,7 @@ def test_infinite_width_is_the_same_for_every_seed_and_coupling(outcome):
 
 def test_tracers_bound_the_transport_distance(outcome):
     """W2 <= coupled distance, which falls with width; two draws of one law do not."""
-    table = outcome.table.select(case="tanh", coupling="path", depth=32)
+    table = outcome.table.select(case="tanh", coupling="path", depth=8)
     coupled = table["distance"][:, :8, -1]
     is_known = ~np.isnan(table["w2"][:, :8])
     assert is_known[:2].all()
@@ -163,30 +163,32 @@ def test_all_diverged_is_a_sentence(outcome):
         analyse(table, {**STUDY.defaults, **SMALL})
 
 
-def test_a_blow_up_is_inf_in_its_seed_alone(tmp_path):
-    config = copy.deepcopy(SMALL) | {
-        "depths": [2],
-        "widths": [1],
-        "seeds": 6,
-        "couplings": ["path"],
+def test_a_blow_up_is_inf_in_its_seed_alone(monkeypatch):
+    """Both ways to end: an error at the start, and a run that failed."""
+    changes = {"depths": [2], "widths": [1], "seeds": 6, "couplings": ["path"]}
+    config = {**STUDY.defaults, **SMALL, **changes, "cloud_seeds": 0}
+    reference = {
+        "output": np.zeros((3, 8, 1)),
+        "state": np.zeros((3, 8, 1)),
+        "loss": np.zeros(3),
     }
-    law = {"kind": "gaussian", "mean": 0.0, "std": 200.0}
-    config["cases"][0]["law"] = law
-    config = {**STUDY.defaults, **config}
-    references = {
-        "limit-tanh": {
-            "output": np.zeros((3, 8, 1)),
-            "state": np.zeros((3, 8, 1)),
-            "loss": np.zeros(3),
-        }
-    }
+    n_calls = itertools.count()
+
+    def failing(*args, **options):
+        number = next(n_calls)
+        if number == 2:
+            raise NotFiniteError("The state is not finite.")
+        found = solve(*args, **options)
+        return dataclasses.replace(found, status="failed") if number == 4 else found
+
+    monkeypatch.setattr("mfpde.studies.depth_width.solve", failing)
     (task,) = [t for t in STUDY.tasks(config) if t.coordinates["width"] == 1.0]
-    config["cloud_seeds"] = 0
-    found = STUDY.measure(task, config, references)["error_output"]
-    assert found.shape == (6, 3)
-    is_bad = np.isinf(found)
-    assert is_bad.any()
-    assert np.array_equal(is_bad.any(axis=1), is_bad.all(axis=1))
+    found = STUDY.measure(task, config, {"limit-tanh": reference})
+    for name in ("error_output", "error_loss"):
+        is_bad = np.isinf(found[name])
+        assert is_bad.shape == (6, 3)
+        assert np.flatnonzero(is_bad.all(axis=1)).tolist() == [2, 4]
+        assert is_bad.sum() == 6
 
 
 @pytest.mark.parametrize(

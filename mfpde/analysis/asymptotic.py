@@ -26,33 +26,26 @@ def extrapolated(coarse: float, fine: float) -> float:
     return 3.0 * fine - 2.0 * coarse
 
 
-def bent_interval(
-    own: Interval, exponent: float, moved: Array, confidence: float
-) -> Interval:
-    """An interval that allows for a bend, if there is one beyond chance.
+def bent_interval(own: Interval, exponent: float, moved: float) -> Interval:
+    """A statistical interval that also allows for what is before the asymptotic range.
 
     Parameters
     ----------
     own : tuple of float
-        The statistical interval.
     exponent : float
         p of all cells.
-    moved : ndarray, shape (B,)
-        p' - p on resamples, p' without the coarsest cells.
-    confidence : float
+    moved : float
+        p' - p, p' the exponent without the coarsest cells.
 
     Returns
     -------
     interval : tuple of float
-        `own` if the interval of p' - p contains 0; else it reaches to p + 5 (p' - p),
-        as far beyond `extrapolated` as that lies from p'.
+        At least p - 5 |p' - p| to p + 5 |p' - p|: to either side, since orders need not
+        approach their limit from one, and farther than `extrapolated`, which is as
+        uncertain as it lies from p'. Chance moves p', too: few seeds widen it.
     """
-    tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
-    low, high = np.quantile(moved, tails).tolist()
-    if low <= 0.0 <= high:
-        return own
-    reach = exponent + 5.0 * (high if low > 0.0 else low)
-    return min(own[0], reach), max(own[1], reach)
+    reach = 5.0 * abs(moved)
+    return min(own[0], exponent - reach), max(own[1], exponent + reach)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +57,7 @@ class AsymptoticRates:
     fit : RateFit
         On all cells of the window; its own intervals hold the statistical error alone.
     p_interval, q_interval : tuple of float
-        Where an exponent moves, beyond chance, when the coarsest cells are left out,
-        they reach beyond it: see `bent_interval`.
+        Those of the fit, stretched by `bent_interval`.
     p_extrapolated, q_extrapolated : float
         `extrapolated` from the fits with and without the smallest depth (for p) and
         the least L^a M (for q); NaN where too few cells are left.
@@ -110,26 +102,37 @@ def fit_asymptotic(
     options["a"] = a
     fit = fit_rates(depths, widths, errors, window=window, **options)
     counts = np.where(fit.is_used, depths[:, np.newaxis] ** a * widths, np.inf)
+    # Without fluctuations a bend is seen best.
+    wide = fit.is_used[:, -1] & np.isinf(widths[-1])
+    least = _bend(depths[wide], fit.values[wide, -1]) if wide.sum() > 2 else 0.0
     deeper = window & (depths > depths[fit.is_used.any(axis=1)].min())[:, np.newaxis]
     wider = window & (counts > counts.min())
-    p_interval, p_end = _widened(fit, "p", (depths, widths, errors), deeper, options)
-    q_interval, q_end = _widened(fit, "q", (depths, widths, errors), wider, options)
+    table = (depths, widths, errors)
+    p_interval, p_end = _widened(fit, "p", table, deeper, least, options)
+    q_interval, q_end = _widened(fit, "q", table, wider, 0.0, options)
     return AsymptoticRates(fit, p_interval, q_interval, p_end, q_end)
 
 
+def _bend(depths: Array, errors: Array) -> float:
+    """How much the slope of ln error against ln L changes without the first depth."""
+    x, y = -np.log(depths), np.log(errors)
+    return float(abs(np.polyfit(x[1:], y[1:], 1)[0] - np.polyfit(x, y, 1)[0]))
+
+
 def _widened(
-    fit: RateFit, name: str, table: Any, window: Mask, options: dict[str, Any]
+    fit: RateFit,
+    name: str,
+    table: Any,
+    window: Mask,
+    least: float,
+    options: dict[str, Any],
 ) -> tuple[Interval, float]:
     """The interval with what is before the asymptotic range, and the extrapolation."""
-    own = getattr(fit, f"{name}_interval")
+    own, coarse = getattr(fit, f"{name}_interval"), getattr(fit, name)
     try:
         finer = fit_rates(*table, window=window, **options)
     except ValueError:
         return own, float("nan")
-    coarse, fine = getattr(fit, name), getattr(finer, name)
-    if len(finer.replicates) == len(fit.replicates) > 0:
-        # The same resamples of seeds in both fits.
-        column = {"p": 1, "q": 3}[name]
-        moved = finer.replicates[:, column] - fit.replicates[:, column]
-        own = bent_interval(own, coarse, moved, fit.confidence)
-    return own, extrapolated(coarse, fine)
+    moved = getattr(finer, name) - coarse
+    interval = bent_interval(own, coarse, max(abs(moved), least))
+    return interval, extrapolated(coarse, coarse + moved)

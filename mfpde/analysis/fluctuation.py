@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.analysis.asymptotic import bent_interval
 from mfpde.analysis.cells import checked_share, positive_axis
 from mfpde.analysis.rates import Interval, precision_weights
 from mfpde.analysis.resampling import bootstrap_counts
@@ -23,7 +24,8 @@ class FluctuationFit:
     depth_exponent, width_exponent, constant : float
         Expected 0 and 1/2 for draws along paths, 1/2 and 1/2 for independent layers.
     depth_interval, width_interval : tuple of float
-        At `confidence`.
+        At `confidence`, stretched by `asymptotic.bent_interval`: the exponents move
+        without the smallest depth, or without the smallest width.
     confidence : float
     values : ndarray, shape (n_depths, n_widths)
         Root mean square over components of the standard deviation over draws.
@@ -93,27 +95,38 @@ def fit_fluctuation(
     counts = np.vstack([np.ones(n_seeds), bootstrap_counts(n_seeds, n_bootstrap, seed)])
     cells = zip(table[is_used], is_there[is_used], strict=True)
     logs = np.stack([_log_spread(cell, there, counts) for cell, there in cells], axis=1)
-    x = np.stack(
-        [np.ones(len(rows)), -np.log(depths[rows]), -np.log(widths[columns])], axis=1
-    )
     # A resample without two different runs in some cell has no spread there.
     logs = logs[np.isfinite(logs).all(axis=1)]
-    root = np.sqrt(precision_weights(table[is_used][..., 0], logs[1:]))
-    found = np.linalg.lstsq(x * root[:, np.newaxis], (logs * root).T)[0].T
+    weights = precision_weights(table[is_used][..., 0], logs[1:])
+    cells = np.stack([np.log(depths[rows]), np.log(widths[columns])])
+    found = _planes(cells, logs, weights)
     tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
-    low, high = np.quantile(found[1:], tails, axis=0)
+    intervals = np.quantile(found[1:, 1:], tails, axis=0).T.tolist()
+    for axis, interval in enumerate(intervals):
+        finer = cells[axis] > cells[axis].min()
+        if np.ptp(cells[:, finer], axis=1).min(initial=np.inf) > 0.0:
+            moved = _planes(cells[:, finer], logs[:1, finer], weights[finer])
+            coarse, fine = found[0, 1 + axis], moved[0, 1 + axis]
+            interval[:] = bent_interval(tuple(interval), coarse, fine - coarse)
     values = np.full(is_used.shape, np.nan)
     values[is_used] = np.exp(logs[0])
     return FluctuationFit(
         depth_exponent=float(found[0, 1]),
         width_exponent=float(found[0, 2]),
         constant=float(np.exp(found[0, 0])),
-        depth_interval=(float(low[1]), float(high[1])),
-        width_interval=(float(low[2]), float(high[2])),
+        depth_interval=tuple(map(float, intervals[0])),
+        width_interval=tuple(map(float, intervals[1])),
         confidence=confidence,
         values=values,
         is_used=is_used,
     )
+
+
+def _planes(cells: Array, logs: Array, weights: Array) -> Array:
+    """(ln c, a, b) of ln c - a ln L - b ln M, (B, 3), for cells (2, C), logs (B, C)."""
+    root = np.sqrt(weights)
+    x = np.vstack([np.ones(cells.shape[1]), -cells]) * root
+    return np.linalg.lstsq(x.T, (logs * root).T)[0].T
 
 
 def _log_spread(cell: Array, is_there: NDArray[np.bool_], counts: Array) -> Array:

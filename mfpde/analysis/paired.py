@@ -26,8 +26,7 @@ class PairedFit:
     ----------
     exponent : float
     interval : tuple of float
-        At `confidence`; it reaches beyond the fit if that moves, beyond chance, without
-        the smallest depth: see `asymptotic.bent_interval`.
+        At `confidence`, stretched by `asymptotic.bent_interval`.
     extrapolated : float
         See `asymptotic.extrapolated`.
     confidence : float
@@ -96,14 +95,16 @@ def fit_paired(
     )
     table = table[:, is_there]
     full = _exponents(depths, table, counts)
-    deeper = _exponents(depths[1:], table[1:], counts)
     tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
     low, high = np.quantile(full[1:], tails).tolist()
-    exponent = float(full[0])
+    coarse, fine = (
+        float(full[0]),
+        float(_exponents(depths[1:], table[1:], counts[:1])[0]),
+    )
     return PairedFit(
-        exponent=exponent,
-        interval=bent_interval((low, high), exponent, (deeper - full)[1:], confidence),
-        extrapolated=extrapolated(exponent, float(deeper[0])),
+        exponent=coarse,
+        interval=bent_interval((low, high), coarse, fine - coarse),
+        extrapolated=extrapolated(coarse, fine),
         confidence=confidence,
         n_seeds=int(is_there.sum()),
         n_diverged=int(np.isinf(np.asarray(errors)).any(axis=(0, 2)).sum()),

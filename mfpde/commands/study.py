@@ -85,7 +85,7 @@ def _draw(title: str, outcome: Outcome, folder: Path) -> list[Path]:
     files = []
     for name, page in outcome.report.figures.items():
         path = folder / f"{name}.png"
-        save(panels.page(page, title=title), path, dpi=DPI)
+        save(panels.page(page, title=f"{title}: {name}"), path, dpi=DPI)
         files.append(path)
     return files
 

@@ -141,7 +141,7 @@ def _draw_image(ax: Axes, image: Image) -> None:
         )
     ax.set_xticks(range(len(image.x)), [str(each) for each in image.x])
     ax.set_yticks(range(len(image.y)), [str(each) for each in image.y])
-    bar = ax.figure.colorbar(mesh, ax=ax, label=image.label, pad=0.02)
+    bar = ax.figure.colorbar(mesh, ax=ax, label=image.label, pad=0.02, fraction=0.08)
     if image.scale == "log":
         _few_decades(bar.ax.yaxis, *mesh.get_clim())
 

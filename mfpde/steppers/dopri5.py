@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,10 @@ class DormandPrince:
 
     control: ErrorControl
     order: int = 5
+    # The working arrays of one solve: new ones for every step would cost page faults.
+    _buffers: dict[int, Array] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     safety = 0.9
     integral = 0.04
@@ -105,14 +109,18 @@ class DormandPrince:
 
     def _trial(self, evaluate: Evaluate, point: Point, h: float, s_new: float) -> Trial:
         n_evaluations = len(DOPRI5_A)
-        rates = np.empty((7, len(point.y)))
+        buffer = self._buffer(len(point.y))
+        rates, stage = buffer[:7], buffer[7]
         rates[0] = point.rate
         try:
             for i, (row, c) in enumerate(zip(DOPRI5_A[:-1], DOPRI5_C, strict=False)):
                 s = s_new if c == 1.0 else point.s + c * h
                 # Nothing else of a stage is kept: not its states, not its adjoints.
-                rates[i + 1] = evaluate(s, _moved(point.y, rates, row, h)).rate
-            new = evaluate(s_new, _moved(point.y, rates, DOPRI5_A[-1], h))
+                combine(point.y, rates, np.array(row), h, stage)
+                rates[i + 1] = evaluate(s, stage).rate
+            y = np.empty_like(point.y)
+            combine(point.y, rates, np.array(DOPRI5_A[-1]), h, y)
+            new = evaluate(s_new, y)
         except (NotFiniteError, ConvergenceError) as failure:
             return Trial(None, cause=failure, n_evaluations=n_evaluations)
         rates[6] = new.rate
@@ -129,11 +137,12 @@ class DormandPrince:
             n_evaluations=n_evaluations,
         )
 
-
-def _moved(y: Array, rates: Array, row: tuple[float, ...], h: float) -> Array:
-    stage = np.empty_like(y)
-    combine(y, rates, np.array(row), h, stage)
-    return stage
+    def _buffer(self, n: int) -> Array:
+        """Seven rates and the state of a stage, (8, n), to be written over."""
+        if n not in self._buffers:
+            self._buffers.clear()
+            self._buffers[n] = np.empty((8, n))
+        return self._buffers[n]
 
 
 def _radius(rates: Array, h: float, space: Space) -> float:

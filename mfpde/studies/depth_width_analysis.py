@@ -139,7 +139,8 @@ def find(table: Table, a: float, config: Config) -> Findings:
             depths, widths, signed, window=finite, confidence=confidence
         ),
         narrow=narrow,
-        quantile=rates(losses, statistic=1.0 - min(levels)),
+        # A quantile of |bias + fluctuation| grows like the sum of the two.
+        quantile=rates(losses, statistic=1.0 - min(levels), combine="sum"),
         quantiles=error_quantiles(losses, levels, confidence=confidence),
         eta=fit_eta(losses[finite], levels, confidence=confidence),
         growth=_growth(outputs[finite], np.array(table.axes["s"]), confidence),

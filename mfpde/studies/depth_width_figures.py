@@ -187,9 +187,9 @@ def _particles(found: Any) -> Panel:
     row = len(depths) - 1
     table = found.table
     shown = (
-        ("distance", "to the tracers (coupled)", table["distance"][row, :, :, -1]),
-        ("w2", "$W_2$ to the tracers", table["w2"][row]),
-        ("w2_same_law", "$W_2$, two draws of the limit", table["w2_same_law"][row]),
+        ("distance", "coupled", table["distance"][row, :, :, -1]),
+        ("w2", "$W_2$", table["w2"][row]),
+        ("w2_same_law", "$W_2$, same law", table["w2_same_law"][row]),
     )
     series = []
     for group, (_, label, values) in enumerate(shown):
@@ -202,7 +202,7 @@ def _particles(found: Any) -> Panel:
     return Panel(
         rf"Particles at $L = {depths[row]:g}$",
         "particles $M$",
-        "distance in parameter space",
+        "distance to the tracers",
         series,
     )
 
