@@ -86,6 +86,11 @@ class DepthGrid:
             array.setflags(write=False)
 
     @property
+    def is_smooth(self) -> bool:
+        """Whether the outer activation, if there is one, is analytic."""
+        return self.outer is None or not self.outer.endswith("relu")
+
+    @property
     def n_nodes(self) -> int:
         """Number J of depth nodes."""
         return len(self.nodes)

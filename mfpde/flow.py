@@ -107,6 +107,7 @@ class Restart:
     n_rejected: int
     y: Array
     memory: dict[str, float]
+    end: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +193,8 @@ class Layout:
         for name, map_velocity in evaluation.map_velocities.items():
             rates[name][...] = map_velocity
         rate[-1] = evaluation.ledger_rate
+        # An observer that worked on it in place would change the next step.
+        velocity.setflags(write=False)
         return Point(s, y, rate, evaluation)
 
     def place(self, index: int) -> str:
@@ -254,7 +257,7 @@ def iterate(
     space = Space(ensemble.shard, ensemble.theta.shape)
     layout = Layout(problem, grid, space, ensemble.weights)
     # Kinks of f are kinks of the dissipation in s: steps in the budget would be tiny.
-    is_smooth = getattr(problem.block, "is_smooth", True)
+    is_smooth = grid.is_smooth and getattr(problem.block, "is_smooth", True)
     control = ErrorControl(
         rtol,
         atol,

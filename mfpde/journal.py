@@ -130,11 +130,13 @@ class Journal:
         columns: Columns,
         observers: Mapping[str, Observer],
         *,
+        end: float,
         records: Records | None = None,
         earlier_s: float = 0.0,
     ) -> None:
         self.records = records or Records()
         self.writer: RunWriter | Onlooker | None = None
+        self._end = end
         self._cadence = cadence
         self._columns = columns
         self._observers = observers
@@ -258,11 +260,11 @@ class Journal:
 
     def _snapshot(self, state: Any) -> None:
         ensemble = state.ensemble
-        # A file holds the snapshots; memory then keeps only the time of the last.
-        kept = ensemble.theta if self.writer is None else ensemble.theta[:0]
         maps = state.problem.trained_maps
         matrices = {name: trained.matrix for name, trained in maps.items()}
-        self.records.snapshots.append((state.s, kept, matrices))
+        # A file holds the snapshots; memory then keeps only the time of the last.
+        kept = (ensemble.theta, matrices) if self.writer is None else (np.empty(0), {})
+        self.records.snapshots.append((state.s, *kept))
         if self.writer is not None:
             theta = ensemble.shard.gather(ensemble.theta)
             self.writer.append_snapshot(state.s, theta, matrices)
@@ -277,6 +279,7 @@ class Journal:
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         attributes = {
             "is_recorded": int(is_recorded),
+            "end": self._end,
             "s": state.s,
             "step": state.step,
             "step_size": state.step_size,
@@ -322,6 +325,7 @@ def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> 
         n_rejected=int(attributes["n_rejected"]),
         y=np.array(arrays["y"], dtype=np.float64),
         memory=json.loads(attributes["memory"]) | kept,
+        end=attributes.get("end"),
     )
 
 

@@ -50,6 +50,11 @@ class Plan:
 
     kind = "run"
 
+    @property
+    def end(self) -> float:
+        """End in training time, for the checkpoint: a restart may have moved it."""
+        return self.s_end
+
     def shared(self, communicator: Any) -> Plan:
         """The same with the particles of one rank of a communicator, or of None."""
         shard = shard_of(communicator, self.ensemble.n_particles)
@@ -134,7 +139,8 @@ def plan_of(
     """Rebuild the plan of a run from its file."""
     description = run.description
     flow = description["flow"]
-    end = flow["s_end"] if s_end is None else s_end
+    planned = flow["s_end"] if restart.end is None else restart.end
+    end = planned if s_end is None else s_end
     check_end(end, 0.0)
     if end <= restart.s and (s_end is not None or run.status == "finished"):
         raise ValueError(

@@ -17,8 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.arrays import check_positive, float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import Evaluation
 from mfpde.evaluation import field as mean_field
+from mfpde.sharding import Shard
 
 Array = NDArray[np.float64]
 Observer = Callable[[Evaluation], Any]
@@ -366,6 +368,24 @@ def _is_collective(observer: Observer) -> bool:
     return getattr(observer, "is_collective", False)
 
 
+def _on_rank_0(shard: Shard, observer: Observer, whole: Evaluation | None) -> Any:
+    """Value of an observer that rank 0 calls, or its failure, on all ranks.
+
+    A blow-up ends a run in order: all ranks have to know of it. Any other error is one
+    of rank 0 alone, which stops the others.
+    """
+    told = None
+    if whole is not None:
+        try:
+            told = observer(whole), None
+        except (NotFiniteError, ConvergenceError) as failure:
+            told = None, failure
+    value, failure = shard.tell(told)
+    if failure is not None:
+        raise failure
+    return value
+
+
 def apply_observers(
     observers: Mapping[str, Observer], evaluation: Evaluation
 ) -> tuple[dict[str, float], dict[str, Array]]:
@@ -382,7 +402,7 @@ def apply_observers(
         if _is_collective(observer):
             value = observer(evaluation)
         else:
-            value = shard.tell(None if whole is None else observer(whole))
+            value = _on_rank_0(shard, observer, whole)
         try:
             value = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError) as error:

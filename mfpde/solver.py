@@ -243,6 +243,7 @@ def resume(
             cadence,
             plan.columns,
             plan.observers,
+            end=plan.end,
             records=records,
             earlier_s=float(attributes["wall_time_s"]),
         )
@@ -274,7 +275,7 @@ def _run(
     if output is not None:
         check_writable(output, overwrite)
     cadence = plan.cadence()
-    journal = Journal(cadence, plan.columns, plan.observers)
+    journal = Journal(cadence, plan.columns, plan.observers, end=plan.end)
     flow = plan.states(cadence, None)
 
     def start(state: State) -> None:

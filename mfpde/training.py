@@ -109,6 +109,13 @@ swmr
     check_optimiser(optimiser)
     n_iterations = integer("n_iterations", n_iterations, 1)
     batches = Batches(net.problem.n_samples, batch_size, seed)
+    if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+        raise TypeError(
+            "`early_stopping` must be mfpde.networks.EarlyStopping(patience), got "
+            f"{early_stopping!r}."
+        )
+    if theta_dtype not in ("f8", "f4"):
+        raise ValueError(f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}.")
     if early_stopping is not None and validation is None:
         raise ValueError("`early_stopping` needs `validation` samples, got None.")
     for name, value in (("loss_below", loss_below), ("wall_time_s", wall_time_s)):
@@ -145,7 +152,7 @@ def _start(
     if output is not None:
         check_writable(output, overwrite)
     cadence = plan.cadence()
-    journal = Journal(cadence, plan.columns, plan.observers)
+    journal = Journal(cadence, plan.columns, plan.observers, end=plan.end)
 
     def start(state: TrainingState) -> None:
         if output is not None:

@@ -18,7 +18,7 @@ from mfpde.flow import Restart
 from mfpde.journal import Cadence, Columns, Metadata, Row
 from mfpde.networks.batches import Batches
 from mfpde.networks.descent import Descent, NetworkRow, TrainingState, descend
-from mfpde.networks.optimisers import OPTIMISERS, optimiser_from_description
+from mfpde.networks.optimisers import is_built_in, optimiser_from_description
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
 from mfpde.plan import (
@@ -125,6 +125,11 @@ class TrainingPlan:
 
     kind = "network"
 
+    @property
+    def end(self) -> float:
+        """Number of iterations, for the checkpoint: a restart may have moved it."""
+        return float(self.n_iterations)
+
     def shared(self, communicator: Any) -> TrainingPlan:
         """The same: a network is trained by one process."""
         refuse_ranks(communicator)
@@ -215,7 +220,7 @@ class TrainingPlan:
         """What `resume` needs to go on, as plain values."""
         descent, stopping = self.descent, self.early_stopping
         optimiser = descent.optimiser
-        is_ours = type(optimiser) in OPTIMISERS.values()
+        is_ours = is_built_in(optimiser)
         return {
             "problem": descent.net.problem.describe(),
             "grid": descent.net.grid.describe(),
@@ -303,7 +308,8 @@ def _end_of(run: Any, restart: Restart, n_iterations: int | None) -> int:
                 f"The run in {run.path} is finished: {run.message} Give "
                 "`n_iterations` to go on."
             )
-        return run.description["training"]["n_iterations"]
+        planned = run.description["training"]["n_iterations"]
+        return planned if restart.end is None else int(restart.end)
     if integer("n_iterations", n_iterations, 1) <= restart.step:
         raise ValueError(
             f"`n_iterations` must be more than the {restart.step} that the run in "

@@ -209,8 +209,27 @@ def case_calls(folder: Path, communicator) -> None:
             mfpde.solve(problem(), grid, ensemble, communicator=communicator, **options)
         except ValueError as error:
             lines.append(str(error))
+    found = mfpde.solve(
+        problem(),
+        grid,
+        particles(grid),
+        s_end=0.5,
+        stepper="euler",
+        ds=0.1,
+        record=mfpde.recording.Steps(1),
+        observers={"late": blows_up_late},
+        communicator=communicator,
+    )
+    lines.append(f"{found.status}: {found.message}")
     text = "\n".join(lines)
     Path(folder / f"rank{communicator.rank}.txt").write_text(text, encoding="utf-8")
+
+
+def blows_up_late(evaluation: mfpde.Evaluation) -> float:
+    """An observer, of all particles, such as a prediction that overflows."""
+    if evaluation.s > 0.25:
+        raise mfpde.NotFiniteError("The prediction is not finite.")
+    return 0.0
 
 
 def blow_ups(communicator=None) -> list[str]:

@@ -16,9 +16,11 @@ from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
 from mfpde.config import NetworkConfiguration, load, parse
 from mfpde.config.training import build_network
+from mfpde.errors import ConfigurationError
 from mfpde.networks import SGD, Adam, Cosine, Drops, EarlyStopping, PowerLaw, WarmUp
 from mfpde.readouts import Linear
 from mfpde.recording import Steps
+from mfpde.training_plan import refuse_ranks
 
 DATA = Path(__file__).parents[1] / "data"
 OPTIMISERS = {
@@ -360,3 +362,66 @@ def test_the_digits_network_reaches_97_percent():
     done = train(made.net, made.optimiser, **made.keywords)
     assert done.scalars["test_accuracy"][-1] >= 0.97
     assert done.scalars["train_accuracy"][-1] > 0.98
+
+
+def stop_at(step):
+    """Progress that sends SIGINT after a step."""
+
+    def report(s, s_end, loss, n_steps, objective):
+        if n_steps == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return report
+
+
+def test_a_prolonged_training_that_was_stopped_goes_on_to_its_new_end(tmp_path):
+    path = tmp_path / "net.h5"
+    plain = {"n_iterations": 10, "batch_size": 7, "record": Steps(5)}
+    train(make_net(), SGD(ds=0.05), **plain, output=path)
+    stopped = resume(path, n_iterations=20, progress=stop_at(15))
+    assert (stopped.status, stopped.n_steps) == ("interrupted", 15)
+    done = resume(path)
+    assert (done.status, done.n_steps) == ("finished", 20)
+    whole = train(make_net(), SGD(ds=0.05), **plain | {"n_iterations": 20})
+    assert done.ensemble.theta.tobytes() == whole.ensemble.theta.tobytes()
+
+
+class OwnSchedule:
+    """A schedule of the user's own."""
+
+    def factor(self, iteration):
+        return 0.5**iteration
+
+    def over(self, n_iterations):
+        return self
+
+    def describe(self):
+        return {"kind": "halving"}
+
+
+def test_a_schedule_of_ones_own_is_resumed_with_its_optimiser(tmp_path):
+    path, optimiser = tmp_path / "net.h5", SGD(ds=0.05, schedule=OwnSchedule())
+    train(make_net(), optimiser, n_iterations=4, output=path)
+    with pytest.raises(ValueError, match="optimiser of your own"):
+        resume(path, n_iterations=8)
+    assert resume(path, n_iterations=8, optimiser=optimiser).n_steps == 8
+    with pytest.raises(TypeError, match="`schedule` must be a schedule"):
+        SGD(ds=0.05, schedule=object())
+
+
+def test_networks_are_trained_by_one_process():
+    class Two:
+        def Get_size(self):
+            return 2
+
+    refuse_ranks(None)
+    with pytest.raises(ConfigurationError) as caught:
+        refuse_ranks(Two())
+    assert "mpiexec started 2" in caught.value.problems[0]
+
+
+def test_arguments_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match=r"`early_stopping` must be .*EarlyStopping"):
+        train(make_net(), SGD(ds=0.1), **options(early_stopping=5))
+    with pytest.raises(ValueError, match="`theta_dtype` must be 'f8' or 'f4'"):
+        train(make_net(), SGD(ds=0.1), **options(theta_dtype="f2"))

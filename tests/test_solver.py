@@ -973,3 +973,41 @@ def test_logarithmic_records_to_a_file(case, tmp_path):
         np.testing.assert_allclose(
             run.s, [0.0, 0.01, 0.1**1.5, 0.1, 0.1**0.5, 1.0], rtol=1e-12
         )
+
+
+def test_a_prolonged_run_that_was_stopped_goes_on_to_its_new_end(tmp_path):
+    path = tmp_path / "run.h5"
+    trained_run(path, **STEPPERS["euler"])
+
+    def stop(s, s_end, loss, n_steps, objective):
+        if s > 1.0:
+            signal.raise_signal(signal.SIGINT)
+
+    stopped = resume(path, s_end=1.2, observers=OBSERVERS, progress=stop)
+    assert stopped.status == "interrupted"
+    assert resume(path, observers=OBSERVERS).message == "Reached s_end = 1.2."
+
+
+def test_observers_cannot_change_the_run(case):
+    """The velocity is the stepper's own rate."""
+
+    def meddler(evaluation):
+        evaluation.velocity[...] = 0.0
+        return 0.0
+
+    with pytest.raises(ValueError, match="read-only"):
+        solve(*case, s_end=0.2, observers={"meddler": meddler})
+
+
+def test_a_kink_outside_the_sum_counts_like_one_in_the_block(rng):
+    """With the ledger's budget the steps over kinks of psi would be tiny."""
+    x, y = rng.normal(size=(2, 40, 2))
+    problem = MeanFieldProblem(x, y, Perceptron(2))
+    grid = DepthGrid.layers(3, outer="relu")
+    assert not grid.is_smooth
+    assert DepthGrid.layers(3, outer="tanh").is_smooth
+    assert DepthGrid.euler(3).is_smooth
+    ens = ParticleEnsemble(rng.normal(size=(3, 10, 5)))
+    found = solve(problem, grid, ens, s_end=1.0, rtol=1e-7, atol=1e-9)
+    assert found.status == "finished"
+    assert found.n_steps < 1000

@@ -154,7 +154,7 @@ def test_diverged_runs_are_counted_and_left_out(outcome):
 
     report = analyse(planted(outcome, diverge), {**STUDY.defaults, **SMALL})
     (text,) = [t for t in report.texts if t.startswith("tanh, path")]
-    assert "1 runs diverged" in text
+    assert "diverged runs: 1" in text
 
 
 def test_all_diverged_is_a_sentence(outcome):

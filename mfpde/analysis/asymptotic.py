@@ -44,6 +44,8 @@ def bent_interval(own: Interval, exponent: float, moved: float) -> Interval:
         approach their limit from one, and farther than `extrapolated`, which is as
         uncertain as it lies from p'. Chance moves p', too: few seeds widen it.
     """
+    if not np.isfinite(own).all():
+        return own
     reach = 5.0 * abs(moved)
     return min(own[0], exponent - reach), max(own[1], exponent + reach)
 

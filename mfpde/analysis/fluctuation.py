@@ -96,6 +96,8 @@ def fit_fluctuation(
     cells = zip(table[is_used], is_there[is_used], strict=True)
     logs = np.stack([_log_spread(cell, there, counts) for cell, there in cells], axis=1)
     # A resample without two different runs in some cell has no spread there.
+    if np.isfinite(logs).all(axis=1).sum() < 2 or not np.isfinite(logs[0]).all():
+        raise ValueError("`errors` have no spread in some cell: all its runs agree.")
     logs = logs[np.isfinite(logs).all(axis=1)]
     weights = precision_weights(table[is_used][..., 0], logs[1:])
     cells = np.stack([np.log(depths[rows]), np.log(widths[columns])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,6 +141,9 @@ def fit_rates(
         parts = _solve(cells, reasons)
     c1, p, c2, q = (float(value) for value in parts.estimate)
     intervals = _intervals(parts, confidence)
+    for term, share in enumerate(parts.shares):
+        if share < LEAST_SHARE:
+            intervals[2 * term] = intervals[2 * term + 1] = UNKNOWN
     return RateFit(
         p=p,
         q=q,
@@ -198,6 +202,7 @@ class _Parts:
     residuals: Array
     deviations: Array
     notes: tuple[str, ...]
+    shares: Sequence[float]
 
 
 def _check_options(a: Any, combine: Any) -> None:
@@ -298,10 +303,15 @@ def _solve(cells: _Cells, reasons: NDArray[np.object_]) -> _Parts:
         residuals=np.full(is_used.shape, np.nan),
         deviations=np.full(is_used.shape, np.nan),
         notes=(),
+        shares=(),
     )
     parts.residuals[is_used] = logs[0] - model(params)[0][0]
     parts.deviations[is_used] = weights**-0.5
-    return replace(parts, notes=_notes(model, params[0], len(rows), n_seeds))
+    return replace(
+        parts,
+        notes=_notes(model, params[0], len(rows), n_seeds),
+        shares=_shares(model, params[0]),
+    )
 
 
 def _refit(model: TwoTerms, logs: Array, weights: Array, start: Array) -> Array:
@@ -324,17 +334,27 @@ def _notes(
         notes.append("There is one seed: intervals need at least two.")
     if n_cells == N_PARAMS:
         notes.append("Four cells fix the four parameters: nothing tests the law.")
-    value, _ = model(params[np.newaxis])
-    for name, log_term, exponent in zip(
-        ("depth", "width"), model.terms(params[np.newaxis]), params[1::2], strict=True
-    ):
-        share = float(np.exp(np.max(log_term - value)))
-        if share < LEAST_SHARE or exponent in EXPONENT_BOUNDS:
+    for name, share in zip(("depth", "width"), _shares(model, params), strict=True):
+        if share < LEAST_SHARE:
             notes.append(
                 f"The {name} term is at most {100 * share:.2g} % of the error in these "
                 "cells, or not a power: its exponent is not determined."
             )
     return tuple(notes)
+
+
+def _shares(model: TwoTerms, params: Array) -> list[float]:
+    """Largest share of each term in the error; 0 for one whose exponent is at a bound.
+
+    Below `LEAST_SHARE` the cells say nothing of the exponent, nor do their resamples.
+    """
+    value, _ = model(params[np.newaxis])
+    return [
+        0.0 if exponent in EXPONENT_BOUNDS else float(np.exp(np.max(term - value)))
+        for term, exponent in zip(
+            model.terms(params[np.newaxis]), params[1::2], strict=True
+        )
+    ]
 
 
 def _intervals(parts: _Parts, confidence: float) -> list[Interval]:

@@ -62,6 +62,8 @@ def bca_intervals(
     Efron 1987, J. Am. Stat. Assoc. 82, 171-185; Hesterberg 2015, Am. Stat. 69, 371-386.
     """
     n_seeds = len(jackknife)
+    if n_seeds < 2 or len(replicates) < 2:
+        return np.full((len(estimates), 2), np.nan)
     tails = np.array([0.5 * (1 - confidence), 0.5 * (1 + confidence)])
     z = np.sqrt(n_seeds / (n_seeds - 1)) * student.ppf(tails, n_seeds - 1)
     n = len(replicates)

@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 from mfpde.arrays import check_positive, is_number
 from mfpde.kernels.descent import adam_step, momentum_step
 from mfpde.kernels.vectors import combine
-from mfpde.networks.rates import Constant, check_rate, rate_from_description
+from mfpde.networks.rates import (
+    Constant,
+    check_rate,
+    is_built_in_rate,
+    rate_from_description,
+)
 
 Array = NDArray[np.float64]
 Memory = dict[str, Array]
@@ -214,6 +219,12 @@ class Adam:
 
 
 OPTIMISERS = {"sgd": SGD, "adam": Adam}
+
+
+def is_built_in(optimiser: Any) -> bool:
+    """Whether `optimiser_from_description` can rebuild an optimiser."""
+    is_ours = type(optimiser) in OPTIMISERS.values()
+    return is_ours and is_built_in_rate(optimiser.schedule)
 
 
 def optimiser_from_description(description: dict[str, Any]) -> Any:

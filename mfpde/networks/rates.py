@@ -128,9 +128,17 @@ class WarmUp:
 RATES = {"constant": Constant, "drops": Drops, "cosine": Cosine, "warm_up": WarmUp}
 
 
+def is_built_in_rate(schedule: Any) -> bool:
+    """Whether `rate_from_description` can rebuild a schedule."""
+    inner = getattr(schedule, "then", None)
+    is_ours = type(schedule) in RATES.values()
+    return is_ours and (inner is None or is_built_in_rate(inner))
+
+
 def check_rate(name: str, schedule: Any) -> None:
     """Raise TypeError unless an object is a learning-rate schedule."""
-    if not hasattr(schedule, "factor") or isinstance(schedule, type):
+    has_all = all(hasattr(schedule, each) for each in ("factor", "over", "describe"))
+    if not has_all or isinstance(schedule, type):
         raise TypeError(
             f"`{name}` must be a schedule of mfpde.networks such as Cosine(), "
             f"got {schedule!r}."

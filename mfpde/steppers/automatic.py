@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mfpde.steppers.base import Evaluate, Memory, Point, Step
@@ -37,6 +37,11 @@ class Automatic:
 
     control: ErrorControl
     order: int = 2
+    _methods: tuple[Any, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        methods = DormandPrince(self.control), RungeKuttaChebyshev(self.control)
+        object.__setattr__(self, "_methods", methods)
 
     def step(
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
@@ -47,8 +52,7 @@ class Automatic:
         counts["auto_patience"] = memory.get("auto_patience", 1.0)
         inner = {name: memory[name] for name in memory if name not in counts}
         is_rkc2 = bool(counts["auto_rkc2"])
-        method = (RungeKuttaChebyshev if is_rkc2 else DormandPrince)(self.control)
-        step = method.step(evaluate, point, target, inner)
+        step = self._methods[is_rkc2].step(evaluate, point, target, inner)
         judge = _after_rkc2 if is_rkc2 else _after_dopri5
         after = judge(step, counts)
         return Step(step.point, step.size, after, step.n_evaluations, step.n_rejected)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mfpde.config.assembly import (
 from mfpde.errors import ConfigurationError
 from mfpde.problem import MeanFieldProblem
 
+NAME = re.compile(r"[A-Za-z0-9_-]+")
 SECTIONS = ("title", "data", "problem", "law")
 
 
@@ -48,15 +50,22 @@ def _build(name: str, table: Mapping[str, Any]) -> Case:
         return Case(name, problem, build_law(config, problem.block, Path(".")))
 
 
-def case_problems(cases: Sequence[Any]) -> list[str]:
+def case_problems(cases: Any) -> list[str]:
     """Sentences on all that is wrong with the cases of a configuration."""
-    if not cases or not all(isinstance(case, Mapping) for case in cases):
+    if (
+        not isinstance(cases, list)
+        or not cases
+        or not all(isinstance(case, Mapping) for case in cases)
+    ):
         return ["`cases` must hold one table or more, [[cases]] with name and data."]
     found, names = [], [case.get("name") for case in cases]
     for number, (case, name) in enumerate(zip(cases, names, strict=True), 1):
         place = f"`cases`, number {number}"
-        if not isinstance(name, str) or not name:
-            found.append(f"{place}: `name` must be a word, got {name!r}.")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            found.append(
+                f"{place}: `name` must be made of letters, digits, _ and -, "
+                f"got {name!r}."
+            )
         elif names.index(name) < number - 1:
             found.append(f"{place}: the name {name!r} is used twice.")
         unknown = sorted(set(case) - {"name", *SECTIONS})

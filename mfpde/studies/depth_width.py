@@ -1,8 +1,8 @@
 """Depth and width: how networks approach the limit (theory, 5.8, rows 1 to 3 and 18).
 
 A network (L, M, seed) is trained by the gradient flow from L x M draws of the law and
-compared with the mean-field limit at the same training times s. The same seed means the
-same draws for every depth (common random numbers).
+compared with the mean-field limit at the same training times s. Along paths the same
+seed means the same draws for every depth (common random numbers).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ DEFAULTS: dict[str, Any] = {
     "widths": [1, 16, 64, 256, 1024, 4096],
     "infinite_width": True,
     "seeds": 100,
-    "most_draws": 65536,
-    "seeds_per_task": 8,
+    "most_draws": 32768,
+    "seeds_per_task": 16,
     "first_seed": 0,
     "couplings": ["path", "layer"],
     "s": [0.0, 0.25, 0.5, 1.0, 2.0],
@@ -127,13 +127,19 @@ class DepthWidth:
             found.append(f"`s` must begin with 0 and go on, got {config['s']}.")
         for coupling in set(config["couplings"]) - set(COUPLINGS):
             found.append(f"`couplings` must be of {COUPLINGS}, got {coupling!r}.")
-        for name in ("seeds", "most_draws", "seeds_per_task"):
+        for name in ("seeds", "most_draws", "seeds_per_task", "limit_max_particles"):
             if config[name] < 1:
                 found.append(f"`{name}` must be at least 1, got {config[name]}.")
-        for name in ("rtol", "limit_tol"):
+        for name in ("rtol", "limit_tol", "confidence", "tolerance"):
             if not 0.0 < config[name] < 1.0:
                 found.append(f"`{name}` must lie in (0, 1), got {config[name]}.")
-        return found + case_problems(config["cases"])
+        if not all(0.0 < eta < 1.0 for eta in config["eta"]):
+            found.append(f"`eta` must lie in (0, 1), got {config['eta']}.")
+        for name in ("first_seed", "cloud_seeds", "cloud_width", "assignment_width"):
+            if config[name] < 0:
+                found.append(f"`{name}` must not be negative, got {config[name]}.")
+        found += case_problems(config["cases"])
+        return found or _coupling_problems(config)
 
     def axes(self, config: Config) -> dict[str, list]:
         """Return the axes of the table."""
@@ -240,7 +246,7 @@ class DepthWidth:
             rows.append(row)
             clouds.append(cloud)
         if at["width"] <= config["assignment_width"]:
-            _add_transport(rows, [cloud for cloud in clouds if cloud is not None])
+            _add_transport(rows, clouds)
         missing = {name: np.nan for row in rows for name in row}
         shapes = {name: np.shape(v) for row in rows for name, v in row.items()}
         return {
@@ -253,6 +259,20 @@ class DepthWidth:
     def analyse(self, table: Table, config: Config) -> Report:
         """Return verdicts, texts and figures."""
         return analyse(table, config)
+
+
+def _coupling_problems(config: Config) -> list[str]:
+    """Couplings that the law of a case does not have, one particle drawn to see."""
+    found = []
+    for name, coupling in itertools.product(case_names(config), config["couplings"]):
+        try:
+            law = build_case(config, name).law
+            law.sample(DepthGrid.euler(2), 1, coupling=coupling, seed=0)
+        except (ValueError, TypeError) as error:
+            found.append(
+                f"`couplings` = {coupling!r} does not fit case {name}: {error}"
+            )
+    return found
 
 
 def n_seeds(config: Config, width: float) -> int:
@@ -286,9 +306,9 @@ def _train(
             observers={"output": output, "state": state},
         )
     except NotFiniteError:
-        return _diverged(config), None
+        return _diverged(case, config, fields is not None), None
     if found.status != "finished":
-        return _diverged(config), None
+        return _diverged(case, config, fields is not None), None
     row = _errors(case, found.observations, found.loss, limit)
     row["n_evaluations"] = float(found.n_evaluations)
     if fields is None:
@@ -324,24 +344,39 @@ def _errors(
     }
 
 
-def _diverged(config: Config) -> dict[str, Any]:
-    """A run that blew up has no error; inf counts it."""
+def _diverged(case: Case, config: Config, has_cloud: bool) -> dict[str, Any]:
+    """A run that blew up has no error; inf counts it, in all that is fitted."""
     all_s = np.full(len(config["s"]), np.inf)
-    names = ("error_output", "error_state", "error_loss", "loss")
-    return {name: all_s for name in names}
+    row = dict.fromkeys(("error_output", "error_state", "error_loss", "loss"), all_s)
+    n_components = min(case.problem.n_samples * case.problem.q, N_COMPONENTS)
+    row["deviation"] = np.full((len(all_s), N_COMPONENTS), np.nan)
+    row["deviation"][:, :n_components] = np.inf
+    return row | ({"distance": all_s} if has_cloud else {})
 
 
 def _add_transport(
-    rows: list[dict[str, Any]], clouds: list[tuple[Array, Array]]
+    rows: list[dict[str, Any]], clouds: list[tuple[Array, Array] | None]
 ) -> None:
-    """W2 between network and tracers, and between the tracers of two seeds."""
-    with_cloud = [row for row in rows if "distance" in row]
-    for i, (row, (theta, tracers)) in enumerate(zip(with_cloud, clouds, strict=True)):
-        nodes = slice(None, None, max(1, len(theta) // W2_NODES))
-        row["w2"] = w2_integrated(theta[nodes], tracers[nodes])
-        if len(clouds) > 1:
-            other = clouds[(i + 1) % len(clouds)][1]
-            row["w2_same_law"] = w2_integrated(tracers[nodes], other[nodes])
+    """W2 between network and tracers, and between the tracers of seeds in pairs."""
+    known = [
+        (row, cloud)
+        for row, cloud in zip(rows, clouds, strict=True)
+        if cloud is not None
+    ]
+    for row, (theta, tracers) in known:
+        nodes = _w2_nodes(len(theta))
+        row["w2"] = w2_integrated(theta[nodes], tracers[nodes], method="exact")
+    for (row, (_, tracers)), (_, (_, other)) in zip(
+        known[::2], known[1::2], strict=False
+    ):
+        nodes = _w2_nodes(len(tracers))
+        row["w2_same_law"] = w2_integrated(tracers[nodes], other[nodes], method="exact")
+
+
+def _w2_nodes(n_nodes: int) -> NDArray[np.int64]:
+    """Depth nodes at which W2 is measured."""
+    places = np.linspace(0, n_nodes - 1, min(n_nodes, W2_NODES))
+    return np.unique(places.round().astype(int))
 
 
 STUDY = DepthWidth()

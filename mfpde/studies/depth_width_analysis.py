@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,20 +68,23 @@ class Findings:
     eta : EtaFit
     growth : (float, tuple of float)
         How much faster the error grows late than early, per unit of s.
+    notes : list of str
+        Why there is no fit of what is None.
     """
 
     table: Table
     a: float
     window: NDArray[np.bool_]
-    rates: dict[str, AsymptoticRates]
-    in_s: list[AsymptoticRates]
+    rates: dict[str, AsymptoticRates | None]
+    in_s: list[AsymptoticRates | None]
     paired: PairedFit | None
-    fluctuation: FluctuationFit
+    fluctuation: FluctuationFit | None
     narrow: PowerFit | None
-    quantile: AsymptoticRates
-    quantiles: ErrorQuantiles
-    eta: EtaFit
-    growth: tuple[float, Interval]
+    quantile: AsymptoticRates | None
+    quantiles: ErrorQuantiles | None
+    eta: EtaFit | None
+    growth: tuple[float, Interval] | None
+    notes: list[str]
 
 
 def analyse(table: Table, config: Config) -> Report:
@@ -107,58 +110,89 @@ def analyse(table: Table, config: Config) -> Report:
 
 
 def find(table: Table, a: float, config: Config) -> Findings:
-    """Make all fits for one case and coupling."""
+    """Make all fits for one case and coupling; None for those the table does not allow.
+
+    Raises
+    ------
+    ValueError
+        If the outputs at the last s, which everything else explains, have no fit.
+    """
     depths, widths = (np.array(table.axes[name], float) for name in ("depth", "width"))
     window = depths[:, np.newaxis] ** a * widths >= config["least_width"]
     finite = window & np.isfinite(widths)
     confidence = config["confidence"]
     outputs, losses = table["error_output"], table["error_loss"][..., -1]
-    levels = [eta for eta in config["eta"] if eta * losses.shape[2] >= 1.0]
+    notes: list[str] = []
 
-    def rates(errors: Array, window: Any = window, **options: Any) -> AsymptoticRates:
-        options |= {"a": a, "window": window, "confidence": confidence}
-        return fit_asymptotic(depths, widths, errors, **options)
+    def attempt(name: str, fit: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        try:
+            return fit(*args, **options, confidence=confidence)
+        except (ValueError, ConvergenceError) as error:
+            notes.append(f"{name}: {error}")
+            return None
+
+    def rates(name: str, errors: Array, cells: Any = window, **options: Any) -> Any:
+        options |= {"a": a, "window": cells}
+        return attempt(name, fit_asymptotic, depths, widths, errors, **options)
 
     signed = table["deviation"][..., -1, :]
     signed = signed[..., ~np.isnan(signed).all(axis=(0, 1, 2))]
+    n_runs = np.sum(~np.isnan(losses), axis=-1)
+    levels = [eta for eta in config["eta"] if eta * n_runs.max() >= 1.0]
+    has_tail = n_runs * min(levels, default=0.0) >= 1.0
     narrow = None
     if a == 1.0 and widths[0] == 1.0 and len(depths) > 2:
-        narrow = fit_power(depths, outputs[:, 0, :, -1], confidence=confidence)
-    return Findings(
+        narrow = attempt("M = 1", fit_power, depths, outputs[:, 0, :, -1])
+    found = Findings(
         table=table,
         a=a,
         window=window,
         rates={
-            "outputs": rates(outputs[..., -1]),
-            "loss": rates(losses),
-            "particles": rates(table["distance"][..., -1], finite),
+            "outputs": rates("outputs", outputs[..., -1]),
+            "loss": rates("loss", losses),
+            "particles": rates("particles", table["distance"][..., -1], finite),
         },
-        in_s=[rates(outputs[..., i]) for i in range(outputs.shape[-1])],
-        paired=_paired(depths, signed, finite, confidence) if a == 0.0 else None,
-        fluctuation=fit_fluctuation(
-            depths, widths, signed, window=finite, confidence=confidence
+        in_s=[
+            rates(f"s = {s:g}", outputs[..., i]) for i, s in enumerate(table.axes["s"])
+        ],
+        paired=attempt("same draws", _paired, depths, signed, finite)
+        if a == 0.0
+        else None,
+        fluctuation=attempt(
+            "spread", fit_fluctuation, depths, widths, signed, window=finite
         ),
         narrow=narrow,
         # A quantile of |bias + fluctuation| grows like the sum of the two.
-        quantile=rates(losses, statistic=1.0 - min(levels), combine="sum"),
-        quantiles=error_quantiles(losses, levels, confidence=confidence),
-        eta=fit_eta(losses[finite], levels, confidence=confidence),
-        growth=_growth(outputs[finite], np.array(table.axes["s"]), confidence),
+        quantile=rates(
+            "quantile",
+            losses,
+            window & has_tail,
+            statistic=1.0 - min(levels, default=0.5),
+            combine="sum",
+        ),
+        quantiles=attempt("quantiles", error_quantiles, losses, levels),
+        eta=attempt("eta", fit_eta, losses[finite & has_tail], levels),
+        growth=attempt("growth", _growth, outputs[finite], np.array(table.axes["s"])),
+        notes=notes,
     )
+    if found.rates["outputs"] is None:
+        raise ValueError(" ".join(notes))
+    return found
 
 
 def _paired(
-    depths: Array, signed: Array, finite: NDArray[np.bool_], confidence: float
-) -> PairedFit | None:
-    """The draws of all widths that are in the window at every depth, together."""
-    columns = np.flatnonzero(finite.all(axis=0))
-    if len(depths) < 4 or len(columns) == 0:
-        return None
-    draws = np.concatenate([signed[:, j] for j in columns], axis=1)
+    depths: Array, signed: Array, finite: NDArray[np.bool_], *, confidence: float
+) -> PairedFit:
+    """The draws of all widths in the window whose seeds are all there, side by side."""
+    is_there = ~np.isnan(signed).any(axis=(0, 2, 3))
+    columns = np.flatnonzero(finite.all(axis=0) & is_there)
+    if len(columns) == 0:
+        raise ValueError("There is no width with all seeds at all depths.")
+    draws = np.concatenate([signed[:, j] for j in columns], axis=2)
     return fit_paired(depths, draws, confidence=confidence)
 
 
-def _growth(errors: Array, s: Array, confidence: float) -> tuple[float, Interval]:
+def _growth(errors: Array, s: Array, *, confidence: float) -> tuple[float, Interval]:
     """d ln error / ds over the last interval of s minus that over the first.
 
     errors (C, S, R) of cells, seeds and times; the mean over cells, seeds resampled.
@@ -170,7 +204,12 @@ def _growth(errors: Array, s: Array, confidence: float) -> tuple[float, Interval
     logs = np.stack(
         [log_statistics(errors[..., i], counts, "rms") for i in range(len(s))], axis=-1
     )
-    rates = np.diff(np.nanmean(logs, axis=1), axis=-1) / np.diff(s)
+    # Cells without diverged runs, in resamples that have runs in all of them.
+    logs = logs[:, np.isfinite(logs[0]).all(axis=-1)]
+    logs = logs[np.isfinite(logs).all(axis=(1, 2))]
+    if logs.shape[1] == 0 or len(logs) < 2:
+        raise ValueError("No cell has positive errors at every s.")
+    rates = np.diff(logs.mean(axis=1), axis=-1) / np.diff(s)
     change = rates[:, -1] - rates[:, 0]
     tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
     low, high = np.quantile(change[1:], tails)
@@ -181,6 +220,8 @@ def judgements(found: Findings, tolerance: float) -> Iterator[Verdict]:
     """Verdicts on rows 1, 2, 3 and 18 of the claims."""
     count = "M" if found.a == 0.0 else "(L M)"
     for quantity, rates in found.rates.items():
+        if rates is None:
+            continue
         # A loss near its minimum converges faster than the outputs.
         rule = judge_at_least if quantity == "loss" else judge
         for name, text, expected in (
@@ -198,40 +239,47 @@ def judgements(found: Findings, tolerance: float) -> Iterator[Verdict]:
         paired = found.paired
         claim = "outputs: order in 1/L, same draws at all depths"
         yield judge(claim, 1.0, paired.exponent, paired.interval, tolerance)
-    spread = found.fluctuation
-    claim = "spread over draws: order in 1/M"
-    yield judge(claim, 0.5, spread.width_exponent, spread.width_interval, tolerance)
-    claim = "spread over draws: order in 1/L"
-    expected = 0.5 * found.a
-    yield judge(
-        claim, expected, spread.depth_exponent, spread.depth_interval, tolerance
-    )
+    if found.fluctuation is not None:
+        spread, expected = found.fluctuation, 0.5 * found.a
+        claim = "spread over draws: order in 1/M"
+        yield judge(claim, 0.5, spread.width_exponent, spread.width_interval, tolerance)
+        claim = "spread over draws: order in 1/L"
+        yield judge(
+            claim, expected, spread.depth_exponent, spread.depth_interval, tolerance
+        )
     if found.narrow is not None:
         low, high = found.narrow.exponent_interval
         claim = "one particle a layer: power of L of the error"
         yield judge_below(claim, 0.0, -found.narrow.exponent, (-high, -low))
-    quantile = found.quantile
-    claim = f"loss, {quantile.fit.statistic:g}-quantile over draws: q"
-    yield judge_at_least(
-        claim, 0.5, quantile.fit.q, quantile.q_interval, 2.0 * tolerance
-    )
-    claim = "loss, quantiles over draws: order in 1/eta"
-    yield judge_below(claim, 0.5, found.eta.exponent, found.eta.interval)
-    yield judge_below("growth of the error in s, late minus early", 0.0, *found.growth)
+    if found.quantile is not None:
+        fit, interval = found.quantile.fit, found.quantile.q_interval
+        claim = f"loss, {fit.statistic:g}-quantile over draws: q"
+        yield judge_at_least(claim, 0.5, fit.q, interval, 2.0 * tolerance)
+    if found.eta is not None:
+        claim = "loss, quantiles over draws: order in 1/eta"
+        yield judge_below(claim, 0.5, found.eta.exponent, found.eta.interval)
+    if found.growth is not None:
+        claim = "growth of the error in s, late minus early"
+        yield judge_below(claim, 0.0, *found.growth)
 
 
 def _text(name: str, found: Findings) -> str:
     lines = [f"{name}:"]
     for quantity, rates in found.rates.items():
+        if rates is None:
+            continue
         fit = rates.fit
         lines.append(
             f"  {quantity}: c1 = {fit.c1:.3g}, p = {fit.p:.4f} (extrapolated "
             f"{rates.p_extrapolated:.4f}), c2 = {fit.c2:.3g}, q = {fit.q:.4f} "
-            f"(extrapolated {rates.q_extrapolated:.4f}), {fit.n_used} cells, "
-            f"{fit.n_diverged} runs diverged"
+            f"(extrapolated {rates.q_extrapolated:.4f}), {fit.n_used} cells; diverged "
+            f"runs: {fit.n_diverged}"
         )
+        lines += [f"    {note}" for note in fit.notes]
     lines += [
         f"  outputs at s = {s:g}: c1 = {rates.fit.c1:.3g}, c2 = {rates.fit.c2:.3g}"
         for s, rates in zip(found.table.axes["s"], found.in_s, strict=True)
+        if rates is not None
     ]
+    lines += [f"  There is no fit of {note}" for note in found.notes]
     return "\n".join(lines)

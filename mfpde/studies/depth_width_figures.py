@@ -18,15 +18,15 @@ N_CURVES = 4
 
 def page(found: Any) -> list[Panel]:
     """Return the panels for the `Findings` of one case and coupling."""
-    return [
-        _against_depth(found),
-        _against_width(found),
-        _collapse(found),
-        _heat_map(found),
-        _against_s(found),
-        _quantiles(found),
-        _particles(found),
-    ]
+    panels = [_against_depth(found), _against_width(found)]
+    if found.fluctuation is not None:
+        panels.append(_collapse(found))
+    panels += [_heat_map(found), _against_s(found)]
+    if found.quantile is not None and found.quantiles is not None:
+        panels.append(_quantiles(found))
+    if found.rates["particles"] is not None:
+        panels.append(_particles(found))
+    return panels
 
 
 def _axes(found: Any) -> tuple[Array, Array]:
@@ -69,7 +69,7 @@ def _against_depth(found: Any) -> Panel:
         band = fit.band(x, widths[j])
         line = fit.predict(x, widths[j])
         label = _width_text(widths[j])
-        series += _curve(x, fit, fit.values[rows, j], line, band, label, group)
+        series += _curve(x, fit.values[rows, j], line, band, label, group)
     return Panel(
         "Depth",
         "layers $L$",
@@ -89,7 +89,7 @@ def _against_width(found: Any) -> Panel:
         band = fit.band(depths[i], x)
         line = fit.predict(depths[i], x)
         label = f"$L = {depths[i]:g}$"
-        series += _curve(x, fit, fit.values[i, columns], line, band, label, group)
+        series += _curve(x, fit.values[i, columns], line, band, label, group)
     return Panel(
         "Width",
         "particles $M$",
@@ -135,13 +135,15 @@ def _heat_map(found: Any) -> Panel:
 
 
 def _against_s(found: Any) -> Panel:
-    s = np.array(found.table.axes["s"])
+    pairs = zip(found.table.axes["s"], found.in_s, strict=True)
+    known = [(s, rates.fit) for s, rates in pairs if rates is not None]
+    s = np.array([s for s, _ in known])
     count = _draws(found).strip("$")
     series = []
     for group, (name, label) in enumerate(
         (("c1", r"$c_1$: error $c_1 / L$"), ("c2", rf"$c_2$: $c_2 / \sqrt{{{count}}}$"))
     ):
-        fits = [rates.fit for rates in found.in_s]
+        fits = [fit for _, fit in known]
         ends = np.array([getattr(fit, f"{name}_interval") for fit in fits])
         y = np.array([getattr(fit, name) for fit in fits])
         low, high = np.minimum(ends[:, 0], y), np.maximum(ends[:, 1], y)
@@ -187,12 +189,12 @@ def _particles(found: Any) -> Panel:
     row = len(depths) - 1
     table = found.table
     shown = (
-        ("distance", "coupled", table["distance"][row, :, :, -1]),
-        ("w2", "$W_2$", table["w2"][row]),
-        ("w2_same_law", "$W_2$, same law", table["w2_same_law"][row]),
+        ("coupled", table["distance"][row, :, :, -1]),
+        ("$W_2$", table["w2"][row]),
+        ("$W_2$, same law", table["w2_same_law"][row]),
     )
     series = []
-    for group, (_, label, values) in enumerate(shown):
+    for group, (label, values) in enumerate(shown):
         columns = found.window[row] & ~np.isnan(values).all(axis=1)
         columns &= ~np.isinf(values).any(axis=1)
         if columns.any():

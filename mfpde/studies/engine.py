@@ -277,7 +277,18 @@ class _Session:
         table = assemble(self.study, self.config, self.pieces)
         status, message = self._ending(is_interrupted)
         report = None
-        if not is_interrupted and self.counts["done"]:
+        if status == "finished" and not self.counts["done"]:
+            n = counted(len(self.tasks), "task")
+            status = "failed"
+            message = (
+                f"No analysis: every run diverged ({n}). Shorten the horizon or reduce "
+                "the learning rate."
+            )
+        elif not is_interrupted and self.counts["done"]:
+            # What was measured is kept, whatever becomes of its analysis.
+            self.store.keep_assembled(
+                encode(self.study, self.config, table, report, command)
+            )
             try:
                 report = self.study.analyse(table, self.config)
             except (ValueError, ConvergenceError, NotFiniteError) as error:
@@ -304,12 +315,6 @@ class _Session:
             )
         if counts["missing"]:
             return "failed", f"{counts['missing']} of {n} are missing."
-        if not counts["done"]:
-            return (
-                "failed",
-                f"No analysis: every run diverged ({n}). Shorten the horizon or reduce "
-                "the learning rate.",
-            )
         end = f", {counts['diverged']} diverged" if counts["diverged"] else ""
         return "finished", f"{counts['done']} of {n} done{end}."
 

@@ -9,12 +9,7 @@ from mfpde.studies.report import Verdict
 
 
 def judge(
-    claim: str,
-    expected: float,
-    value: float,
-    interval: Interval,
-    tolerance: float,
-    note: str = "",
+    claim: str, expected: float, value: float, interval: Interval, tolerance: float
 ) -> Verdict:
     """Judge a claim of equality."""
     is_near = abs(value - expected) <= tolerance
@@ -28,7 +23,7 @@ def judge(
         f"{tolerance:g} of the value; contradicted if it lies outside twice the "
         "interval and farther from the value."
     )
-    return Verdict(claim, expected, value, interval, verdict, rule, note)
+    return Verdict(claim, expected, value, interval, verdict, rule)
 
 
 def _is_far(expected: float, interval: Interval) -> bool:
@@ -50,15 +45,13 @@ def judge_at_least(
     elif value < least - tolerance and _is_far(least, interval):
         verdict = "contradicted"
     rule = (
-        f"Confirmed if the interval reaches the bound and the value does, within "
-        f"{tolerance:g}; contradicted if twice the interval does not."
+        "Confirmed if the interval reaches the bound and the value is at most "
+        f"{tolerance:g} short of it; contradicted if twice the interval falls short."
     )
     return Verdict(claim, f">= {least:g}", value, interval, verdict, rule)
 
 
-def judge_below(
-    claim: str, bound: float, value: float, interval: Interval, note: str = ""
-) -> Verdict:
+def judge_below(claim: str, bound: float, value: float, interval: Interval) -> Verdict:
     """Judge a claim that something is below a bound."""
     verdict = "not resolved"
     if interval[1] < bound:
@@ -69,4 +62,4 @@ def judge_below(
         "Confirmed if the whole interval is below; contradicted if all of twice the "
         "interval is above."
     )
-    return Verdict(claim, f"< {bound:g}", value, interval, verdict, rule, note)
+    return Verdict(claim, f"< {bound:g}", value, interval, verdict, rule)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BarycentricInterpolator
 
 from mfpde.depth import DepthGrid
+from mfpde.errors import ConvergenceError
 from mfpde.evaluation import Evaluation, first_variation_gradient
 from mfpde.laws import marginal
 from mfpde.laws.origin import Sampling
@@ -21,10 +22,12 @@ from mfpde.studies.cases import Case
 
 Array = NDArray[np.float64]
 
-N_TIMES = 17
-"""Chebyshev points in s at which the states of the limit are kept."""
-TRACER_STEPS = 24
-"""Steps of the Runge-Kutta method of order 4 with which tracers move over a horizon."""
+N_TIMES, MOST_TIMES = 17, 257
+"""Fewest and most Chebyshev points in s at which the states of the limit are kept."""
+STEPS_PER_TIME = 1.5
+"""Steps of the Runge-Kutta method of order 4 with which tracers move, for each."""
+TRACER_ERROR = 1e-4
+"""Of tracers, relative to how far particles move."""
 
 
 def output(evaluation: Evaluation) -> Array:
@@ -74,7 +77,7 @@ def limit_of(
         output (R, N, q), state (R, N, d), loss (R,), error () the estimate of the
         outputs' error; wide_output (D, R, N, q), wide_state, wide_loss (D, R) of the
         networks of infinite width; and fields_t (P,), fields_s (T,),
-        fields (T, 2, P, N, d): z and p of the limit for `Fields`.
+        fields (T, 2, P, N, d): z and p of the limit for `Fields`, with tracer_error ().
 
     Notes
     -----
@@ -104,17 +107,10 @@ def limit_of(
         )
         for grid in map(DepthGrid.euler, depths)
     ]
-    times = chebyshev_points(float(s[-1]), N_TIMES)
-    moving = solve(
-        case.problem,
-        found.grid,
-        _coarser(rule).ensemble(found.grid),
-        s_end=float(s[-1]),
-        rtol=rtol,
-        atol=1e-3 * rtol,
-        record=times,
-        observers={"states": states},
-    )
+    for each in (found, *wide):
+        if each.status != "finished":
+            raise ConvergenceError(f"The limit of case {case.name}: {each.message}")
+    fields = _fields_of(case, found.grid, _coarser(rule), s, rtol)
     return {
         "output": found.observations["output"],
         "state": found.observations["state"],
@@ -123,11 +119,46 @@ def limit_of(
         "wide_output": np.array([each.observations["output"] for each in wide]),
         "wide_state": np.array([each.observations["state"] for each in wide]),
         "wide_loss": np.array([each.loss for each in wide]),
-        "fields_t": found.grid.state_depths(),
-        "fields_elements": np.array(found.grid.n_steps),
-        "fields_s": moving.s,
-        "fields": moving.observations["states"],
+        **fields,
     }
+
+
+def _fields_of(
+    case: Case, grid: DepthGrid, rule: Sampling, s: Sequence[float], rtol: float
+) -> dict[str, Array]:
+    """States of the limit at so many times that its own particles are traced well.
+
+    The times, and the steps of the tracers with them, are doubled until tracers of the
+    limit's own particles are off by at most `TRACER_ERROR` of how far particles move.
+    """
+    n, error = N_TIMES, np.inf
+    while True:
+        moving = solve(
+            case.problem,
+            grid,
+            rule.ensemble(grid),
+            s_end=float(s[-1]),
+            rtol=rtol,
+            atol=1e-3 * rtol,
+            record=chebyshev_points(float(s[-1]), n),
+            snapshots=s,
+            observers={"states": states},
+        )
+        if moving.status != "finished":
+            raise ConvergenceError(f"The limit of case {case.name}: {moving.message}")
+        fields = {
+            "fields_t": grid.state_depths(),
+            "fields_elements": np.array(grid.n_steps),
+            "fields_s": moving.s,
+            "fields": moving.observations["states"],
+        }
+        some = moving.theta[:, :, :: max(1, moving.theta.shape[2] // 16)]
+        traced = trace(case.problem, Fields(fields, grid.nodes), some[0], s)
+        size = np.sqrt(np.mean((some[-1] - some[0]) ** 2))
+        error = np.sqrt(np.mean((traced[-1] - some[-1]) ** 2)) / max(size, 1e-300)
+        if error <= TRACER_ERROR or n >= MOST_TIMES:
+            return fields | {"tracer_error": np.array(error)}
+        n = 2 * n - 1
 
 
 def _coarser(rule: Sampling) -> Sampling:
@@ -165,9 +196,8 @@ class Fields:
             np.moveaxis(reference["fields"], 2, 0),
             np.asarray(t, dtype=float),
         )
-        self._in_s = BarycentricInterpolator(
-            reference["fields_s"], np.moveaxis(at_t, 0, 2)
-        )
+        self.n_steps = round(STEPS_PER_TIME * (len(reference["fields_s"]) - 1))
+        self._in_s = _polynomial(reference["fields_s"], np.moveaxis(at_t, 0, 2))
 
     def __call__(self, s: float) -> tuple[Array, Array]:
         """z and p (J, N, d) at a training time."""
@@ -175,17 +205,26 @@ class Fields:
         return z, p
 
 
+def _polynomial(points: Array, values: Array) -> BarycentricInterpolator:
+    """The polynomial through points (n,); SciPy's own weights are rounded at random."""
+    apart = points[:, np.newaxis] - points
+    np.fill_diagonal(apart, 1.0)
+    # The capacity of the interval keeps the products near one.
+    weights = 1.0 / np.prod(apart / (0.25 * np.ptp(points) or 1.0), axis=1)
+    return BarycentricInterpolator(points, values, wi=weights)
+
+
 def _at_depths(points: Array, n_elements: int, values: Array, t: Array) -> Array:
     """Values (P, ...) at `points` (P,), 0, the nodes and 1, interpolated to t (J,)."""
     if n_elements == 1:
-        return BarycentricInterpolator(points, values)(t)
+        return _polynomial(points, values)(t)
     nodes, inner = points[1:-1], values[1:-1]
     element = np.minimum((t * n_elements).astype(int), n_elements - 1)
     n = len(nodes) // n_elements
     found = np.empty((len(t), *values.shape[1:]))
     for e in np.unique(element):
         mine = slice(e * n, (e + 1) * n)
-        here = BarycentricInterpolator(nodes[mine], inner[mine])
+        here = _polynomial(nodes[mine], inner[mine])
         found[element == e] = here(t[element == e])
     return found
 
@@ -220,7 +259,7 @@ def trace(
 
     found = [theta]
     for start, end in itertools.pairwise(s):
-        n_steps = max(1, round(TRACER_STEPS * (end - start) / s[-1]))
+        n_steps = max(1, round(fields.n_steps * (end - start) / s[-1]))
         h, theta = (end - start) / n_steps, found[-1]
         for now in start + h * np.arange(n_steps):
             k1 = velocity(now, theta)
