@@ -1002,12 +1002,13 @@ def test_observers_cannot_change_the_run(case):
 def test_a_kink_outside_the_sum_counts_like_one_in_the_block(rng):
     """With the ledger's budget the steps over kinks of psi would be tiny."""
     x, y = rng.normal(size=(2, 40, 2))
-    problem = MeanFieldProblem(x, y, Perceptron(2))
+    problem = MeanFieldProblem(x, 0.5 * y, Perceptron(2))
     grid = DepthGrid.layers(3, outer="relu")
     assert not grid.is_smooth
     assert DepthGrid.layers(3, outer="tanh").is_smooth
     assert DepthGrid.euler(3).is_smooth
-    ens = ParticleEnsemble(rng.normal(size=(3, 10, 5)))
-    found = solve(problem, grid, ens, s_end=1.0, rtol=1e-7, atol=1e-9)
+    ens = ParticleEnsemble(0.5 * rng.normal(size=(3, 10, 5)))
+    found = solve(problem, grid, ens, s_end=1.0, rtol=1e-6, atol=1e-8)
     assert found.status == "finished"
-    assert found.n_steps < 1000
+    # 273 with the budget, on other numbers of the same kind; 30 without.
+    assert found.n_steps < 100

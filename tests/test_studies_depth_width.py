@@ -111,7 +111,9 @@ def test_tracers_bound_the_transport_distance(outcome):
     assert np.isnan(table["distance"][:, 8:]).all()
     means = np.sqrt(np.mean(coupled[:4] ** 2, axis=1))
     assert np.all(np.diff(means) < 0)
-    assert np.all(table["w2_same_law"][1, :8] > table["w2"][1, :8].mean())
+    # Seeds are compared in pairs.
+    assert np.isnan(table["w2_same_law"][1, 1:8:2]).all()
+    assert np.all(table["w2_same_law"][1, :8:2] > table["w2"][1, :8].mean())
 
 
 def test_a_task_gives_the_same_bits_twice(outcome):

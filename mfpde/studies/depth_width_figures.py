@@ -49,8 +49,8 @@ def _width_text(width: float) -> str:
 
 
 def _curve(
-    x: Array, fit: Any, y: Array, line: Array, band: Any, label: str, group: int
-):
+    x: Array, y: Array, line: Array, band: Any, label: str, group: int
+) -> list[Series]:
     """Points of a statistic with the fitted line and its band."""
     low, high = band
     return [

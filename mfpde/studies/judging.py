@@ -7,6 +7,9 @@ import math
 from mfpde.analysis.rates import Interval
 from mfpde.studies.report import Verdict
 
+MOST_LENGTH = 12.0
+"""Longest interval that confirms, in tolerances."""
+
 
 def judge(
     claim: str, expected: float, value: float, interval: Interval, tolerance: float
@@ -15,15 +18,21 @@ def judge(
     is_near = abs(value - expected) <= tolerance
     verdict = "not resolved"
     if interval[0] <= expected <= interval[1] and is_near:
-        verdict = "confirmed"
+        verdict = "confirmed" if _is_sharp(interval, tolerance) else "not resolved"
     elif not is_near and _is_far(expected, interval):
         verdict = "contradicted"
     rule = (
         "Confirmed if the expected value lies in the interval and within "
-        f"{tolerance:g} of the value; contradicted if it lies outside twice the "
+        f"{tolerance:g} of the value, and the interval is no longer than "
+        f"{MOST_LENGTH * tolerance:g}; contradicted if it lies outside twice the "
         "interval and farther from the value."
     )
     return Verdict(claim, expected, value, interval, verdict, rule)
+
+
+def _is_sharp(interval: Interval, tolerance: float) -> bool:
+    """Whether an interval says anything: a value near by luck confirms no claim."""
+    return interval[1] - interval[0] <= MOST_LENGTH * tolerance
 
 
 def _is_far(expected: float, interval: Interval) -> bool:
@@ -41,11 +50,12 @@ def judge_at_least(
     """Judge a claim that an order, an upper bound of the theory, is reached."""
     verdict = "not resolved"
     if interval[1] >= least and value >= least - tolerance:
-        verdict = "confirmed"
+        verdict = "confirmed" if _is_sharp(interval, tolerance) else "not resolved"
     elif value < least - tolerance and _is_far(least, interval):
         verdict = "contradicted"
     rule = (
-        "Confirmed if the interval reaches the bound and the value is at most "
+        "Confirmed if the interval, no longer than "
+        f"{MOST_LENGTH * tolerance:g}, reaches the bound and the value is at most "
         f"{tolerance:g} short of it; contradicted if twice the interval falls short."
     )
     return Verdict(claim, f">= {least:g}", value, interval, verdict, rule)
