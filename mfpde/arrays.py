@@ -77,3 +77,9 @@ def check_positive(name: str, value: object) -> None:
         raise TypeError(f"`{name}` must be a number, got {value!r}.")
     if not 0.0 < value < np.inf:
         raise ValueError(f"`{name}` must be positive and finite, got {value!r}.")
+
+
+def evenly_spaced(n: int, most: int) -> NDArray[np.int64]:
+    """At most `most` of the indices 0 to n - 1, evenly spread, both ends among them."""
+    places = np.linspace(0, n - 1, min(n, most))
+    return np.unique(places.round().astype(int))

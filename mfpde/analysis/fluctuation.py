@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.analysis.asymptotic import bent_interval
 from mfpde.analysis.cells import checked_share, positive_axis
 from mfpde.analysis.rates import Interval, precision_weights
-from mfpde.analysis.resampling import bootstrap_counts
+from mfpde.analysis.resampling import counts_with_all, percentile_interval
 
 Array = NDArray[np.float64]
 
@@ -91,8 +91,7 @@ def fit_fluctuation(
             "`errors` must have two depths and two widths with two finite runs or "
             f"more, got {len(np.unique(rows))} and {len(np.unique(columns))}."
         )
-    n_seeds = table.shape[2]
-    counts = np.vstack([np.ones(n_seeds), bootstrap_counts(n_seeds, n_bootstrap, seed)])
+    counts = counts_with_all(table.shape[2], n_bootstrap, seed)
     cells = zip(table[is_used], is_there[is_used], strict=True)
     logs = np.stack([_log_spread(cell, there, counts) for cell, there in cells], axis=1)
     # A resample without two different runs in some cell has no spread there.
@@ -102,22 +101,21 @@ def fit_fluctuation(
     weights = precision_weights(table[is_used][..., 0], logs[1:])
     cells = np.stack([np.log(depths[rows]), np.log(widths[columns])])
     found = _planes(cells, logs, weights)
-    tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
-    intervals = np.quantile(found[1:, 1:], tails, axis=0).T.tolist()
+    intervals = [percentile_interval(found[1:, i], confidence) for i in (1, 2)]
     for axis, interval in enumerate(intervals):
         finer = cells[axis] > cells[axis].min()
         if np.ptp(cells[:, finer], axis=1).min(initial=np.inf) > 0.0:
             moved = _planes(cells[:, finer], logs[:1, finer], weights[finer])
-            coarse, fine = found[0, 1 + axis], moved[0, 1 + axis]
-            interval[:] = bent_interval(tuple(interval), coarse, fine - coarse)
+            coarse, fine = float(found[0, 1 + axis]), float(moved[0, 1 + axis])
+            intervals[axis] = bent_interval(interval, coarse, fine - coarse)
     values = np.full(is_used.shape, np.nan)
     values[is_used] = np.exp(logs[0])
     return FluctuationFit(
         depth_exponent=float(found[0, 1]),
         width_exponent=float(found[0, 2]),
         constant=float(np.exp(found[0, 0])),
-        depth_interval=tuple(map(float, intervals[0])),
-        width_interval=tuple(map(float, intervals[1])),
+        depth_interval=intervals[0],
+        width_interval=intervals[1],
         confidence=confidence,
         values=values,
         is_used=is_used,

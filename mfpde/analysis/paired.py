@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.analysis.asymptotic import bent_interval, extrapolated
 from mfpde.analysis.cells import checked_share, positive_axis
 from mfpde.analysis.rates import Interval
-from mfpde.analysis.resampling import bootstrap_counts
+from mfpde.analysis.resampling import counts_with_all, percentile_interval
 
 Array = NDArray[np.float64]
 
@@ -87,23 +87,15 @@ def fit_paired(
             "`errors` must have four depths and two seeds with runs at all of them, "
             f"got {len(depths)} and {int(is_there.sum())}."
         )
-    counts = np.vstack(
-        [
-            np.ones(is_there.sum()),
-            bootstrap_counts(int(is_there.sum()), n_bootstrap, seed),
-        ]
-    )
+    counts = counts_with_all(int(is_there.sum()), n_bootstrap, seed)
     table = table[:, is_there]
     full = _exponents(depths, table, counts)
-    tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
-    low, high = np.quantile(full[1:], tails).tolist()
-    coarse, fine = (
-        float(full[0]),
-        float(_exponents(depths[1:], table[1:], counts[:1])[0]),
-    )
+    own = percentile_interval(full[1:], confidence)
+    coarse = float(full[0])
+    fine = float(_exponents(depths[1:], table[1:], counts[:1])[0])
     return PairedFit(
         exponent=coarse,
-        interval=bent_interval((low, high), coarse, fine - coarse),
+        interval=bent_interval(own, coarse, fine - coarse),
         extrapolated=extrapolated(coarse, fine),
         confidence=confidence,
         n_seeds=int(is_there.sum()),

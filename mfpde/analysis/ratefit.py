@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.rates import Interval
+from mfpde.analysis.resampling import tails
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -91,8 +92,8 @@ class RateFit:
             shape = np.broadcast_shapes(np.shape(depths), np.shape(widths))
             return np.full(shape, np.nan), np.full(shape, np.nan)
         both = _terms(self.replicates, depths, widths, self.a)
-        tails = [0.5 * (1 - self.confidence), 0.5 * (1 + self.confidence)]
-        low, high = np.quantile(_combined(both, self.combine), tails, axis=0)
+        levels = tails(self.confidence)
+        low, high = np.quantile(_combined(both, self.combine), levels, axis=0)
         return low, high
 
     def __str__(self) -> str:

@@ -27,6 +27,23 @@ def bootstrap_counts(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
     return rng.multinomial(n_seeds, equal, size=int(n_bootstrap)).astype(float)
 
 
+def counts_with_all(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
+    """Counts (1 + n_bootstrap, n_seeds): every seed once, and then the resamples."""
+    resamples = bootstrap_counts(n_seeds, n_bootstrap, seed)
+    return np.vstack([np.ones(n_seeds), resamples])
+
+
+def tails(confidence: float) -> Array:
+    """Levels of the two ends of an interval, (2,)."""
+    return np.array([0.5 * (1 - confidence), 0.5 * (1 + confidence)])
+
+
+def percentile_interval(replicates: Array, confidence: float) -> tuple[float, float]:
+    """The interval that holds the middle of the replicates (B,)."""
+    low, high = np.quantile(replicates, tails(confidence)).tolist()
+    return low, high
+
+
 def jackknife_counts(n_seeds: int) -> Array:
     """Counts (n_seeds, n_seeds) of the samples without one seed."""
     return 1.0 - np.eye(n_seeds)
@@ -64,8 +81,7 @@ def bca_intervals(
     n_seeds = len(jackknife)
     if n_seeds < 2 or len(replicates) < 2:
         return np.full((len(estimates), 2), np.nan)
-    tails = np.array([0.5 * (1 - confidence), 0.5 * (1 + confidence)])
-    z = np.sqrt(n_seeds / (n_seeds - 1)) * student.ppf(tails, n_seeds - 1)
+    z = np.sqrt(n_seeds / (n_seeds - 1)) * student.ppf(tails(confidence), n_seeds - 1)
     n = len(replicates)
     below = (replicates < estimates).sum(axis=0) + (replicates <= estimates).sum(axis=0)
     bias = ndtri(np.clip(0.5 * below / n, 0.5 / n, 1 - 0.5 / n))

@@ -8,7 +8,14 @@ from typing import Any
 from mfpde.config import checks
 from mfpde.config.checks import AnyOf, Choice, Flag, Integer, ListOf, Number
 from mfpde.config.keys import key
-from mfpde.config.schema import OBSERVERS, Described, Law, Output, Plot
+from mfpde.config.schema import (
+    OBSERVERS_KEY,
+    SNAPSHOTS_KEY,
+    Described,
+    Law,
+    Output,
+    Plot,
+)
 from mfpde.kernels import ACTIVATIONS
 
 _POSITIVE = Number(above=0)
@@ -171,19 +178,11 @@ class NetworkRecord:
     )
     snapshots: Any = field(
         default=None,
-        metadata=key(
-            checks.schedule(), "theta; default start and end", example={"every": 0.5}
-        ),
+        metadata=SNAPSHOTS_KEY,
     )
     observers: list[str] | None = field(
         default=None,
-        metadata=key(
-            ListOf(
-                Choice(OBSERVERS), f"names out of {', '.join(OBSERVERS)}", at_least=0
-            ),
-            "further scalars; default all that the data allow",
-            example=["test_accuracy"],
-        ),
+        metadata=OBSERVERS_KEY,
     )
 
 

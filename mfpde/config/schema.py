@@ -426,6 +426,15 @@ class Flow:
     )
 
 
+# Keys that a run and the training of a network share.
+SNAPSHOTS_KEY = key(schedule(), "theta; default start and end", example={"every": 0.5})
+OBSERVERS_KEY = key(
+    ListOf(Choice(OBSERVERS), f"names out of {', '.join(OBSERVERS)}", at_least=0),
+    "further scalars; default all that the data allow",
+    example=["test_accuracy"],
+)
+
+
 @dataclass(frozen=True)
 class Record:
     """What is recorded, and at which training times s; the end always is."""
@@ -435,22 +444,14 @@ class Record:
     )
     snapshots: Any = field(
         default=None,
-        metadata=key(
-            schedule(), "theta; default start and end", example={"every": 0.5}
-        ),
+        metadata=SNAPSHOTS_KEY,
     )
     states: Any = field(
         default=None, metadata=key(schedule(), "states z and p", example=[0.0, 10.0])
     )
     observers: list[str] | None = field(
         default=None,
-        metadata=key(
-            ListOf(
-                Choice(OBSERVERS), f"names out of {', '.join(OBSERVERS)}", at_least=0
-            ),
-            "further scalars; default all that the data allow",
-            example=["test_accuracy"],
-        ),
+        metadata=OBSERVERS_KEY,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.analysis import coupled_distance, w2_integrated
+from mfpde.arrays import evenly_spaced
 from mfpde.depth import DepthGrid
 from mfpde.errors import NotFiniteError
 from mfpde.solver import solve
@@ -247,14 +248,7 @@ class DepthWidth:
             clouds.append(cloud)
         if at["width"] <= config["assignment_width"]:
             _add_transport(rows, clouds)
-        missing = {name: np.nan for row in rows for name in row}
-        shapes = {name: np.shape(v) for row in rows for name, v in row.items()}
-        return {
-            name: np.array(
-                [row.get(name, np.full(shapes[name], np.nan)) for row in rows]
-            )
-            for name in missing
-        }
+        return _stacked(rows)
 
     def analyse(self, table: Table, config: Config) -> Report:
         """Return verdicts, texts and figures."""
@@ -264,14 +258,15 @@ class DepthWidth:
 def _coupling_problems(config: Config) -> list[str]:
     """Couplings that the law of a case does not have, one particle drawn to see."""
     found = []
-    for name, coupling in itertools.product(case_names(config), config["couplings"]):
-        try:
-            law = build_case(config, name).law
-            law.sample(DepthGrid.euler(2), 1, coupling=coupling, seed=0)
-        except (ValueError, TypeError) as error:
-            found.append(
-                f"`couplings` = {coupling!r} does not fit case {name}: {error}"
-            )
+    for name in case_names(config):
+        law = build_case(config, name).law
+        for coupling in config["couplings"]:
+            try:
+                law.sample(DepthGrid.euler(2), 1, coupling=coupling, seed=0)
+            except (ValueError, TypeError) as error:
+                found.append(
+                    f"`couplings` = {coupling!r} does not fit case {name}: {error}"
+                )
     return found
 
 
@@ -323,6 +318,12 @@ def _train(
     return row, (found.theta[-1], tracers[-1])
 
 
+def _stacked(rows: list[dict[str, Any]]) -> dict[str, Array]:
+    """One array for each name, (len(rows), ...); NaN in rows that lack it."""
+    blank = {n: np.full(np.shape(v), np.nan) for row in rows for n, v in row.items()}
+    return {n: np.array([row.get(n, blank[n]) for row in rows]) for n in blank}
+
+
 def _errors(
     case: Case, found: Mapping[str, Array], loss: Array, limit: Mapping[str, Array]
 ) -> dict[str, Any]:
@@ -330,9 +331,7 @@ def _errors(
     weights = case.problem.sample_weights
     difference = found["output"] - limit["output"]
     flat = difference.reshape(len(loss), -1)
-    some = np.unique(
-        np.linspace(0, flat.shape[1] - 1, N_COMPONENTS).round().astype(int)
-    )
+    some = evenly_spaced(flat.shape[1], N_COMPONENTS)
     deviation = np.full((len(loss), N_COMPONENTS), np.nan)
     deviation[:, : len(some)] = flat[:, some]
     return {
@@ -364,19 +363,13 @@ def _add_transport(
         if cloud is not None
     ]
     for row, (theta, tracers) in known:
-        nodes = _w2_nodes(len(theta))
+        nodes = evenly_spaced(len(theta), W2_NODES)
         row["w2"] = w2_integrated(theta[nodes], tracers[nodes], method="exact")
     for (row, (_, tracers)), (_, (_, other)) in zip(
         known[::2], known[1::2], strict=False
     ):
-        nodes = _w2_nodes(len(tracers))
+        nodes = evenly_spaced(len(tracers), W2_NODES)
         row["w2_same_law"] = w2_integrated(tracers[nodes], other[nodes], method="exact")
-
-
-def _w2_nodes(n_nodes: int) -> NDArray[np.int64]:
-    """Depth nodes at which W2 is measured."""
-    places = np.linspace(0, n_nodes - 1, min(n_nodes, W2_NODES))
-    return np.unique(places.round().astype(int))
 
 
 STUDY = DepthWidth()

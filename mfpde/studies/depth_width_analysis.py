@@ -25,7 +25,7 @@ from mfpde.analysis import (
     fit_power,
 )
 from mfpde.analysis.rates import Interval, log_statistics
-from mfpde.analysis.resampling import bootstrap_counts
+from mfpde.analysis.resampling import counts_with_all, percentile_interval
 from mfpde.errors import ConvergenceError
 from mfpde.studies.depth_width_figures import page
 from mfpde.studies.judging import judge, judge_at_least, judge_below
@@ -197,10 +197,7 @@ def _growth(errors: Array, s: Array, *, confidence: float) -> tuple[float, Inter
 
     errors (C, S, R) of cells, seeds and times; the mean over cells, seeds resampled.
     """
-    n_seeds = errors.shape[1]
-    counts = np.vstack(
-        [np.ones(n_seeds), bootstrap_counts(n_seeds, N_BOOTSTRAP, seed=0)]
-    )
+    counts = counts_with_all(errors.shape[1], N_BOOTSTRAP, seed=0)
     logs = np.stack(
         [log_statistics(errors[..., i], counts, "rms") for i in range(len(s))], axis=-1
     )
@@ -211,9 +208,7 @@ def _growth(errors: Array, s: Array, *, confidence: float) -> tuple[float, Inter
         raise ValueError("No cell has positive errors at every s.")
     rates = np.diff(logs.mean(axis=1), axis=-1) / np.diff(s)
     change = rates[:, -1] - rates[:, 0]
-    tails = [0.5 * (1 - confidence), 0.5 * (1 + confidence)]
-    low, high = np.quantile(change[1:], tails)
-    return float(change[0]), (float(low), float(high))
+    return float(change[0]), percentile_interval(change[1:], confidence)
 
 
 def judgements(found: Findings, tolerance: float) -> Iterator[Verdict]:

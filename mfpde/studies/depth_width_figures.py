@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.analysis.cells import cell_statistics
+from mfpde.arrays import evenly_spaced
 from mfpde.panels import Image, Panel, Series
 
 Array = NDArray[np.float64]
@@ -40,8 +41,7 @@ def _draws(found: Any) -> str:
 
 def _some(indices: Array) -> Array:
     """At most N_CURVES of the indices, both ends among them."""
-    places = np.linspace(0, len(indices) - 1, min(N_CURVES, len(indices)))
-    return indices[np.unique(places.round().astype(int))]
+    return indices[evenly_spaced(len(indices), N_CURVES)]
 
 
 def _width_text(width: float) -> str:

@@ -16,9 +16,10 @@ def judge(
 ) -> Verdict:
     """Judge a claim of equality."""
     is_near = abs(value - expected) <= tolerance
+    is_inside = interval[0] <= expected <= interval[1]
     verdict = "not resolved"
-    if interval[0] <= expected <= interval[1] and is_near:
-        verdict = "confirmed" if _is_sharp(interval, tolerance) else "not resolved"
+    if is_inside and is_near and _is_sharp(interval, tolerance):
+        verdict = "confirmed"
     elif not is_near and _is_far(expected, interval):
         verdict = "contradicted"
     rule = (
@@ -49,8 +50,9 @@ def judge_at_least(
 ) -> Verdict:
     """Judge a claim that an order, an upper bound of the theory, is reached."""
     verdict = "not resolved"
-    if interval[1] >= least and value >= least - tolerance:
-        verdict = "confirmed" if _is_sharp(interval, tolerance) else "not resolved"
+    is_reached = interval[1] >= least and value >= least - tolerance
+    if is_reached and _is_sharp(interval, tolerance):
+        verdict = "confirmed"
     elif value < least - tolerance and _is_far(least, interval):
         verdict = "contradicted"
     rule = (

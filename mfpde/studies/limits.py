@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,8 @@ from mfpde.laws.origin import Sampling
 from mfpde.limit_solver import solve_limit
 from mfpde.problem import MeanFieldProblem
 from mfpde.solver import solve
+from mfpde.steppers import Point
+from mfpde.steppers.fixed import rk4
 from mfpde.studies.cases import Case
 
 Array = NDArray[np.float64]
@@ -131,7 +132,7 @@ def _fields_of(
     The times, and the steps of the tracers with them, are doubled until tracers of the
     limit's own particles are off by at most `TRACER_ERROR` of how far particles move.
     """
-    n, error = N_TIMES, np.inf
+    n = N_TIMES
     while True:
         moving = solve(
             case.problem,
@@ -230,7 +231,7 @@ def _at_depths(points: Array, n_elements: int, values: Array, t: Array) -> Array
 
 
 def trace(
-    problem: MeanFieldProblem, fields: Fields, theta: Array, s: Sequence[float]
+    problem: MeanFieldProblem, fields: Fields, start: Array, s: Sequence[float]
 ) -> Array:
     """Move particles in the field of the limit, Eqs. (7) and (13): tracers.
 
@@ -239,8 +240,8 @@ def trace(
     problem : MeanFieldProblem
     fields : Fields
         At the depths of the particles.
-    theta : ndarray, shape (J, M, k)
-        Where they start.
+    start : ndarray, shape (J, M, k)
+        theta at s = 0.
     s : sequence of float, length R
         Training times, 0 first.
 
@@ -251,23 +252,20 @@ def trace(
         particle is what the particle would be in the limit.
     """
 
-    def velocity(s: float, theta: Array) -> Array:
+    def moving(s: float, y: Array) -> Point:
+        theta = y.reshape(start.shape)
         gradient = first_variation_gradient(problem, theta, *fields(s))
         if problem.regulariser is not None:
             gradient += 2.0 * problem.regulariser.strength(s) * theta
-        return -problem.metric * gradient
+        return Point(s, y, (-problem.metric * gradient).ravel())
 
-    found = [theta]
-    for start, end in itertools.pairwise(s):
-        n_steps = max(1, round(fields.n_steps * (end - start) / s[-1]))
-        h, theta = (end - start) / n_steps, found[-1]
-        for now in start + h * np.arange(n_steps):
-            k1 = velocity(now, theta)
-            k2 = velocity(now + 0.5 * h, theta + 0.5 * h * k1)
-            k3 = velocity(now + 0.5 * h, theta + 0.5 * h * k2)
-            k4 = velocity(now + h, theta + h * k3)
-            theta = theta + (h / 6.0) * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-        found.append(theta)
+    stepper = rk4(s[-1] / fields.n_steps)
+    point = moving(s[0], start.ravel())
+    found = [start]
+    for target in s[1:]:
+        while point.s < target:
+            point = stepper.step(moving, point, target, {}).point
+        found.append(point.y.reshape(start.shape))
     return np.array(found)
 
 
