@@ -181,6 +181,13 @@ def _add_study_command(commands: Any, parents: list[Any]) -> None:
     study.add_argument(
         "--show", action="store_true", help="print the configuration and stop"
     )
+    size = study.add_mutually_exclusive_group()
+    size.add_argument(
+        "--quick", action="store_true", help="fewer and smaller tasks of a named study"
+    )
+    size.add_argument(
+        "--full", action="store_true", help="all of them, which is the default"
+    )
     where = study.add_mutually_exclusive_group()
     where.add_argument(
         "--task", metavar="I/N", help="do only share I of N of the tasks, from 1"

@@ -24,7 +24,7 @@ class Quadrature:
 
     name = "quadrature"
     title = "Riemann sums"
-    defaults = {  # noqa: RUF012
+    defaults = {
         "depths": [2, 4, 8, 16],
         "widths": [1, 3],
         "n_seeds": 3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.cells import positive_axis
 from mfpde.analysis.joint import RateFit, fit_rates
-from mfpde.analysis.rates import Interval
+from mfpde.analysis.rates import Interval, PowerFit, fit_power
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -48,6 +49,19 @@ def bent_interval(own: Interval, exponent: float, moved: float) -> Interval:
         return own
     reach = 5.0 * abs(moved)
     return min(own[0], exponent - reach), max(own[1], exponent + reach)
+
+
+def refinement_interval(fine: float, coarse: float, *, factor: float = 2.0) -> Interval:
+    """Interval of a number without chance, from a finer and a coarser computation.
+
+    Returns
+    -------
+    interval : tuple of float
+        fine -+ factor |fine - coarse|: the error of the fine one is at most that of the
+        coarse one, also at first order, where the two differ by half of it.
+    """
+    reach = factor * abs(fine - coarse)
+    return fine - reach, fine + reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +127,39 @@ def fit_asymptotic(
     p_interval, p_end = _widened(fit, "p", table, deeper, least, options)
     q_interval, q_end = _widened(fit, "q", table, wider, 0.0, options)
     return AsymptoticRates(fit, p_interval, q_interval, p_end, q_end)
+
+
+def fit_asymptotic_power(n: ArrayLike, errors: ArrayLike, **options: Any) -> PowerFit:
+    """Fit error = constant n^-exponent, and again without the smallest n.
+
+    Parameters
+    ----------
+    n, errors
+        As for `fit_power`: one error for each n, or one for each n and seed.
+    **options
+        statistic, window, confidence, n_bootstrap and seed of `fit_power`.
+
+    Returns
+    -------
+    fit : PowerFit
+        On all cells; the interval of the exponent is stretched by `bent_interval`.
+
+    Raises
+    ------
+    ValueError
+        If fewer than three cells are left.
+    """
+    fit = fit_power(n, errors, **options)
+    used = np.flatnonzero(fit.is_used)
+    if len(used) < 3:
+        raise ValueError(
+            "An asymptotic power of n needs at least three values of n, got "
+            f"{len(used)}. {' '.join(fit.left_out)}"
+        )
+    finer = fit_power(fit.n[used[1:]], np.asarray(errors)[used[1:]], **options)
+    moved = finer.exponent - fit.exponent
+    interval = bent_interval(fit.exponent_interval, fit.exponent, moved)
+    return dataclasses.replace(fit, exponent_interval=interval)
 
 
 def _bend(depths: Array, errors: Array) -> float:

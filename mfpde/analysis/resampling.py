@@ -6,8 +6,10 @@ resamples is then a matrix product or a cumulative sum, not a loop.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
@@ -42,6 +44,43 @@ def percentile_interval(replicates: Array, confidence: float) -> tuple[float, fl
     """The interval that holds the middle of the replicates (B,)."""
     low, high = np.quantile(replicates, tails(confidence)).tolist()
     return low, high
+
+
+def bootstrap(
+    statistic: Callable[[Array], float],
+    values: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> tuple[float, tuple[float, float]]:
+    """Return a statistic of independent runs and its interval.
+
+    Parameters
+    ----------
+    statistic : callable
+        From runs (S, ...) to a number.
+    values : array_like, shape (S, ...)
+        Runs along the first axis.
+    confidence : float
+    n_bootstrap, seed : int
+
+    Returns
+    -------
+    value : float
+    interval : tuple of float
+        By `bca_intervals`; NaN for a single run.
+    """
+    values = np.asarray(values, dtype=float)
+    n = len(values)
+    value = float(statistic(values))
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(n, size=(n_bootstrap, n))
+    replicates = np.array([[statistic(values[rows])] for rows in chosen], dtype=float)
+    others = [np.delete(values, i, axis=0) for i in range(n)] if n > 1 else [values]
+    jackknife = np.array([[statistic(rest)] for rest in others], dtype=float)
+    low, high = bca_intervals(np.array([value]), replicates, jackknife, confidence)[0]
+    return value, (float(low), float(high))
 
 
 def jackknife_counts(n_seeds: int) -> Array:

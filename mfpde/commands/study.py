@@ -15,8 +15,9 @@ from mfpde.errors import ConfigurationError
 from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
 from mfpde.plotting import panels, save
-from mfpde.studies import load_study, resolved_text, run_study, verdict_table
+from mfpde.studies import load_study, resolved_text, verdict_table
 from mfpde.studies.checks import read_share
+from mfpde.studies.collection import Part, parts_of, run_parts
 from mfpde.studies.engine import Outcome
 from mfpde.studies.names import STUDIES
 
@@ -26,31 +27,41 @@ SHOWN_FAILURES = 10
 
 def main(arguments: argparse.Namespace) -> int:
     """Run a study and return the exit status."""
-    study, config = load_study(arguments.study, STUDIES, arguments.overrides)
+    study, config = load_study(
+        arguments.study, STUDIES, arguments.overrides, is_quick=arguments.quick
+    )
     if arguments.show:
         sys.stdout.write(resolved_text(study, config))
         return SUCCESS
     share = None if arguments.task is None else read_share(arguments.task)
     folder = Path(arguments.out or Path(arguments.study).stem)
+    outcomes = run_parts(
+        parts_of(study, config, folder),
+        executor=_executor(arguments),
+        share=share,
+        compute=not arguments.assemble,
+        progress=not arguments.quiet,
+        command=shlex.join(["mfpde", *sys.argv[1:]]),
+    )
+    statuses = []
     try:
-        outcome = run_study(
-            study,
-            config,
-            folder,
-            executor=_executor(arguments),
-            share=share,
-            compute=not arguments.assemble,
-            progress=not arguments.quiet,
-            command=shlex.join(["mfpde", *sys.argv[1:]]),
-        )
+        for part, outcome in outcomes:
+            statuses.append(_tell(part, outcome, arguments))
     # Neither a missing scheduler nor a missing package is a failed computation.
     except (ConnectionError, ImportError) as error:
         raise ConfigurationError([str(error)]) from error
+    return max(statuses)
+
+
+def _tell(part: Part, outcome: Outcome, arguments: argparse.Namespace) -> int:
+    """Draw and print what was found, and return the exit status."""
+    title = part.study.title
     files = [] if outcome.path is None else [outcome.path]
     if outcome.report is not None and not arguments.no_plot:
-        files += _draw(study.title, outcome, folder)
+        files += _draw(title, outcome, part.folder)
     if not arguments.quiet:
-        sys.stdout.write(_account(study.title, outcome, files))
+        sys.stdout.write(_account(title, outcome, files))
+        sys.stdout.flush()
     for line in _failures(outcome, has_details=arguments.debug):
         print(f"mfpde: {line}", file=sys.stderr)
     if outcome.status in ("finished", "share"):

@@ -72,6 +72,8 @@ class Processes:
     ) -> Iterator[tuple[Unit, Any]]:
         """See `Executor`."""
         waiting, deaths = deque(units), Counter[str]()
+        for worker in self._workers:
+            worker.forget()
         while True:
             self._hand_out(function, waiting, shared)
             busy = {w.pipe: w for w in self._workers if w.unit is not None}
@@ -147,6 +149,10 @@ class _Worker:
                     self._send("keep", name, shared[name])
                     self._has.add(name)
             self._send("call", work, unit.needs)
+
+    def forget(self) -> None:
+        """Send shared values anew: another run may have others of the same name."""
+        self._has.clear()
 
     def take_result(self) -> tuple[Unit, Any]:
         """Return the unit and its result, `_DEAD` if the process has died."""

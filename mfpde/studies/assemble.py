@@ -164,6 +164,7 @@ def _report_groups(report: Report) -> dict[str, dict[str, Column]]:
             "value": [np.nan if v.value is None else v.value for v in each],
             "low": [(v.interval or missing)[0] for v in each],
             "high": [(v.interval or missing)[1] for v in each],
+            "row": [np.nan if v.row is None else v.row for v in each],
         }
         texts = {
             "claim": [v.claim for v in each],
@@ -255,7 +256,10 @@ def _verdicts(columns: Mapping[str, Column]) -> list[Verdict]:
     names = ("claim", "expected", "value", "low", "high", "verdict", "rule", "note")
     if not columns:
         return []
-    rows = zip(*(columns[name].values.tolist() for name in names), strict=True)
+    values = [columns[name].values.tolist() for name in names]
+    # Files that were written before there were rows have no such column.
+    no_rows = [np.nan] * len(values[0])
+    values.append(columns["row"].values.tolist() if "row" in columns else no_rows)
     return [
         Verdict(
             claim=claim,
@@ -265,8 +269,11 @@ def _verdicts(columns: Mapping[str, Column]) -> list[Verdict]:
             verdict=verdict,
             rule=rule,
             note=note,
+            row=None if np.isnan(row) else int(row),
         )
-        for claim, expected, value, low, high, verdict, rule, note in rows
+        for claim, expected, value, low, high, verdict, rule, note, row in zip(
+            *values, strict=True
+        )
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,11 @@ SELECTOR = "study"
 
 
 def load_study(
-    source: str, studies: Mapping[str, Study], overrides: Sequence[str] = ()
+    source: str,
+    studies: Mapping[str, Study],
+    overrides: Sequence[str] = (),
+    *,
+    is_quick: bool = False,
 ) -> tuple[Study, dict[str, Any]]:
     """Return the study that is meant and its resolved configuration.
 
@@ -31,6 +36,8 @@ def load_study(
         The studies by name.
     overrides : sequence of str
         "dotted.key=value", as given to `--set`.
+    is_quick : bool
+        Take the quick configuration of a named study, before the overrides.
 
     Raises
     ------
@@ -52,8 +59,25 @@ def load_study(
     name = str(table[SELECTOR])
     if name not in studies:
         raise ConfigurationError([_unknown(name, studies)])
+    if is_quick:
+        if source not in studies:
+            raise ConfigurationError(
+                [f"--quick is for a study by its name; {source} is a configuration."]
+            )
+        table |= copy.deepcopy(quick_of(studies[name]))
     problems = list(apply_overrides(table, overrides))
     return studies[name], resolve(studies[name], table, problems)
+
+
+def quick_of(study: Study) -> Mapping[str, Any]:
+    """Return what is different in a quick run of a study."""
+    return getattr(study, "quick", {})
+
+
+def measured_config(study: Study, config: Config) -> dict[str, Any]:
+    """Return the configuration without the keys that only the analysis reads."""
+    left_out = getattr(study, "analysis_keys", ())
+    return {name: value for name, value in config.items() if name not in left_out}
 
 
 def resolve(

@@ -109,6 +109,7 @@ class DepthWidth:
     name = "depth-width"
     title = "Networks of depth L and width M against the mean-field limit"
     defaults = DEFAULTS
+    analysis_keys = ("eta", "confidence", "least_width", "tolerance")
 
     def problems(self, config: Config) -> list[str]:
         """Return a sentence for everything that is wrong with the configuration."""

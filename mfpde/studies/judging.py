@@ -1,18 +1,36 @@
-"""Rules by which a verdict follows from a value, its interval and a claim."""
+"""Rules by which a verdict follows from a value, its interval and a claim.
+
+Every rule takes `row`, the number of the claim in `mfpde.studies.claims` that the
+verdict decides, and `note`, a sentence that stands below it.
+"""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import beta
 
 from mfpde.analysis.rates import Interval
 from mfpde.studies.report import Verdict
 
 MOST_LENGTH = 12.0
 """Longest interval that confirms, in tolerances."""
+LEAST_SHARE = 0.5
+"""What the share of cases in which a claim holds must surely exceed."""
+SHARE_CONFIDENCE = 0.95
 
 
 def judge(
-    claim: str, expected: float, value: float, interval: Interval, tolerance: float
+    claim: str,
+    expected: float,
+    value: float,
+    interval: Interval,
+    tolerance: float,
+    *,
+    row: int | None = None,
+    note: str = "",
 ) -> Verdict:
     """Judge a claim of equality."""
     is_near = abs(value - expected) <= tolerance
@@ -28,7 +46,7 @@ def judge(
         f"{MOST_LENGTH * tolerance:g}; contradicted if it lies outside twice the "
         "interval and farther from the value."
     )
-    return Verdict(claim, expected, value, interval, verdict, rule)
+    return Verdict(claim, expected, value, interval, verdict, rule, note, row)
 
 
 def _is_sharp(interval: Interval, tolerance: float) -> bool:
@@ -46,7 +64,14 @@ def _is_far(expected: float, interval: Interval) -> bool:
 
 
 def judge_at_least(
-    claim: str, least: float, value: float, interval: Interval, tolerance: float
+    claim: str,
+    least: float,
+    value: float,
+    interval: Interval,
+    tolerance: float,
+    *,
+    row: int | None = None,
+    note: str = "",
 ) -> Verdict:
     """Judge a claim that an order, an upper bound of the theory, is reached."""
     verdict = "not resolved"
@@ -60,10 +85,18 @@ def judge_at_least(
         f"{MOST_LENGTH * tolerance:g}, reaches the bound and the value is at most "
         f"{tolerance:g} short of it; contradicted if twice the interval falls short."
     )
-    return Verdict(claim, f">= {least:g}", value, interval, verdict, rule)
+    return Verdict(claim, f">= {least:g}", value, interval, verdict, rule, note, row)
 
 
-def judge_below(claim: str, bound: float, value: float, interval: Interval) -> Verdict:
+def judge_below(
+    claim: str,
+    bound: float,
+    value: float,
+    interval: Interval,
+    *,
+    row: int | None = None,
+    note: str = "",
+) -> Verdict:
     """Judge a claim that something is below a bound."""
     verdict = "not resolved"
     if interval[1] < bound:
@@ -74,4 +107,55 @@ def judge_below(claim: str, bound: float, value: float, interval: Interval) -> V
         "Confirmed if the whole interval is below; contradicted if all of twice the "
         "interval is above."
     )
-    return Verdict(claim, f"< {bound:g}", value, interval, verdict, rule)
+    return Verdict(claim, f"< {bound:g}", value, interval, verdict, rule, note, row)
+
+
+def judge_above(
+    claim: str,
+    bound: float,
+    value: float,
+    interval: Interval,
+    *,
+    row: int | None = None,
+    note: str = "",
+) -> Verdict:
+    """Judge a claim that something is above a bound."""
+    verdict = "not resolved"
+    if interval[0] > bound:
+        verdict = "confirmed"
+    elif interval[1] < bound and _is_far(bound, interval):
+        verdict = "contradicted"
+    rule = (
+        "Confirmed if the whole interval is above; contradicted if all of twice the "
+        "interval is below."
+    )
+    return Verdict(claim, f"> {bound:g}", value, interval, verdict, rule, note, row)
+
+
+def judge_all(
+    claim: str, holds: ArrayLike, *, row: int | None = None, note: str = ""
+) -> Verdict:
+    """Judge a claim about every case, from whether it holds in each of those tried."""
+    holds = np.ravel(np.asarray(holds, dtype=bool))
+    n, n_true = len(holds), int(holds.sum())
+    interval = share_interval(n_true, n)
+    verdict = "not resolved"
+    if n_true == n and interval[0] > LEAST_SHARE:
+        verdict = "confirmed"
+    elif interval[1] < 1.0:
+        verdict = "contradicted"
+    rule = (
+        "Confirmed if it holds in all cases tried and these are so many that the "
+        f"{100 * SHARE_CONFIDENCE:g} % interval (Clopper-Pearson) of the share of all "
+        f"cases lies above {LEAST_SHARE:g}; contradicted if it fails in one."
+    )
+    value = n_true / n if n else math.nan
+    return Verdict(claim, "all", value, interval, verdict, rule, note, row)
+
+
+def share_interval(n_true: int, n: int) -> Interval:
+    """Interval of Clopper and Pearson for a share of which n_true of n are known."""
+    tail = 0.5 * (1.0 - SHARE_CONFIDENCE)
+    low = beta.ppf(tail, n_true, n - n_true + 1) if n_true else 0.0
+    high = beta.ppf(1.0 - tail, n_true + 1, n - n_true) if n_true < n else 1.0
+    return float(low), float(high)

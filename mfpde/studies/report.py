@@ -31,6 +31,8 @@ class Verdict:
     rule : str
         How the verdict follows, for example "expected value in the 95 % interval".
     note : str
+    row : int or None
+        The claim of `mfpde.studies.claims` that it decides; None if it stands beside.
     """
 
     claim: str
@@ -40,6 +42,7 @@ class Verdict:
     verdict: str
     rule: str
     note: str = ""
+    row: int | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

@@ -18,7 +18,12 @@ from mfpde import __version__
 from mfpde.errors import ConfigurationError, StorageFormatError
 from mfpde.storage.files import replace_bytes
 from mfpde.storage.studyfile import encode_piece, read_piece
-from mfpde.studies.configuration import config_digest, differences, resolved_text
+from mfpde.studies.configuration import (
+    config_digest,
+    differences,
+    measured_config,
+    resolved_text,
+)
 from mfpde.studies.study import Config, Study, Task
 from mfpde.studies.work import Piece
 
@@ -60,7 +65,7 @@ class Store:
     ) -> None:
         self.folder = Path(folder)
         self.damaged: list[Path] = []
-        text = resolved_text(study, config)
+        text = resolved_text(study, measured_config(study, config))
         self.digest = config_digest(text)
         self._title = study.name
         self.version = self._check(study, config)
@@ -123,7 +128,9 @@ class Store:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             name, version, sha = found["study"], found["version"], found["sha256"]
-            changed = differences(found["config"], config)
+            changed = differences(
+                measured_config(study, found["config"]), measured_config(study, config)
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(
                 [f"{path} is damaged. Choose another folder with --out."]

@@ -83,6 +83,11 @@ class Study(Protocol):
     defaults : dict
         The configuration with every key and its default, in plain TOML types. The type
         of a default is the type that a value must have.
+    quick : dict, optional
+        What is different in a quick run.
+    analysis_keys : tuple of str, optional
+        Keys at the top level that only `analyse` reads: changing them asks for no other
+        folder.
     """
 
     name: str

@@ -1,0 +1,169 @@
+"""Experiments on a grid and collections of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mfpde.errors import ConfigurationError, NotFiniteError
+from mfpde.executors import Processes
+from mfpde.panels import Panel
+from mfpde.studies import Report, Variable, open_study, resolve
+from mfpde.studies.collection import Collection, parts_of, run_parts
+from mfpde.studies.curves import centre, curves
+from mfpde.studies.experiment import Experiment
+from mfpde.studies.judging import judge, judge_above, judge_all
+
+
+class Euler(Experiment):
+    """(1 + a / L)^L against e^a, with noise; a = 9 diverges."""
+
+    name = "euler"
+    title = "Euler's limit"
+    rows = (1,)
+    defaults = {
+        "depths": [4, 8, 16],
+        "slopes": [1.0, 9.0],
+        "seeds": 3,
+        "first_seed": 5,
+        "tolerance": 0.1,
+    }
+    quick = {"depths": [4, 8]}
+    grid = {"depth": "depths", "slope": "slopes", "seed": "seeds"}
+    measured = {
+        "error": "error of the limit",
+        "steps": Variable(("step",), "product after a share of the steps"),
+    }
+    positive = ("depths",)
+
+    def further_axes(self, config):
+        return {"step": [0.5, 1.0]}
+
+    def cell(self, at, config, references):
+        if at["slope"] > 8.0 and at["seed"] == 6:
+            raise NotFiniteError("too steep")
+        n, a = at["depth"], at["slope"]
+        noise = 1.0 + 1e-3 * np.random.default_rng(at["seed"]).normal()
+        values = [(1 + a / n) ** (n // 2), (1 + a / n) ** n]
+        return {"error": noise * abs(values[1] - np.exp(a)), "steps": values}
+
+    def analyse(self, table, config):
+        errors = table.select(slope=1.0)["error"]
+        panel = curves("a", "L", "error", {"1": (table.axes["depth"], errors[:, 0])})
+        verdict = judge("p", 1.0, 1.0, (0.9, 1.1), config["tolerance"], row=1)
+        return Report([verdict], figures={"euler": [panel]})
+
+
+class Other(Euler):
+    name = "other"
+    together = ()
+
+
+PAIR = Collection("pair", "Two", "Euler 1748", (Euler(), Other()))
+
+
+def run(config, folder, **options):
+    parts = parts_of(PAIR, resolve(PAIR, config), folder)
+    return {part.study.name: out for part, out in run_parts(parts, **options)}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    return run({}, tmp_path_factory.mktemp("pair"))
+
+
+def test_cells_are_in_their_places(outcomes):
+    table = outcomes["euler"].table
+    assert table.axes["seed"] == [5, 6, 7]
+    assert table["steps"].shape == (3, 2, 3, 2)
+    np.testing.assert_allclose(table["steps"][1, 0, 2], [1.125**4, 1.125**8])
+    other = outcomes["other"].table
+    np.testing.assert_array_equal(table["error"], other["error"])
+    assert outcomes["euler"].counts["done"] == 6
+    assert outcomes["other"].counts["done"] == 15
+
+
+def test_a_diverged_cell_is_inf_alone(outcomes):
+    for outcome in outcomes.values():
+        is_inf = np.isinf(outcome.table["error"])
+        assert is_inf[:, 1, 1].all()
+        assert is_inf.sum() == 3
+    assert outcomes["other"].counts["diverged"] == 3
+
+
+def test_the_row_of_a_verdict_is_in_the_file(outcomes):
+    found = open_study(outcomes["euler"].path)
+    assert [each.row for each in found.verdicts] == [1]
+    beside = dataclasses.replace(found.verdicts[0], row=None)
+    assert beside.row is None
+
+
+def test_processes_give_the_same_numbers(outcomes, tmp_path):
+    again = run({}, tmp_path, executor=Processes(2))
+    for name, outcome in outcomes.items():
+        np.testing.assert_array_equal(
+            outcome.table["error"], again[name].table["error"]
+        )
+
+
+def test_one_experiment_changes_without_the_others(tmp_path):
+    run({}, tmp_path)
+    with pytest.raises(ConfigurationError, match="depths"):
+        run({"euler": {"depths": [4]}}, tmp_path)
+    again = run({"experiments": ["other"], "euler": {"depths": [4]}}, tmp_path)
+    assert again["other"].counts["done"] == 15
+
+
+def test_what_only_the_analysis_reads_may_change(tmp_path):
+    run({"experiments": ["euler"]}, tmp_path)
+    found = run({"experiments": ["euler"], "euler": {"tolerance": 0.2}}, tmp_path)
+    assert "0.2" in found["euler"].report.verdicts[0].rule
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"experiments": ["euler", "eulre"]}, "`experiments` must be of euler, other"),
+        ({"euler": {"depths": [4, 4]}}, "`euler.depths` must hold one value or more"),
+        ({"other": {"seeds": 0}}, "`other.seeds` must be at least 1"),
+        ({"euler": {"depths": [-4, 4]}}, "`euler.depths` must be positive"),
+        ({"euler": {"tolerance": 2.0}}, r"`euler.tolerance` must lie in \(0, 1\)"),
+        ({"euler": {"depth": [4]}}, "`euler.depth` is not a key"),
+    ],
+)
+def test_wrong_configurations(change, message):
+    with pytest.raises(ConfigurationError, match=message):
+        resolve(PAIR, change)
+
+
+def test_quick_is_made_of_the_parts():
+    assert PAIR.quick == {"euler": {"depths": [4, 8]}, "other": {"depths": [4, 8]}}
+    assert resolve(PAIR, PAIR.quick)["euler"]["depths"] == [4, 8]
+
+
+def test_verdict_on_all_cases():
+    assert judge_all("c", [True] * 8).verdict == "confirmed"
+    assert judge_all("c", [True] * 3).verdict == "not resolved"
+    assert judge_all("c", [True] * 30 + [False]).verdict == "contradicted"
+    low, high = judge_all("c", [True] * 8).interval
+    # Clopper-Pearson for 8 of 8: (0.025)^(1/8).
+    assert low == pytest.approx(0.025**0.125)
+    assert high == 1.0
+
+
+def test_verdict_above():
+    assert judge_above("c", 1.0, 2.0, (1.5, 2.5)).verdict == "confirmed"
+    assert judge_above("c", 1.0, 0.5, (0.4, 1.2)).verdict == "not resolved"
+    assert judge_above("c", 1.0, 0.5, (0.4, 0.6)).verdict == "contradicted"
+
+
+def test_centre_leaves_diverged_runs_out():
+    middle, low, high = centre([[1.0, 2.0, 3.0, np.inf], [np.inf] * 4])
+    np.testing.assert_array_equal(middle, [2.0, np.nan])
+    np.testing.assert_array_equal([low[0], high[0]], [1.5, 2.5])
+
+
+def test_curves_need_two_coordinates():
+    panel = curves("t", "x", "y", {"a": ([1, 2], [3, 4])}, bounds={"b": ([1], [2])})
+    assert isinstance(panel, Panel)
+    assert [each.style for each in panel.series] == ["points", "line", "line"]
