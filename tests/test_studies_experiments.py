@@ -59,7 +59,7 @@ class Other(Euler):
     together = ()
 
 
-PAIR = Collection("pair", "Two", "Euler 1748", (Euler(), Other()))
+PAIR = Collection("pair", "Two", (Euler(), Other()), "Euler 1748")
 
 
 def run(config, folder, **options):

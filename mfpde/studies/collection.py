@@ -1,4 +1,4 @@
-"""Collections: the experiments that make up the study of one paper, run in turn."""
+"""Collections: studies that belong together, such as those on one paper."""
 
 from __future__ import annotations
 
@@ -10,55 +10,56 @@ from typing import Any
 
 from mfpde.executors import Executor, Serial
 from mfpde.executors.base import Function, Unit
+from mfpde.studies.configuration import quick_of
 from mfpde.studies.engine import Outcome, run_study
-from mfpde.studies.experiment import Experiment
 from mfpde.studies.progress import TaskReporter
 from mfpde.studies.study import Config, Study
 
 SELECTION = "experiments"
-"""The key that names the experiments to run."""
+"""The key that names the parts to run."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """The study of one paper.
+    """Studies that belong together: the experiments on one paper, or all studies.
 
-    Its configuration has a table for each experiment, and each experiment is a study of
-    its own in a folder of its own: one can be changed without the others.
+    The configuration has a table for each part. Each experiment keeps a folder of its
+    own: one can be changed without the others.
 
     Attributes
     ----------
     name, title : str
+    parts : tuple of Study or Collection
     paper : str
         The paper, as it is cited.
-    experiments : tuple of Experiment
     """
 
     name: str
     title: str
-    paper: str
-    experiments: tuple[Experiment, ...]
+    parts: tuple[Study | Collection, ...]
+    paper: str = ""
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The configuration with every key."""
-        names = [each.name for each in self.experiments]
-        return {SELECTION: names} | {e.name: e.defaults for e in self.experiments}
+        tables = {each.name: each.defaults for each in self.parts}
+        return {SELECTION: list(tables)} | tables
 
     @property
     def quick(self) -> dict[str, Any]:
         """What is different in a quick run."""
-        return {each.name: each.quick for each in self.experiments if each.quick}
+        found = {each.name: quick_of(each) for each in self.parts}
+        return {name: changes for name, changes in found.items() if changes}
 
     def problems(self, config: Config) -> list[str]:
         """Return a sentence for everything that is wrong with the configuration."""
-        known = [each.name for each in self.experiments]
+        known = [each.name for each in self.parts]
         found = [
             f"`{SELECTION}` must be of {', '.join(known)}, got {name!r}."
             for name in config[SELECTION]
             if name not in known
         ]
-        for each in self.experiments:
+        for each in self.parts:
             # The same sentence, about a key that stands in a table of its own.
             found += [
                 problem.replace("`", f"`{each.name}.", 1)
@@ -77,24 +78,36 @@ class Part:
     config : mapping
         Its own part of the configuration.
     folder : Path
-    of : str
-        Name of the collection, or of the study if it stands alone.
+    of : tuple of Collection
+        The collections that it stands in, the widest first.
     """
 
     study: Study
     config: Config
     folder: Path
-    of: str
+    of: tuple[Collection, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Names from the study on, joined by dots: "tau.norms"."""
+        within = [each.name for each in self.of if each.paper]
+        return ".".join([*within, self.study.name])
 
 
-def parts_of(study: Study | Collection, config: Config, folder: Path) -> list[Part]:
+def parts_of(
+    study: Study | Collection,
+    config: Config,
+    folder: Path,
+    of: tuple[Collection, ...] = (),
+) -> list[Part]:
     """Return the studies that a configuration asks for, each with its folder."""
     if not isinstance(study, Collection):
-        return [Part(study, config, folder, study.name)]
+        return [Part(study, config, folder, of)]
     return [
-        Part(each, config[each.name], folder / each.name, study.name)
-        for each in study.experiments
+        part
+        for each in study.parts
         if each.name in config[SELECTION]
+        for part in parts_of(each, config[each.name], folder / each.name, (*of, study))
     ]
 
 

@@ -15,21 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.analysis import coupled_distance, w2_integrated
-from mfpde.arrays import evenly_spaced
 from mfpde.depth import DepthGrid
-from mfpde.errors import NotFiniteError
-from mfpde.solver import solve
-from mfpde.studies.cases import Case, build_case, case_names, case_problems
+from mfpde.studies.cases import build_case, case_names, case_problems
 from mfpde.studies.depth_width_analysis import analyse
-from mfpde.studies.limits import (
-    Fields,
-    limit_of,
-    output,
-    root_mean_square,
-    state,
-    trace,
+from mfpde.studies.depth_width_networks import (
+    N_COMPONENTS,
+    add_transport,
+    errors_of,
+    stacked,
+    train_network,
 )
+from mfpde.studies.limits import Fields, limit_of
 from mfpde.studies.report import Report
 from mfpde.studies.study import Task, Variable
 from mfpde.studies.table import Table
@@ -38,12 +34,8 @@ Array = NDArray[np.float64]
 Config = Mapping[str, Any]
 
 COUPLINGS = ("path", "tied", "layer")
-N_COMPONENTS = 12
-"""Components of the outputs whose signed errors are kept."""
 RIGHT_HAND_SIDES = 45
 """Of one run, about: for the cost of a task."""
-W2_NODES = 8
-"""Depth nodes at which W2 is measured, evenly spread."""
 AXES = ("case", "coupling", "depth", "width", "seed")
 
 DATA = {
@@ -67,12 +59,13 @@ DEFAULTS: dict[str, Any] = {
     "rtol": 1e-4,
     "limit_tol": 1e-4,
     "limit_max_particles": 40_000,
-    "cloud_seeds": 16,
+    "cloud_seeds": 64,
     "cloud_width": 256,
-    "assignment_width": 256,
+    "assignment_width": 64,
     "eta": [0.2, 0.1, 0.05, 0.02],
     "confidence": 0.99,
     "least_width": 16,
+    "loss_s": 0.5,
     "tolerance": 0.05,
     "cases": [
         {
@@ -103,13 +96,33 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+QUICK: dict[str, Any] = {
+    "depths": [4, 8, 16, 32],
+    "widths": [1, 16, 64, 256, 1024],
+    "seeds": 64,
+    "most_draws": 16384,
+    "cases": DEFAULTS["cases"][:1],
+}
+
+
 class DepthWidth:
     """The study; see `mfpde.studies.study.Study`."""
 
     name = "depth-width"
     title = "Networks of depth L and width M against the mean-field limit"
+    rows = (1, 2, 3, 18)
+    shows = (
+        "Errors of trained networks of depth L and width M against the mean-field "
+        "limit itself, over draws of the initial particles, with the fitted law of two "
+        "terms; spread and quantiles over draws; distances of particles from tracers."
+    )
+    leaves_out = (
+        "Smooth blocks and data in one dimension, training times up to those of `s`; "
+        "the constants of the theorems, exponential in s, are not reached."
+    )
     defaults = DEFAULTS
-    analysis_keys = ("eta", "confidence", "least_width", "tolerance")
+    quick = QUICK
+    analysis_keys = ("eta", "confidence", "least_width", "loss_s", "tolerance")
 
     def problems(self, config: Config) -> list[str]:
         """Return a sentence for everything that is wrong with the configuration."""
@@ -135,6 +148,8 @@ class DepthWidth:
         for name in ("rtol", "limit_tol", "confidence", "tolerance"):
             if not 0.0 < config[name] < 1.0:
                 found.append(f"`{name}` must lie in (0, 1), got {config[name]}.")
+        if config["loss_s"] not in config["s"]:
+            found.append(f"`loss_s` must be one of `s`, got {config['loss_s']}.")
         if not all(0.0 < eta < 1.0 for eta in config["eta"]):
             found.append(f"`eta` must lie in (0, 1), got {config['eta']}.")
         for name in ("first_seed", "cloud_seeds", "cloud_width", "assignment_width"):
@@ -231,7 +246,8 @@ class DepthWidth:
         if math.isinf(at["width"]):
             row = config["depths"].index(at["depth"])
             wide = {name: limit[f"wide_{name}"][row] for name in ("output", "state")}
-            errors = _errors(case, wide, limit["wide_loss"][row], limit)
+            errors = errors_of(case, wide, limit["wide_loss"][row], limit)
+            errors["distance"] = limit["wide_distance"][row]
             n = len(at["seed"])
             return {name: np.repeat(v[None], n, axis=0) for name, v in errors.items()}
         grid = DepthGrid.euler(at["depth"])
@@ -242,14 +258,14 @@ class DepthWidth:
         rows, clouds = [], []
         for seed in at["seed"]:
             has_cloud = fields is not None and seed < last_cloud
-            row, cloud = _train(
+            row, cloud = train_network(
                 case, grid, at, seed, config, limit, fields if has_cloud else None
             )
             rows.append(row)
             clouds.append(cloud)
         if at["width"] <= config["assignment_width"]:
-            _add_transport(rows, clouds)
-        return _stacked(rows)
+            add_transport(rows, clouds)
+        return stacked(rows)
 
     def analyse(self, table: Table, config: Config) -> Report:
         """Return verdicts, texts and figures."""
@@ -276,101 +292,6 @@ def n_seeds(config: Config, width: float) -> int:
     if math.isinf(width):
         return config["seeds"]
     return min(config["seeds"], max(2, config["most_draws"] // int(width)))
-
-
-def _train(
-    case: Case,
-    grid: DepthGrid,
-    at: Mapping[str, Any],
-    seed: int,
-    config: Config,
-    limit: Mapping[str, Array],
-    fields: Fields | None,
-) -> tuple[dict[str, Any], tuple[Array, Array] | None]:
-    """One network: its errors, and its particles at the end with their tracers."""
-    start = case.law.sample(grid, int(at["width"]), coupling=at["coupling"], seed=seed)
-    try:
-        found = solve(
-            case.problem,
-            grid,
-            start,
-            s_end=float(config["s"][-1]),
-            rtol=config["rtol"],
-            atol=1e-2 * config["rtol"],
-            record=config["s"],
-            snapshots=None if fields is None else config["s"],
-            observers={"output": output, "state": state},
-        )
-    except NotFiniteError:
-        return _diverged(case, config, fields is not None), None
-    if found.status != "finished":
-        return _diverged(case, config, fields is not None), None
-    row = _errors(case, found.observations, found.loss, limit)
-    row["n_evaluations"] = float(found.n_evaluations)
-    if fields is None:
-        return row, None
-    tracers = trace(case.problem, fields, start.theta, config["s"])
-    row["distance"] = np.array(
-        [
-            coupled_distance(theta, traced)
-            for theta, traced in zip(found.theta, tracers, strict=True)
-        ]
-    )
-    return row, (found.theta[-1], tracers[-1])
-
-
-def _stacked(rows: list[dict[str, Any]]) -> dict[str, Array]:
-    """One array for each name, (len(rows), ...); NaN in rows that lack it."""
-    blank = {n: np.full(np.shape(v), np.nan) for row in rows for n, v in row.items()}
-    return {n: np.array([row.get(n, blank[n]) for row in rows]) for n in blank}
-
-
-def _errors(
-    case: Case, found: Mapping[str, Array], loss: Array, limit: Mapping[str, Array]
-) -> dict[str, Any]:
-    """Errors of outputs (R, N, q), states (R, N, d) and losses (R,)."""
-    weights = case.problem.sample_weights
-    difference = found["output"] - limit["output"]
-    flat = difference.reshape(len(loss), -1)
-    some = evenly_spaced(flat.shape[1], N_COMPONENTS)
-    deviation = np.full((len(loss), N_COMPONENTS), np.nan)
-    deviation[:, : len(some)] = flat[:, some]
-    return {
-        "error_output": root_mean_square(difference, weights),
-        "error_state": root_mean_square(found["state"] - limit["state"], weights),
-        "error_loss": np.abs(loss - limit["loss"]),
-        "loss": loss,
-        "deviation": deviation,
-    }
-
-
-def _diverged(case: Case, config: Config, has_cloud: bool) -> dict[str, Any]:
-    """A run that blew up has no error; inf counts it, in all that is fitted."""
-    all_s = np.full(len(config["s"]), np.inf)
-    row = dict.fromkeys(("error_output", "error_state", "error_loss", "loss"), all_s)
-    n_components = min(case.problem.n_samples * case.problem.q, N_COMPONENTS)
-    row["deviation"] = np.full((len(all_s), N_COMPONENTS), np.nan)
-    row["deviation"][:, :n_components] = np.inf
-    return row | ({"distance": all_s} if has_cloud else {})
-
-
-def _add_transport(
-    rows: list[dict[str, Any]], clouds: list[tuple[Array, Array] | None]
-) -> None:
-    """W2 between network and tracers, and between the tracers of seeds in pairs."""
-    known = [
-        (row, cloud)
-        for row, cloud in zip(rows, clouds, strict=True)
-        if cloud is not None
-    ]
-    for row, (theta, tracers) in known:
-        nodes = evenly_spaced(len(theta), W2_NODES)
-        row["w2"] = w2_integrated(theta[nodes], tracers[nodes], method="exact")
-    for (row, (_, tracers)), (_, (_, other)) in zip(
-        known[::2], known[1::2], strict=False
-    ):
-        nodes = evenly_spaced(len(tracers), W2_NODES)
-        row["w2_same_law"] = w2_integrated(tracers[nodes], other[nodes], method="exact")
 
 
 STUDY = DepthWidth()

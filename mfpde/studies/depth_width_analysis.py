@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from mfpde.analysis import (
     PowerFit,
     error_quantiles,
     fit_asymptotic,
+    fit_asymptotic_power,
     fit_eta,
     fit_fluctuation,
     fit_paired,
@@ -28,8 +30,8 @@ from mfpde.analysis.rates import Interval, log_statistics
 from mfpde.analysis.resampling import counts_with_all, percentile_interval
 from mfpde.errors import ConvergenceError
 from mfpde.studies.depth_width_figures import page
-from mfpde.studies.judging import judge, judge_at_least, judge_below
-from mfpde.studies.report import Report, Verdict
+from mfpde.studies.depth_width_verdicts import judgements
+from mfpde.studies.report import Report
 from mfpde.studies.table import Table
 
 Array = NDArray[np.float64]
@@ -38,6 +40,8 @@ Config = Mapping[str, Any]
 EXPONENT_OF_L = {"path": 0.0, "tied": 0.0, "layer": 1.0}
 """a in L^a M, the number of independent draws, Eq. (29)."""
 N_BOOTSTRAP = 1000
+WIDTHS_OF_QUANTILE = (4, 3)
+"""Widths through which a power of the quantiles is fitted: wanted, and at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +65,11 @@ class Findings:
     fluctuation : FluctuationFit
     narrow : PowerFit or None
         Error of one particle a layer against L, for independent layers.
-    quantile : AsymptoticRates
-        Of the (1 - eta)-quantile of the error of the loss, for the smallest eta.
+    deep : PowerFit or None
+        Error of the loss of the network of infinite width against L, at `loss_s`.
+    quantile : (float, PowerFit) or None
+        (1 - eta)-quantile over draws of what a finite width changes of the loss of the
+        deepest network, against M: eta, the smallest with enough draws, and the fit.
     quantiles : ErrorQuantiles
         Of the same, for every eta and cell.
     eta : EtaFit
@@ -80,7 +87,8 @@ class Findings:
     paired: PairedFit | None
     fluctuation: FluctuationFit | None
     narrow: PowerFit | None
-    quantile: AsymptoticRates | None
+    deep: PowerFit | None
+    quantile: tuple[float, PowerFit] | None
     quantiles: ErrorQuantiles | None
     eta: EtaFit | None
     growth: tuple[float, Interval] | None
@@ -121,7 +129,9 @@ def find(table: Table, a: float, config: Config) -> Findings:
     window = depths[:, np.newaxis] ** a * widths >= config["least_width"]
     finite = window & np.isfinite(widths)
     confidence = config["confidence"]
-    outputs, losses = table["error_output"], table["error_loss"][..., -1]
+    outputs = table["error_output"]
+    # Late in training the loss is of second order in the outputs, which hides rates.
+    losses = table.select(s=config["loss_s"])["error_loss"]
     notes: list[str] = []
 
     def attempt(name: str, fit: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -150,7 +160,7 @@ def find(table: Table, a: float, config: Config) -> Findings:
         rates={
             "outputs": rates("outputs", outputs[..., -1]),
             "loss": rates("loss", losses),
-            "particles": rates("particles", table["distance"][..., -1], finite),
+            "particles": rates("particles", table["distance"][..., -1]),
         },
         in_s=[
             rates(f"s = {s:g}", outputs[..., i]) for i, s in enumerate(table.axes["s"])
@@ -162,14 +172,8 @@ def find(table: Table, a: float, config: Config) -> Findings:
             "spread", fit_fluctuation, depths, widths, signed, window=finite
         ),
         narrow=narrow,
-        # A quantile of |bias + fluctuation| grows like the sum of the two.
-        quantile=rates(
-            "quantile",
-            losses,
-            window & has_tail,
-            statistic=1.0 - min(levels, default=0.5),
-            combine="sum",
-        ),
+        deep=attempt("infinite width", _deep, table, losses),
+        quantile=attempt("quantile", _quantile, table, config),
         quantiles=attempt("quantiles", error_quantiles, losses, levels),
         eta=attempt("eta", fit_eta, losses[finite & has_tail], levels),
         growth=attempt("growth", _growth, outputs[finite], np.array(table.axes["s"])),
@@ -192,6 +196,36 @@ def _paired(
     return fit_paired(depths, draws, confidence=confidence)
 
 
+def _deep(table: Table, losses: Array, *, confidence: float) -> PowerFit:
+    """Error of the loss of the network of infinite width against L."""
+    widths = table.axes["width"]
+    if not np.isinf(widths[-1]):
+        raise ValueError("There are no networks of infinite width.")
+    errors = losses[:, -1, 0]
+    return fit_asymptotic_power(table.axes["depth"], errors, confidence=confidence)
+
+
+def _quantile(
+    table: Table, config: Config, *, confidence: float
+) -> tuple[float, PowerFit]:
+    """The smallest eta whose tail has a draw at enough widths, and its fit."""
+    loss = table.select(s=config["loss_s"], depth=table.axes["depth"][-1])["loss"]
+    widths = np.array(table.axes["width"], float)
+    if not np.isinf(widths[-1]):
+        raise ValueError("There are no networks of infinite width.")
+    errors = np.abs(loss - loss[-1, 0])
+    n_runs = np.sum(~np.isnan(errors), axis=1)
+    is_wide = (widths >= config["least_width"]) & np.isfinite(widths)
+    for needed, eta in itertools.product(WIDTHS_OF_QUANTILE, sorted(config["eta"])):
+        columns = is_wide & (n_runs * eta >= 1.0)
+        if columns.sum() >= needed:
+            options = {"statistic": 1.0 - eta, "confidence": confidence}
+            return eta, fit_asymptotic_power(
+                widths[columns], errors[columns], **options
+            )
+    raise ValueError(f"No `eta` has a tail at {WIDTHS_OF_QUANTILE[-1]} widths.")
+
+
 def _growth(errors: Array, s: Array, *, confidence: float) -> tuple[float, Interval]:
     """d ln error / ds over the last interval of s minus that over the first.
 
@@ -209,53 +243,6 @@ def _growth(errors: Array, s: Array, *, confidence: float) -> tuple[float, Inter
     rates = np.diff(logs.mean(axis=1), axis=-1) / np.diff(s)
     change = rates[:, -1] - rates[:, 0]
     return float(change[0]), percentile_interval(change[1:], confidence)
-
-
-def judgements(found: Findings, tolerance: float) -> Iterator[Verdict]:
-    """Verdicts on rows 1, 2, 3 and 18 of the claims."""
-    count = "M" if found.a == 0.0 else "(L M)"
-    for quantity, rates in found.rates.items():
-        if rates is None:
-            continue
-        # A loss near its minimum converges faster than the outputs.
-        rule = judge_at_least if quantity == "loss" else judge
-        for name, text, expected in (
-            ("p", "p, order in 1/L", 1.0),
-            ("q", f"q, order in 1/{count}", 0.5),
-        ):
-            yield rule(
-                f"{quantity}: {text}",
-                expected,
-                getattr(rates.fit, name),
-                getattr(rates, f"{name}_interval"),
-                tolerance,
-            )
-    if found.paired is not None:
-        paired = found.paired
-        claim = "outputs: order in 1/L, same draws at all depths"
-        yield judge(claim, 1.0, paired.exponent, paired.interval, tolerance)
-    if found.fluctuation is not None:
-        spread, expected = found.fluctuation, 0.5 * found.a
-        claim = "spread over draws: order in 1/M"
-        yield judge(claim, 0.5, spread.width_exponent, spread.width_interval, tolerance)
-        claim = "spread over draws: order in 1/L"
-        yield judge(
-            claim, expected, spread.depth_exponent, spread.depth_interval, tolerance
-        )
-    if found.narrow is not None:
-        low, high = found.narrow.exponent_interval
-        claim = "one particle a layer: power of L of the error"
-        yield judge_below(claim, 0.0, -found.narrow.exponent, (-high, -low))
-    if found.quantile is not None:
-        fit, interval = found.quantile.fit, found.quantile.q_interval
-        claim = f"loss, {fit.statistic:g}-quantile over draws: q"
-        yield judge_at_least(claim, 0.5, fit.q, interval, 2.0 * tolerance)
-    if found.eta is not None:
-        claim = "loss, quantiles over draws: order in 1/eta"
-        yield judge_below(claim, 0.5, found.eta.exponent, found.eta.interval)
-    if found.growth is not None:
-        claim = "growth of the error in s, late minus early"
-        yield judge_below(claim, 0.0, *found.growth)
 
 
 def _text(name: str, found: Findings) -> str:

@@ -23,8 +23,10 @@ def page(found: Any) -> list[Panel]:
     if found.fluctuation is not None:
         panels.append(_collapse(found))
     panels += [_heat_map(found), _against_s(found)]
-    if found.quantile is not None and found.quantiles is not None:
+    if found.quantile is not None:
         panels.append(_quantiles(found))
+    if found.quantiles is not None:
+        panels.append(_confidence(found))
     if found.rates["particles"] is not None:
         panels.append(_particles(found))
     return panels
@@ -155,24 +157,36 @@ def _against_s(found: Any) -> Panel:
 
 
 def _quantiles(found: Any) -> Panel:
-    depths, widths = _axes(found)
-    quantiles = found.quantiles
-    row = len(depths) - 1
-    columns = found.window[row] & np.isfinite(widths)
-    x = widths[columns]
-    series = []
-    for group, eta in enumerate(quantiles.eta[:N_CURVES]):
-        values = (each[group, row, columns] for each in _bounded(quantiles))
-        y, low, high = values
-        series.append(Series(x, y, rf"$\eta = {eta:g}$", low, high, "points", group))
-    fit = found.quantile.fit
-    line = fit.predict(depths[row], x)
-    label = f"fit, $q = {fit.q:.3f}$"
-    series.append(Series(x, line, label, style="line", group=N_CURVES))
+    eta, fit = found.quantile
+    x = fit.n[fit.is_used]
+    label = f"quantile {1.0 - eta:g}"
+    line = f"fit, order {fit.exponent:.3f}"
+    series = [Series(x, fit.values[fit.is_used], label, group=0)]
+    series.append(Series(x, fit.predict(x), line, style="line", group=0))
+    depth = found.table.axes["depth"][-1]
     return Panel(
-        rf"Loss at $L = {depths[row]:g}$: quantiles over draws",
+        rf"Loss at $L = {depth:g}$: what a finite width changes",
         "particles $M$",
-        r"error that a share $\eta$ exceeds",
+        rf"change that a share {eta:g} of draws exceeds",
+        series,
+    )
+
+
+def _confidence(found: Any) -> Panel:
+    quantiles = found.quantiles
+    depths, widths = _axes(found)
+    row = len(depths) - 1
+    series = []
+    columns = _some(np.flatnonzero(found.window[row] & np.isfinite(widths)))
+    for group, j in enumerate(columns):
+        y, low, high = (each[:, row, j] for each in _bounded(quantiles))
+        label = _width_text(widths[j])
+        series.append(Series(quantiles.eta, y, label, low, high, "points", group))
+        series.append(Series(quantiles.eta, y, "", style="line", group=group))
+    return Panel(
+        f"Loss at $L = {depths[row]:g}$: confidence",
+        r"share $\eta$ of draws that exceed it",
+        "error of the loss",
         series,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BarycentricInterpolator
 
+from mfpde.analysis import coupled_distance
 from mfpde.depth import DepthGrid
 from mfpde.errors import ConvergenceError
 from mfpde.evaluation import Evaluation, first_variation_gradient
@@ -16,6 +17,7 @@ from mfpde.laws import marginal
 from mfpde.laws.origin import Sampling
 from mfpde.limit_solver import solve_limit
 from mfpde.problem import MeanFieldProblem
+from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.steppers import Point
 from mfpde.steppers.fixed import rk4
@@ -77,14 +79,14 @@ def limit_of(
     arrays : dict of ndarray
         output (R, N, q), state (R, N, d), loss (R,), error () the estimate of the
         outputs' error; wide_output (D, R, N, q), wide_state, wide_loss (D, R) of the
-        networks of infinite width; and fields_t (P,), fields_s (T,),
-        fields (T, 2, P, N, d): z and p of the limit for `Fields`, with tracer_error ().
+        networks of infinite width, and wide_distance (D, R) of their particles from
+        tracers; fields_t (P,), fields_s (T,), fields (T, 2, P, N, d): z and p of the
+        limit for `Fields`, with tracer_error ().
 
     Notes
     -----
     Only the marginals of the law at each depth enter, so its paths are left aside.
     """
-    observables = {"output": output, "state": state}
     found = solve_limit(
         case.problem,
         marginal(case.law),
@@ -95,23 +97,10 @@ def limit_of(
         max_particles=max_particles,
     )
     rule = found.setup.ensemble.origin
-    wide = [
-        solve(
-            case.problem,
-            grid,
-            rule.ensemble(grid),
-            s_end=float(s[-1]),
-            rtol=rtol,
-            atol=1e-3 * rtol,
-            record=s,
-            observers=observables,
-        )
-        for grid in map(DepthGrid.euler, depths)
-    ]
-    for each in (found, *wide):
-        if each.status != "finished":
-            raise ConvergenceError(f"The limit of case {case.name}: {each.message}")
+    if found.status != "finished":
+        raise ConvergenceError(f"The limit of case {case.name}: {found.message}")
     fields = _fields_of(case, found.grid, _coarser(rule), s, rtol)
+    wide = [_wide(case, rule, grid, s, rtol) for grid in map(DepthGrid.euler, depths)]
     return {
         "output": found.observations["output"],
         "state": found.observations["state"],
@@ -120,8 +109,48 @@ def limit_of(
         "wide_output": np.array([each.observations["output"] for each in wide]),
         "wide_state": np.array([each.observations["state"] for each in wide]),
         "wide_loss": np.array([each.loss for each in wide]),
+        "wide_distance": np.array(
+            [_distances(case.problem, fields, each, s) for each in wide]
+        ),
         **fields,
     }
+
+
+def _wide(
+    case: Case, rule: Sampling, grid: DepthGrid, s: Sequence[float], rtol: float
+) -> Solution:
+    """The network of infinite width: the rule that the limit was found with."""
+    found = solve(
+        case.problem,
+        grid,
+        rule.ensemble(grid),
+        s_end=float(s[-1]),
+        rtol=rtol,
+        atol=1e-3 * rtol,
+        record=s,
+        snapshots=s,
+        observers={"output": output, "state": state},
+    )
+    if found.status != "finished":
+        raise ConvergenceError(f"The limit of case {case.name}: {found.message}")
+    return found
+
+
+def _distances(
+    problem: MeanFieldProblem,
+    reference: Mapping[str, Array],
+    run: Solution,
+    s: Sequence[float],
+) -> Array:
+    """Distance (R,) of the particles of a run from their tracers."""
+    start, weights = run.theta[0], run.ensemble.weights
+    tracers = trace(problem, Fields(reference, run.grid.nodes), start, s)
+    return np.array(
+        [
+            coupled_distance(theta, traced, weights)
+            for theta, traced in zip(run.theta, tracers, strict=True)
+        ]
+    )
 
 
 def _fields_of(
