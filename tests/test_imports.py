@@ -34,6 +34,7 @@ LAYERS = [
     ["analysis.*"],
     ["config.*", "plotting.*"],
     ["studies.*"],
+    ["webpage"],
     ["commands.*"],
     ["cli"],
 ]

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,14 +15,19 @@ from mfpde.commands import FAILED, SUCCESS
 from mfpde.errors import ConfigurationError
 from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
+from mfpde.kernels.threads import n_threads
 from mfpde.plotting import panels, save
+from mfpde.progress import format_duration
 from mfpde.studies import load_study, resolved_text, verdict_table
 from mfpde.studies.checks import read_share
-from mfpde.studies.collection import Part, parts_of, run_parts
+from mfpde.studies.collection import Collection, Part, parts_of, run_parts
 from mfpde.studies.engine import Outcome
 from mfpde.studies.names import STUDIES
+from mfpde.studies.study import Study
+from mfpde.webpage import Found, overview, write_page
 
 DPI = 150
+PAGE = "report.html"
 SHOWN_FAILURES = 10
 
 
@@ -35,32 +41,47 @@ def main(arguments: argparse.Namespace) -> int:
         return SUCCESS
     share = None if arguments.task is None else read_share(arguments.task)
     folder = Path(arguments.out or Path(arguments.study).stem)
+    command = shlex.join(["mfpde", *sys.argv[1:]])
+    start = time.monotonic()
     outcomes = run_parts(
         parts_of(study, config, folder),
-        executor=_executor(arguments),
+        executor=_executor(arguments, study),
         share=share,
         compute=not arguments.assemble,
         progress=not arguments.quiet,
-        command=shlex.join(["mfpde", *sys.argv[1:]]),
+        command=command,
     )
-    statuses = []
+    found, statuses = [], []
     try:
         for part, outcome in outcomes:
-            statuses.append(_tell(part, outcome, arguments))
+            files = _pictures(part, outcome, arguments)
+            statuses.append(_tell(part, outcome, files, arguments))
+            found.append(Found(part, outcome, files))
     # Neither a missing scheduler nor a missing package is a failed computation.
     except (ConnectionError, ImportError) as error:
         raise ConfigurationError([str(error)]) from error
-    return max(statuses)
+    if isinstance(study, Collection) and share is None:
+        title = f"{study.title}: {study.paper}" if study.paper else study.title
+        _conclude(found, folder, title, command, time.monotonic() - start, arguments)
+    return max(statuses, default=SUCCESS)
 
 
-def _tell(part: Part, outcome: Outcome, arguments: argparse.Namespace) -> int:
-    """Draw and print what was found, and return the exit status."""
-    title = part.study.title
-    files = [] if outcome.path is None else [outcome.path]
-    if outcome.report is not None and not arguments.no_plot:
-        files += _draw(title, outcome, part.folder)
+def _pictures(
+    part: Part, outcome: Outcome, arguments: argparse.Namespace
+) -> list[Path]:
+    if outcome.report is None or arguments.no_plot:
+        return []
+    return _draw(part.study.title, outcome, part.folder)
+
+
+def _tell(
+    part: Part, outcome: Outcome, files: list[Path], arguments: argparse.Namespace
+) -> int:
+    """Print what was found, and return the exit status."""
     if not arguments.quiet:
-        sys.stdout.write(_account(title, outcome, files))
+        written = [] if outcome.path is None else [outcome.path]
+        text = _account(part.study.title, outcome, [*written, *files])
+        sys.stdout.write(f"{text}\n" if part.of else text)
         sys.stdout.flush()
     for line in _failures(outcome, has_details=arguments.debug):
         print(f"mfpde: {line}", file=sys.stderr)
@@ -70,8 +91,29 @@ def _tell(part: Part, outcome: Outcome, arguments: argparse.Namespace) -> int:
     return FAILED
 
 
-def _executor(arguments: argparse.Namespace) -> Executor:
-    """Return who does the tasks; refuse options that would have no effect."""
+def _conclude(
+    found: list[Found],
+    folder: Path,
+    title: str,
+    command: str,
+    wall_time_s: float,
+    arguments: argparse.Namespace,
+) -> None:
+    """Write the page on all that was found, and print the claims."""
+    written = ""
+    if not arguments.no_plot:
+        path = folder / PAGE
+        write_page(path, found, title=title, command=command, wall_time_s=wall_time_s)
+        written = f"\n{path} ({format_size(path)}), {format_duration(wall_time_s)}"
+    if not arguments.quiet:
+        sys.stdout.write(f"{title}\n{overview(found)}{written}\n")
+
+
+def _executor(arguments: argparse.Namespace, study: Study | Collection) -> Executor:
+    """Return who does the tasks; refuse options that would have no effect.
+
+    The many short tasks of a collection go to a process for each thread by default.
+    """
     given = [f"--{n}" for n in ("jobs", "memory") if getattr(arguments, n) is not None]
     if given and arguments.dask not in (None, LOCAL):
         raise ConfigurationError(
@@ -88,6 +130,8 @@ def _executor(arguments: argparse.Namespace) -> Executor:
         return Dask(arguments.dask, n_workers=arguments.jobs, **options)
     if arguments.jobs is not None:
         return Processes(arguments.jobs, **options)
+    if isinstance(study, Collection) and n_threads() > 1:
+        return Processes(n_threads() // (arguments.threads or 1) or 1, **options)
     return Serial()
 
 

@@ -108,7 +108,7 @@ _ROWS = (
     (
         "Weights and outputs have a limit of large depth.",
         "Marion et al. 2023",
-        "The distance of the interpolated weights to the limit falls like 1/L at each s.",
+        "The distance of the interpolated weights to the limit is O(1/L) at each s.",
     ),
     (
         "Trained long, the loss falls to zero at a rate independent of depth.",

@@ -1,0 +1,333 @@
+"""One page in HTML on what studies found: self-contained, printable, no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mfpde import __version__
+from mfpde.panels import Panel
+from mfpde.plotting import panels
+from mfpde.progress import format_duration
+from mfpde.studies.claims import CLAIMS, RULE, Claim, decide, reasons
+from mfpde.studies.collection import Part
+from mfpde.studies.configuration import resolved_text
+from mfpde.studies.engine import Outcome
+from mfpde.studies.report import Verdict, number
+
+SIGNS = {"confirmed": "✓", "not resolved": "?", "contradicted": "✗"}
+"""Beside each verdict, so that it is seen without colour."""
+_POWER = re.compile(r"\^\(([^()]*)\)|\^(-?\w+(?:/\w+)?)")
+_INDEX = re.compile(r"(?<=\w)_(\w+)")
+
+STYLE = """
+body { font: 11pt/1.45 Georgia, serif; color: #111; max-width: 62em; margin: 2em auto;
+       padding: 0 1.5em; }
+h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em;
+     border-bottom: 1px solid #999; } h3 { font-size: 1em; margin-bottom: .3em; }
+table { border-collapse: collapse; width: 100%; margin: .6em 0; font-size: .9em; }
+th, td { text-align: left; vertical-align: top; padding: .2em .6em .2em 0;
+         border-bottom: 1px solid #ccc; }
+td.number { white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.verdict { white-space: nowrap; font-weight: bold; }
+.confirmed { color: #00593b; } .contradicted { color: #a30000; }
+img { width: 100%; height: auto; }
+pre { font-size: .75em; white-space: pre-wrap; border-left: 2px solid #ccc;
+      padding-left: .8em; }
+p.small, ul.small, ol.small { font-size: .85em; color: #333; }
+figure { margin: .8em 0; } figcaption { font-size: .85em; color: #333; }
+@media print {
+  body { font-size: 9.5pt; max-width: none; margin: 0; padding: 0; }
+  h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; }
+  .confirmed, .contradicted { color: #000; } a { color: #000; text-decoration: none; }
+}
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A study that was run, and what it found.
+
+    Attributes
+    ----------
+    part : Part
+    outcome : Outcome
+    files : sequence of Path
+        Figures that were written.
+    """
+
+    part: Part
+    outcome: Outcome
+    files: Sequence[Path] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.part.name
+
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """The verdicts, none without an analysis."""
+        report = self.outcome.report
+        return () if report is None else report.verdicts
+
+    @property
+    def figures(self) -> Mapping[str, Sequence[Panel]]:
+        """The figures, none without an analysis."""
+        report = self.outcome.report
+        return {} if report is None else report.figures
+
+    def decides(self, claim: Claim) -> list[Verdict]:
+        """Return the verdicts on a claim."""
+        return [each for each in self.verdicts if each.row == claim.number]
+
+
+def claims_of(found: Sequence[Found]) -> list[Claim]:
+    """Return the claims that the studies are about."""
+    rows = {row for each in found for row in getattr(each.part.study, "rows", ())}
+    rows |= {each.row for study in found for each in study.verdicts}
+    return [claim for claim in CLAIMS if claim.number in rows]
+
+
+def verdict_on(claim: Claim, found: Sequence[Found]) -> tuple[str, list[str]]:
+    """Return what all studies say of a claim, and why it is not confirmed."""
+    verdicts = [each for study in found for each in study.decides(claim)]
+    absent = [
+        f"{study.name}: {study.outcome.message}"
+        for study in found
+        if claim.number in getattr(study.part.study, "rows", ())
+        and not study.decides(claim)
+    ]
+    verdict = decide(verdicts)
+    if absent and verdict == "confirmed":
+        verdict = "not resolved"
+    return verdict, [] if verdict == "confirmed" else [*reasons(verdicts), *absent]
+
+
+def overview(found: Sequence[Found]) -> str:
+    """Return a line of plain text for every claim and a last one that counts them."""
+    lines, counts = [], dict.fromkeys(SIGNS, 0)
+    for claim in claims_of(found):
+        verdict, why = verdict_on(claim, found)
+        counts[verdict] += 1
+        lines.append(f"{claim.number:>3}  {verdict:<13} {claim.statement}")
+        lines += [f"{'':19}{reason}" for reason in why]
+    total = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    return "\n".join([*lines, f"{sum(counts.values())} claims: {total}."])
+
+
+def write_page(
+    path: Path, found: Sequence[Found], *, title: str, command: str, wall_time_s: float
+) -> Path:
+    """Write the page.
+
+    Parameters
+    ----------
+    path : Path
+        An existing page is replaced.
+    found : sequence of Found
+    title, command : str
+    wall_time_s : float
+        Of this call.
+    """
+    page = _Page(path.parent, found)
+    body = "\n".join(page.body(title, command, wall_time_s))
+    head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
+    path.write_text(
+        f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body>'
+        "</html>\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+class _Page:
+    """The parts of the page; every figure and configuration stands on it once."""
+
+    def __init__(self, folder: Path, found: Sequence[Found]) -> None:
+        self.folder, self.found = folder, found
+        self.claims = claims_of(found)
+        self._figure_of: dict[str, str] = {}
+
+    def body(self, title: str, command: str, wall_time_s: float) -> Iterator[str]:
+        """The page from top to bottom."""
+        yield f"<h1>{_text(title)}</h1>"
+        n_tasks = sum(sum(each.outcome.counts.values()) for each in self.found)
+        n_bad = sum(each.outcome.counts.get("diverged", 0) for each in self.found)
+        yield _paragraph(
+            f"mfpde {__version__}; {n_tasks:,} tasks, {n_bad:,} diverged; this call "
+            f"took {format_duration(wall_time_s)}. t in [0, 1] is depth, s >= 0 is "
+            "training time; they have no units, nor has any other quantity."
+        )
+        yield f"<p>Command: <code>{html.escape(command)}</code></p>"
+        if self.claims:
+            yield _paragraph(RULE)
+            yield self._summary()
+        for claim in self.claims:
+            yield from self._claim(claim)
+        yield from self._beside()
+        yield "<h2>Configurations and files</h2>"
+        for each in self.found:
+            yield from self._origin(each)
+
+    def _summary(self) -> str:
+        rows = []
+        for claim in self.claims:
+            verdict, _ = verdict_on(claim, self.found)
+            link = f'<a href="#claim-{claim.number}">{_text(claim.statement)}</a>'
+            rows.append([str(claim.number), link, _text(claim.papers), _sign(verdict)])
+        return _table(("", "claim", "papers", "verdict"), rows)
+
+    def _claim(self, claim: Claim) -> Iterator[str]:
+        verdict, why = verdict_on(claim, self.found)
+        heading = f"{claim.number}. {_text(claim.statement)}"
+        yield f'<h2 id="claim-{claim.number}">{heading}</h2>'
+        yield f"<p>{_sign(verdict)}. {_text(claim.papers)}.</p>"
+        yield _paragraph(f"Expected: {claim.expected}")
+        if why:
+            yield _list("ul", why)
+        for each in self.found:
+            verdicts = each.decides(claim)
+            if verdicts:
+                yield f"<h3>{self._title(each)}</h3>"
+                yield from self._explained(each)
+                yield from _verdicts(verdicts)
+                yield from self._figures(each)
+
+    def _beside(self) -> Iterator[str]:
+        numbers = {claim.number for claim in self.claims}
+        with_more = [
+            (each, [v for v in each.verdicts if v.row not in numbers])
+            for each in self.found
+        ]
+        if any(verdicts or each.figures for each, verdicts in with_more):
+            yield "<h2>Beside the claims</h2>"
+        for each, verdicts in with_more:
+            texts = each.outcome.report.texts if each.outcome.report else ()
+            is_new = any(name not in self._figure_of for name in self._names(each))
+            if not verdicts and not texts and not is_new:
+                continue
+            yield f"<h3>{self._title(each)}</h3>"
+            if is_new:
+                yield from self._explained(each)
+            yield from _verdicts(verdicts)
+            for text in texts:
+                yield f"<pre>{html.escape(text)}</pre>"
+            if is_new:
+                yield from self._figures(each)
+
+    def _explained(self, each: Found) -> Iterator[str]:
+        study = each.part.study
+        for label, name in (("Shown", "shows"), ("Not shown", "leaves_out")):
+            text = getattr(study, name, "")
+            if text:
+                yield f"<p><b>{label}:</b> {_text(text)}</p>"
+
+    def _names(self, each: Found) -> list[str]:
+        return [f"{each.name}/{name}" for name in each.figures]
+
+    def _figures(self, each: Found) -> Iterator[str]:
+        """The figures of a study; a link where they stand already."""
+        for name, key in zip(each.figures, self._names(each), strict=True):
+            anchor = self._figure_of.get(key)
+            if anchor is not None:
+                yield f'<p class="small">Figure: <a href="#{anchor}">{name}</a>.</p>'
+                continue
+            anchor = self._figure_of[key] = f"figure-{len(self._figure_of) + 1}"
+            picture = _svg(each.figures[name])
+            yield (
+                f'<figure id="{anchor}"><img alt="{name}" src="{picture}">'
+                f"<figcaption>{html.escape(each.name)}: {name}</figcaption>"
+                "</figure>"
+            )
+
+    def _title(self, each: Found) -> str:
+        link = f'<a href="#{each.name}">{html.escape(each.name)}</a>'
+        return f"{_text(each.part.study.title)} ({link})"
+
+    def _origin(self, each: Found) -> Iterator[str]:
+        """Configuration, command, counts and files of a study."""
+        yield f'<h3 id="{each.name}">{html.escape(each.name)}</h3>'
+        papers = [of.paper for of in each.part.of if of.paper]
+        counts = [f"{n:,} {status}" for status, n in each.outcome.counts.items() if n]
+        yield _paragraph(
+            ". ".join([*papers, f"Tasks: {', '.join(counts)}", each.outcome.message])
+        )
+        paths = [each.outcome.path] if each.outcome.path else []
+        shown = [os.path.relpath(path, self.folder) for path in [*paths, *each.files]]
+        links = [f'<a href="{html.escape(p)}">{html.escape(p)}</a>' for p in shown]
+        yield f"<p>Files: {', '.join(links) or 'none'}.</p>"
+        text = resolved_text(each.part.study, each.part.config)
+        yield f"<pre>{html.escape(text)}</pre>"
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """A table of verdicts, their rules and notes below it."""
+    if not verdicts:
+        return
+    texts = [text for each in verdicts for text in (each.rule, each.note) if text]
+    marks = {text: mark for mark, text in enumerate(dict.fromkeys(texts), 1)}
+    rows = []
+    for each in verdicts:
+        used = [str(marks[text]) for text in (each.rule, each.note) if text]
+        interval = ""
+        if each.interval is not None:
+            interval = f"[{number(each.interval[0])}, {number(each.interval[1])}]"
+        rows.append(
+            [
+                _text(each.claim),
+                _text(number(each.expected)),
+                number(each.value),
+                interval,
+                f"{_sign(each.verdict)} <sup>{', '.join(used)}</sup>",
+            ]
+        )
+    yield _table(("verdict on", "expected", "value", "interval", "verdict"), rows)
+    yield _list("ol", list(marks))
+
+
+def _svg(page: Sequence[Panel]) -> str:
+    """A page of panels as the address of a picture that holds itself."""
+    file = io.BytesIO()
+    panels.page(page).savefig(file, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _sign(verdict: str) -> str:
+    return f'<span class="{verdict}">{SIGNS[verdict]} {verdict}</span>'
+
+
+def _text(text: Any) -> str:
+    """Escaped text with powers and indices as such, names in backticks as code."""
+    parts = html.escape(str(text)).split("`")
+    parts[::2] = [_formulas(part) for part in parts[::2]]
+    parts[1::2] = [f"<code>{part}</code>" for part in parts[1::2]]
+    return "".join(parts)
+
+
+def _formulas(text: str) -> str:
+    text = _POWER.sub(lambda m: f"<sup>{m[1] or m[2]}</sup>", text)
+    return _INDEX.sub(r"<sub>\1</sub>", text)
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{_text(text)}</p>"
+
+
+def _list(kind: str, entries: Sequence[str]) -> str:
+    items = "".join(f"<li>{_text(entry)}</li>" for entry in entries)
+    return f'<{kind} class="small">{items}</{kind}>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; cells are HTML."""
+    top = "".join(f"<th>{head}</th>" for head in heads)
+    lines = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+    return f"<table><tr>{top}</tr>{''.join(lines)}</table>"

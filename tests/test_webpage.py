@@ -1,0 +1,134 @@
+"""The page on what studies found, and the claims that it tells of."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from test_studies_experiments import PAIR, Euler
+
+from mfpde.cli import main
+from mfpde.commands import FAILED, SUCCESS
+from mfpde.studies import resolve
+from mfpde.studies.claims import CLAIMS, decide, reasons
+from mfpde.studies.collection import Collection, parts_of, run_parts
+from mfpde.studies.judging import judge
+from mfpde.studies.names import ALL, STUDIES
+from mfpde.webpage import Found, overview, verdict_on, write_page
+
+
+class Tree(HTMLParser):
+    """Fails where tags do not match; keeps ids, links and sources."""
+
+    VOID = ("meta", "img")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.sources = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        self.sources += [attrs["src"]] if "src" in attrs else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    parts = parts_of(PAIR, resolve(PAIR, PAIR.quick), folder)
+    return [Found(part, outcome) for part, outcome in run_parts(parts)]
+
+
+def page(found, folder):
+    path = folder / "report.html"
+    write_page(path, found, title="A < B", command="mfpde study x", wall_time_s=3.0)
+    return path.read_text()
+
+
+def test_the_page_holds_all_it_shows(found, tmp_path):
+    text = page(found, tmp_path)
+    tree = Tree(text)
+    assert len(tree.ids) == len(set(tree.ids))
+    inner = [link[1:] for link in tree.links if link.startswith("#")]
+    assert set(inner) <= set(tree.ids)
+    assert len(tree.sources) == 2
+    assert all(s.startswith("data:image/svg+xml;base64,") for s in tree.sources)
+    assert "http" not in re.sub(r'src="[^"]*"', "", text)
+    assert "A &lt; B" in text
+    assert "depths = [4, 8]" in text
+    assert "Euler 1748" in text
+    for link in tree.links:
+        if not link.startswith("#"):
+            assert (tmp_path / link).exists()
+
+
+def test_a_claim_is_as_good_as_its_worst_verdict():
+    good = judge("a", 1.0, 1.0, (0.9, 1.1), 0.1)
+    unclear = judge("b", 1.0, 1.0, (-9.0, 9.0), 0.1, note="Few draws.")
+    bad = judge("c", 1.0, 2.0, (1.9, 2.1), 0.1)
+    assert decide([good, good]) == "confirmed"
+    assert decide([good, unclear]) == "not resolved"
+    assert decide([good, unclear, bad]) == "contradicted"
+    assert decide([]) == "not resolved"
+    assert reasons([good, unclear]) == ["b: not resolved. Few draws."]
+    assert "No experiment" in reasons([])[0]
+
+
+def test_a_study_without_verdicts_is_told(found):
+    """What failed cannot confirm, even where another experiment does."""
+    outcome = dataclasses.replace(found[1].outcome, report=None, message="It broke.")
+    broken = [found[0], dataclasses.replace(found[1], outcome=outcome)]
+    assert verdict_on(CLAIMS[0], found) == ("confirmed", [])
+    verdict, why = verdict_on(CLAIMS[0], broken)
+    assert verdict == "not resolved"
+    assert why == ["pair.other: It broke."]
+    assert "1 not resolved" in overview(broken)
+
+
+def test_every_claim_is_decided_by_some_study():
+    parts = parts_of(ALL, resolve(ALL, {}), Path())
+    rows = {row for part in parts for row in part.study.rows}
+    assert rows == {claim.number for claim in CLAIMS}
+    assert [claim.number for claim in CLAIMS] == list(range(1, 21))
+
+
+def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    both = Collection("both", "All of it", (PAIR,))
+    monkeypatch.setitem(STUDIES, "both", both)
+    arguments = ["study", "both", "--quick", "--jobs", "1"]
+    assert main(arguments) == SUCCESS
+    out = capsys.readouterr().out
+    assert "1  confirmed     Training is a gradient-flow PDE" in out
+    assert "1 claims: 1 confirmed, 0 not resolved, 0 contradicted." in out
+    text = (tmp_path / "both" / "report.html").read_text()
+    tree = Tree(text)
+    assert "pair/euler/study.h5" in tree.links
+    assert "pair/euler/euler.png" in tree.links
+    # Again: nothing is computed, the page is the same but for the time it took.
+    assert main([*arguments, "--set", "pair.euler.tolerance=0.3"]) == SUCCESS
+    assert "0.3" in (tmp_path / "both" / "report.html").read_text()
+
+
+def test_a_failure_is_the_status_of_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def broken(self, at, config, references):
+        raise OSError("no disk")
+
+    monkeypatch.setattr(Euler, "cell", broken)
+    monkeypatch.setitem(STUDIES, "pair", PAIR)
+    # One thread: in this process, where the change is known.
+    monkeypatch.setattr("mfpde.commands.study.n_threads", lambda: 1)
+    assert main(["study", "pair"]) == FAILED
+    assert "no disk" in capsys.readouterr().err
+    assert "pair.euler" in (tmp_path / "pair" / "report.html").read_text()
