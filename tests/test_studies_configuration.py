@@ -11,7 +11,7 @@ from mfpde.config.toml import write_toml
 from mfpde.errors import ConfigurationError
 from mfpde.studies import load_study, resolve, resolved_text
 from mfpde.studies.configuration import config_digest, differences
-from mfpde.studies.names import STUDIES
+from mfpde.studies.names import ALL, STUDIES
 
 KNOWN = {"quadrature": STUDY}
 PACKAGED = Path(mfpde.__file__).parents[1] / "data" / "studies"
@@ -112,7 +112,7 @@ def test_differences_are_named_by_their_keys():
     assert differences(one, one) == []
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [each.name for each in ALL.parts])
 def test_the_packaged_file_is_what_the_study_takes_by_default(name):
     study = STUDIES[name]
     text = (PACKAGED / f"{name}.toml").read_text(encoding="utf-8")
