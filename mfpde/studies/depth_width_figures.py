@@ -210,6 +210,7 @@ def _particles(found: Any) -> Panel:
     series = []
     for group, (label, values) in enumerate(shown):
         columns = found.window[row] & ~np.isnan(values).all(axis=1)
+        columns &= np.isfinite(widths)
         columns &= ~np.isinf(values).any(axis=1)
         if columns.any():
             part = values[columns]
