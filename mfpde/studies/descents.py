@@ -1,0 +1,138 @@
+"""Flows on random data that nothing obstructs: data, run, and what it is judged by.
+
+Targets are y = x + shift sin(2 Q x + phase), Q a random rotation: for a shift below 1/2
+a map whose Jacobian is positive, so that neither order nor orientation stands in the
+way of zero loss (theory, section 5.7). t is depth, s training time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
+
+from mfpde.blocks import Perceptron
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
+from mfpde.laws import Path, standard_path
+from mfpde.problem import MeanFieldProblem
+from mfpde.recording import Steps
+from mfpde.solution import Solution
+from mfpde.solver import solve
+from mfpde.studies.judging import judge_all
+from mfpde.studies.report import Verdict
+from mfpde.studies.study import Config, Variable
+from mfpde.tangent import late_rate, tangent_kernel
+
+Array = NDArray[np.float64]
+
+DATA = {"n_samples": 4, "shift": 0.4, "std_alpha": 1.0, "std_beta": 0.5, "rtol": 1e-5}
+"""Keys that all experiments have, with their defaults."""
+N_DRAWS = 16
+"""Of the inputs: the draw whose samples are farthest apart is taken."""
+RISE = 1e-12
+"""Largest rise in a step, of the objective at s = 0, that is rounding."""
+TIMES = np.geomspace(0.1, 1e4, 51).tolist()
+MEASURED: dict[str, str | Variable] = {
+    "loss": Variable(("s",), "loss"),
+    "objective": Variable(("s",), "objective"),
+    "end": "objective at the end",
+    "rise_loss": "largest rise of E in a step, of E_s(0)",
+    "rise_objective": "largest rise of E_s in a step, of E_s(0)",
+    "residual": "largest residual of the ledger (28), of E_s(0)",
+    "late": "2 lambda_min of the kernel (27) at the end",
+}
+"""What `summary` gives; the axis s is `TIMES`."""
+
+
+def make_problem(
+    config: Config, dimension: int, activation: str, seed: int, regulariser: Any = None
+) -> MeanFieldProblem:
+    """Return random data of the kind above for a perceptron, one data set per seed."""
+    rng = np.random.default_rng(seed)
+    draws = rng.normal(size=(N_DRAWS, config["n_samples"], dimension))
+    x = max(draws, key=lambda draw: pdist(draw).min(initial=np.inf))
+    rotation, _ = np.linalg.qr(rng.normal(size=(dimension, dimension)))
+    phase = rng.uniform(0.0, 2.0 * np.pi, dimension)
+    y = x + config["shift"] * np.sin(2.0 * x @ rotation.T + phase)
+    block = Perceptron(dimension, activation)
+    return MeanFieldProblem(x, y, block, regulariser=regulariser)
+
+
+def make_law(config: Config, problem: MeanFieldProblem) -> Path:
+    """Return the standard paths alpha + beta cos(pi t), normal."""
+    return standard_path(problem.k, config["std_alpha"], config["std_beta"])
+
+
+def draw(
+    config: Config, problem: MeanFieldProblem, width: int, seed: int
+) -> tuple[DepthGrid, ParticleEnsemble]:
+    """Return a grid of `depth_steps` Runge-Kutta steps and Sobol particles on it."""
+    grid = DepthGrid.rk4(config["depth_steps"])
+    law = make_law(config, problem)
+    return grid, law.sample(grid, width, method="sobol", seed=seed)
+
+
+def train(
+    config: Config,
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    start: ParticleEnsemble,
+    **options: Any,
+) -> Solution:
+    """Solve the flow, with a record of every step unless `options` say else.
+
+    Raises
+    ------
+    NotFiniteError
+        If the run does not get to its end, be it that the objective only rises.
+    """
+    options = {"record": Steps(1)} | options
+    tolerances = {name: config[name] for name in ("rtol", "atol")}
+    found = solve(problem, grid, start, **tolerances, **options)
+    if found.status != "finished":
+        raise NotFiniteError(found.message)
+    return found
+
+
+def summary(found: Solution) -> dict[str, Any]:
+    """Return what a run, recorded in every step, is judged by."""
+    size = found.objective[0]
+    return {
+        "loss": at_times(found.s, found.loss),
+        "objective": at_times(found.s, found.objective),
+        "end": found.objective[-1],
+        "rise_loss": np.diff(found.loss).max() / size,
+        "rise_objective": np.diff(found.objective).max() / size,
+        "residual": np.abs(found.scalars["energy_residual"]).max() / size,
+        "late": late_rate(tangent_kernel(found.problem, found.grid, found.ensemble)),
+    }
+
+
+def at_times(s: Array, values: Array) -> Array:
+    """Values (R,) > 0 at `TIMES`, by their logarithms; NaN after the end."""
+    after = np.array(TIMES) > s[-1]
+    return np.where(after, np.nan, np.exp(np.interp(TIMES, s, np.log(values))))
+
+
+def finite(values: Array) -> Array:
+    """Values, NaN where a run diverged."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def judge_descent(
+    table: Mapping[str, Any], config: Config, name: str, row: int
+) -> list[Verdict]:
+    """Judge whether E or E_s falls in every step, to the threshold, by its ledger."""
+    end, most = config["threshold"], config["tolerance"]
+    claims = (f"{name} falls in every step", f"{name} falls below {end:g}")
+    claim = f"the ledger (28) closes to {most:g} of the objective at s = 0"
+    return [
+        judge_all(claims[0], table["rise_objective"] <= RISE, row=row),
+        judge_all(claims[1], table["end"] <= end, row=row),
+        judge_all(claim, table["residual"] <= most),
+    ]

@@ -1,0 +1,280 @@
+"""Zero loss and regularisation: Ding, Chen, Li, Wright 2021 (theory, rows 4 and 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.analysis import bootstrap, fit_asymptotic_power, refinement_interval
+from mfpde.objectives import DecayingQuadratic
+from mfpde.panels import Panel, Series
+from mfpde.studies import descents
+from mfpde.studies.collection import Collection
+from mfpde.studies.curves import centre, curves, traces
+from mfpde.studies.descents import RISE, TIMES, finite, make_problem, train
+from mfpde.studies.experiment import Experiment
+from mfpde.studies.judging import (
+    judge,
+    judge_above,
+    judge_all,
+    share_interval,
+)
+from mfpde.studies.report import Report
+from mfpde.studies.study import Config, Variable
+from mfpde.studies.table import Table
+from mfpde.studies.thresholds import Networks
+from mfpde.tangent import late_rate, tangent_kernel
+
+Array = NDArray[np.float64]
+
+WINDOW = 1e-4
+"""Share to which E falls in the time over which a late rate is measured."""
+LATE_NOTE = (
+    "A run whose residual has next to nothing of the slowest mode still decays faster "
+    "when it is stopped: the median does not see it."
+)
+S = "training time s"
+
+
+class Unobstructed(Experiment):
+    """E(s) without regulariser where nothing obstructs it, and its late rate."""
+
+    name = "unobstructed"
+    title = "Zero loss for smooth blocks"
+    shows = (
+        "The loss falls in every step, below the threshold for every data set, "
+        "activation and dimension; its late rate is 2 lambda_min of the tangent kernel."
+    )
+    leaves_out = (
+        "Adaptive steps that raise the loss are refused, so the ledger is the check; "
+        "finitely many particles stand for the measure, and for its support."
+    )
+    rows = (4,)
+    defaults = descents.DATA | {
+        "activations": ["tanh", "gelu"],
+        "dimensions": [1, 2, 3],
+        "widths": [64, 128],
+        "seeds": 6,
+        "first_seed": 0,
+        "depth_steps": 2,
+        "s_end": 10000.0,
+        "atol": 1e-13,
+        "end": 1e-14,
+        "threshold": 1e-10,
+        "tolerance": 0.01,
+    }
+    quick = {"dimensions": [2, 3], "widths": [32, 64], "seeds": 3}
+    grid = {
+        "activation": "activations",
+        "dimension": "dimensions",
+        "width": "widths",
+        "seed": "seeds",
+    }
+    measured = descents.MEASURED | {
+        "rates": Variable(("window",), "rate of E in the last windows"),
+        "s_zero": "s at which E falls below the threshold",
+    }
+    positive = ("n_samples", "s_end", "end", "threshold", "atol", "rtol")
+    analysis_keys = ("tolerance",)
+
+    def further_axes(self, config: Config) -> dict[str, list]:
+        """Return training times and windows of the loss."""
+        return {"s": TIMES, "window": ["before", "last"]}
+
+    def cell(self, at: Mapping[str, Any], config: Config, references: Any) -> Any:
+        """Train until the loss is below the last window."""
+        end = config["end"]
+        problem = make_problem(config, at["dimension"], at["activation"], at["seed"])
+        start = descents.draw(config, problem, at["width"], at["seed"])
+        found = train(config, problem, *start, s_end=config["s_end"], loss_below=end)
+        levels = [end / WINDOW**2, end / WINDOW, end, config["threshold"]]
+        # Logarithms of the loss are nearly straight between steps.
+        times = np.interp(-np.log(levels), -np.log(found.loss), found.s)
+        rates = -np.log(WINDOW) / np.diff(times[:3])
+        return descents.summary(found) | {"rates": rates, "s_zero": times[3]}
+
+    def analyse(self, table: Table, config: Config) -> Report:
+        """Judge descent and late rate."""
+        verdicts = descents.judge_descent(table, config, "E", 4)
+        late, rates, s_zero = (finite(table[n]) for n in ("late", "rates", "s_zero"))
+        ratios = (rates / late[..., np.newaxis]).reshape(-1, 2)
+        ratios = ratios[np.isfinite(ratios).all(axis=1)]
+        if not len(ratios):
+            return Report(verdicts, ["No run reached the end of its last window."])
+        rate, interval = bootstrap(lambda runs: np.median(runs[:, 1]), ratios)
+        # Other modes fade: it may still be as far off as the window before.
+        reach = refinement_interval(rate, float(np.median(ratios[:, 0])))
+        interval = min(*interval, *reach), max(*interval, *reach)
+        claim, most = "late rate of E / (2 lambda_min)", config["tolerance"]
+        verdicts = [
+            *descents.judge_descent(table, config, "E", 4),
+            judge(f"{claim}, median", 1, rate, interval, most, row=4, note=LATE_NOTE),
+            judge_all(
+                f"{claim} at least {1 - most:g}", ratios[:, 1] >= 1 - most, row=4
+            ),
+        ]
+        narrow, wide = (table["s_zero"][:, :, i] for i in (0, -1))
+        text = (
+            f"With {table.axes['width'][0]} instead of {table.axes['width'][-1]} "
+            "particles a node the time to the threshold changes by "
+            f"{100 * np.median(change[np.isfinite(change)]):.2g} % (median)."
+        )
+        kinds = list(enumerate(table.axes["activation"]))
+        losses = {
+            f"{activation}, d = {d}": (TIMES, finite(table["loss"][i, j, -1, 0]))
+            for i, activation in kinds
+            for j, d in enumerate(table.axes["dimension"])
+        }
+        points = [
+            Series(late[i].ravel(), rates[i, ..., 1].ravel(), kind) for i, kind in kinds
+        ]
+        ends = [np.nanmin(late), np.nanmax(late)]
+        points.append(Series(ends, ends, "equal", style="line"))
+        x, y = r"2 $\lambda_{min}$ of the kernel", "rate of E"
+        panels = [
+            traces("The loss falls to zero", S, "E", losses),
+            Panel("The late rate is that of the kernel", x, y, points),
+        ]
+        return Report(verdicts, [text], {self.name: panels})
+
+
+class Regulariser(Experiment):
+    """Flow of E_s = E + lambda(s) M2 for lambda(s) = lambda0 exp(-gamma s)."""
+
+    name = "regulariser"
+    title = "A decaying quadratic regulariser"
+    shows = (
+        "E_s falls in every run, E alone rises where the regulariser is strong and "
+        "slow, and all runs end below the same threshold."
+    )
+    leaves_out = "Data of one dimension; a constant regulariser is another experiment."
+    rows = (6,)
+    defaults = descents.DATA | {
+        "lambda0": [0.0, 0.01, 0.1, 1.0],
+        "gamma": [0.1, 1.0, 10.0],
+        "activation": "tanh",
+        "dimension": 2,
+        "width": 64,
+        "seeds": 6,
+        "first_seed": 0,
+        "depth_steps": 2,
+        "s_end": 10000.0,
+        "atol": 1e-12,
+        "threshold": 1e-10,
+        "tolerance": 0.01,
+    }
+    quick = {"lambda0": [0.1, 1.0], "gamma": [0.1, 1.0], "width": 32, "seeds": 2}
+    grid = {"lambda0": "lambda0", "gamma": "gamma", "seed": "seeds"}
+    measured = descents.MEASURED
+    positive = ("n_samples", "s_end", "gamma", "threshold", "atol", "rtol")
+    analysis_keys = ("tolerance",)
+
+    def further_axes(self, config: Config) -> dict[str, list]:
+        """Return training times."""
+        return {"s": TIMES}
+
+    def cell(self, at: Mapping[str, Any], config: Config, references: Any) -> Any:
+        """Train until the loss is far below the threshold."""
+        names = (config["dimension"], config["activation"], at["seed"])
+        decaying = DecayingQuadratic(at["lambda0"], at["gamma"])
+        problem = make_problem(config, *names, decaying)
+        start = descents.draw(config, problem, config["width"], at["seed"])
+        ends = {"s_end": config["s_end"], "loss_below": 0.1 * config["threshold"]}
+        return descents.summary(train(config, problem, *start, **ends))
+
+    def analyse(self, table: Table, config: Config) -> Report:
+        """Judge E_s; count where E rises."""
+        strongest, slowest = config["lambda0"][-1], config["gamma"][0]
+        rises = table.select(lambda0=strongest, gamma=slowest)["rise_loss"]
+        rises = rises[np.isfinite(rises)]
+        n = int(np.sum(rises > RISE))
+        share = n / max(len(rises), 1), share_interval(n, len(rises))
+        claim = (
+            f"share of runs with a rise of E, lambda0 {strongest:g}, gamma {slowest:g}"
+        )
+        verdicts = [
+            *descents.judge_descent(table, config, "E_s", 6),
+            judge_above(claim, 0.0, *share),
+        ]
+        cases = {"strong, slow": (-1, 0, 0), "weak, fast": (0, -1, 0)}
+        lines = {
+            f"{label}: {symbol}": (TIMES, finite(table[name][place]))
+            for label, place in cases.items()
+            for symbol, name in ((r"$E_s$", "objective"), ("E", "loss"))
+        }
+        panel = traces("Strong and weak regularisers", S, "", lines)
+        return Report(verdicts, figures={self.name: [panel]})
+
+
+class Bias(Experiment):
+    """What a constant lambda leaves of the loss: of order lambda^2."""
+
+    name = "bias"
+    title = "A constant quadratic regulariser"
+    shows = "The loss that a constant regulariser leaves falls like its square."
+    leaves_out = "The end is a fixed multiple of 1 / lambda, not s to infinity."
+    rows = (6,)
+    defaults = descents.DATA | {
+        "lambdas": [1e-3, 5e-4, 2.5e-4, 1.25e-4],
+        "activation": "tanh",
+        "dimension": 2,
+        "width": 64,
+        "seeds": 12,
+        "first_seed": 0,
+        "depth_steps": 2,
+        "horizon": 4.0,
+        "atol": 1e-9,
+        "confidence": 0.95,
+        "tolerance": 0.05,
+    }
+    quick = {"width": 32, "seeds": 6}
+    grid = {"lambda": "lambdas", "seed": "seeds"}
+    measured = {
+        "left": "loss at the end",
+        "half": "loss at half the time",
+        "late": "2 lambda_min of the kernel (27) at the end",
+    }
+    positive = ("lambdas", "horizon", "n_samples", "atol", "rtol")
+
+    def cell(self, at: Mapping[str, Any], config: Config, references: Any) -> Any:
+        """Train for a multiple of 1 / lambda, with a stabilised method."""
+        names = (config["dimension"], config["activation"], at["seed"])
+        problem = make_problem(config, *names, DecayingQuadratic(at["lambda"]))
+        start = descents.draw(config, problem, config["width"], at["seed"])
+        s_end = config["horizon"] / at["lambda"]
+        times = {"s_end": s_end, "record": [0.5 * s_end, s_end]}
+        found = train(config, problem, *start, stepper="rkc2", **times)
+        late = late_rate(tangent_kernel(problem, found.grid, found.ensemble))
+        return {"left": found.loss[-1], "half": found.loss[-2], "late": late}
+
+    def analyse(self, table: Table, config: Config) -> Report:
+        """Fit the exponent of lambda."""
+        n, left = 1.0 / np.array(table.axes["lambda"]), table["left"]
+        options = {"statistic": "median", "confidence": config["confidence"]}
+        fit = fit_asymptotic_power(n, left, **options)
+        claim = "exponent of the loss that a constant lambda leaves"
+        found = (fit.exponent, fit.exponent_interval, config["tolerance"])
+        change = np.nanmedian(np.abs(finite(table["half"]) / finite(left) - 1))
+        text = (
+            f"In the second half of the time E changes by {100 * change:.2g} % "
+            f"(median). Least 2 lambda_min of the kernel: {np.nanmin(table['late']):.2g}."
+        )
+        label = "data sets: median, quartiles"
+        panel = curves(
+            *("Bias of a constant regulariser", r"1 / $\lambda$", "E at the end"),
+            {label: (n, *centre(left))},
+            fits={label: fit},
+            note=f"exponent {fit.exponent:.3f}",
+        )
+        return Report([judge(claim, 2.0, *found, row=6)], [text], {self.name: [panel]})
+
+
+STUDY = Collection(
+    "zero-loss",
+    "Zero loss and regularisation for smooth blocks",
+    (Unobstructed(), Regulariser(), Bias(), Networks()),
+    "Ding, Chen, Li, Wright 2021, arXiv:2105.14417",
+)
