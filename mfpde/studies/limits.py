@@ -286,7 +286,7 @@ def trace(
         gradient = first_variation_gradient(problem, theta, *fields(s))
         if problem.regulariser is not None:
             gradient += 2.0 * problem.regulariser.strength(s) * theta
-        return Point(s, y, (-problem.metric * gradient).ravel())
+        return Point(s, y, problem.velocity_of(gradient).ravel())
 
     stepper = rk4(s[-1] / fields.n_steps)
     point = moving(s[0], start.ravel())
