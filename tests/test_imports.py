@@ -31,7 +31,7 @@ LAYERS = [
     ],
     ["problem", "ensemble", "lockstep", "mpi"],
     ["laws.*", "evaluation", "limits"],
-    ["steppers.*", "storage.*", "refinement", "entropy", "density.*"],
+    ["steppers.*", "storage.*", "refinement", "entropy", "tangent", "density.*"],
     ["recording", "flow", "account"],
     ["networks.*"],
     ["journal", "estimation.*"],
