@@ -227,7 +227,7 @@ class Fields:
             np.asarray(t, dtype=float),
         )
         self.n_steps = round(STEPS_PER_TIME * (len(reference["fields_s"]) - 1))
-        self._in_s = _polynomial(reference["fields_s"], np.moveaxis(at_t, 0, 2))
+        self._in_s = polynomial(reference["fields_s"], np.moveaxis(at_t, 0, 2))
 
     def __call__(self, s: float) -> tuple[Array, Array]:
         """z and p (J, N, d) at a training time."""
@@ -235,7 +235,7 @@ class Fields:
         return z, p
 
 
-def _polynomial(points: Array, values: Array) -> BarycentricInterpolator:
+def polynomial(points: Array, values: Array) -> BarycentricInterpolator:
     """The polynomial through points (n,); SciPy's own weights are rounded at random."""
     apart = points[:, np.newaxis] - points
     np.fill_diagonal(apart, 1.0)
@@ -247,14 +247,14 @@ def _polynomial(points: Array, values: Array) -> BarycentricInterpolator:
 def _at_depths(points: Array, n_elements: int, values: Array, t: Array) -> Array:
     """Values (P, ...) at `points` (P,), 0, the nodes and 1, interpolated to t (J,)."""
     if n_elements == 1:
-        return _polynomial(points, values)(t)
+        return polynomial(points, values)(t)
     nodes, inner = points[1:-1], values[1:-1]
     element = np.minimum((t * n_elements).astype(int), n_elements - 1)
     n = len(nodes) // n_elements
     found = np.empty((len(t), *values.shape[1:]))
     for e in np.unique(element):
         mine = slice(e * n, (e + 1) * n)
-        here = _polynomial(nodes[mine], inner[mine])
+        here = polynomial(nodes[mine], inner[mine])
         found[element == e] = here(t[element == e])
     return found
 
@@ -302,3 +302,33 @@ def root_mean_square(values: Any, weights: Array) -> Array:
     """Root of sum_i c_i |v_i|^2 for values (..., N, q) and sample weights c (N,)."""
     squares = np.sum(np.square(values), axis=-1)
     return np.sqrt(squares @ weights)
+
+
+def path_distance(
+    theta: Array, nodes: Array, reference: Array, reference_nodes: Array
+) -> float:
+    """L2(0, 1) distance of the weights of a network from paths of the limit.
+
+    The root of int_0^1 mean_m |theta_m(t) - Theta_m(t)|^2 dt, theta interpolated
+    linearly between the layers (constant beyond the last) and Theta by a polynomial.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (L, M, k)
+    nodes : ndarray, shape (L,)
+        Depths of the layers.
+    reference : ndarray, shape (K, M, k)
+        The same particles at the nodes of one Gauss element.
+    reference_nodes : ndarray, shape (K,)
+    """
+    edges = np.append(nodes, 1.0)
+    # Two Gauss points in each layer: exact to third order of the width.
+    inner = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3.0)
+    t = (edges[:-1, np.newaxis] + np.diff(edges)[:, np.newaxis] * inner).ravel()
+    padded = np.concatenate([theta, theta[-1:]])
+    share = np.tile(inner, len(theta))[:, np.newaxis, np.newaxis]
+    layer = np.repeat(np.arange(len(theta)), len(inner))
+    network = (1.0 - share) * padded[layer] + share * padded[layer + 1]
+    squares = np.sum((network - polynomial(reference_nodes, reference)(t)) ** 2, axis=2)
+    weights = np.repeat(0.5 * np.diff(edges), len(inner))
+    return float(np.sqrt(weights @ squares.mean(axis=1)))
