@@ -9,8 +9,12 @@ and the loss is a mean over all N d entries.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,14 +23,19 @@ from mfpde.blocks import Perceptron
 from mfpde.clipping import Clipping
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
+from mfpde.solution import Solution
+from mfpde.solver import solve
+from mfpde.studies.experiment import Experiment
 
 Array = NDArray[np.float64]
 
-STARTS = ("tied", "lipschitz", "layer")
-"""Initialisations: the same draw at all depths, smooth paths, fresh draws per layer."""
+STARTS = ("tied", "lipschitz", "layer", "clipped", "trained")
+"""How a training starts: the same draw at all depths (the paper), smooth paths, fresh
+draws per layer; and tied with the clipped flow, tied with A and B trained."""
 
 
 @dataclass(frozen=True)
@@ -146,16 +155,17 @@ class Setting:
         )
 
     def start(self, grid: DepthGrid, kind: str, seed: int) -> ParticleEnsemble:
-        """Particles at s = 0 on any grid, by one of `STARTS`; tied is the paper's.
+        """Particles at s = 0 on any grid, by one of `STARTS`.
 
-        W has entries N(0, 1). V = 0 for tied and layer; for lipschitz W and V move
-        along alpha + beta cos(pi t), V of the size of half of W's effect.
+        W has entries N(0, 1) and V = 0; for lipschitz W and V move along
+        alpha + beta cos(pi t), V about half as large as W in its effect.
         """
         d, k = self.d, 2 * self.d
         size = d**-0.5 if self.has_roots else 1.0
         std = np.repeat([size, 0.0], d)
         if kind != "lipschitz":
-            law, coupling = laws.Gaussian(0.0, std, k), kind
+            law = laws.Gaussian(0.0, std, k)
+            coupling = "layer" if kind == "layer" else "tied"
         else:
             v = 0.5 if self.has_roots else 0.5 / self.n_particles
             beta = np.repeat([0.5 * size, v], d)
@@ -163,6 +173,45 @@ class Setting:
             terms = [laws.Gaussian(0.0, each, k) for each in (alpha, beta)]
             law, coupling = laws.Path(terms, ["1", "cos(pi t)"]), "path"
         return law.sample(grid, self.n_particles, coupling=coupling, seed=seed)
+
+    def train(
+        self, grid: DepthGrid, kind: str, seed: int, clip: float, **options: Any
+    ) -> Solution:
+        """Full-batch gradient descent of the paper, Eq. (30), on any grid in depth.
+
+        Parameters
+        ----------
+        grid : DepthGrid
+            Euler's is a network; a Gauss element stands for the limit of large depth.
+        kind : str
+            One of `STARTS`.
+        seed : int
+            Of data and start.
+        clip : float
+            Bound of pi for the clipped start.
+        **options
+            record, snapshots and observers of `solve`.
+
+        Raises
+        ------
+        NotFiniteError
+            If it diverged.
+        """
+        problem = self.problem(
+            seed,
+            clip=clip if kind == "clipped" else math.inf,
+            has_trained_maps=kind == "trained",
+        )
+        start = self.start(grid, kind, seed)
+        descent = {"stepper": "euler", "ds": self.ds, "s_end": self.s_end}
+        return finished(solve(problem, grid, start, **descent, **options))
+
+
+def finished(found: Solution) -> Solution:
+    """Return a solution that got to its end; raise NotFiniteError else."""
+    if not found.converged:
+        raise NotFiniteError(found.message)
+    return found
 
 
 def _powers(last: int) -> tuple[int, ...]:
@@ -176,9 +225,9 @@ PRESETS = {
     "smoothness-script": Setting(16, 32, 100, 0.01, 50, _powers(10), has_roots=False),
     "long-time": Setting(16, 64, 50, 0.005, 80_000, (64,)),
     "long-time-script": Setting(16, 64, 50, 0.005, 10_000, (64,), has_roots=False),
-    "zero-loss": Setting(33, 64, 8, 0.05, 4000, _powers(6), n_outputs=1),
-    "small": Setting(4, 8, 8, 0.05, 100, _powers(6)),
-    "small-script": Setting(4, 8, 8, 0.02, 100, _powers(6), has_roots=False),
+    "zero-loss": Setting(17, 32, 8, 0.05, 4000, _powers(6), n_outputs=1),
+    "small": Setting(4, 8, 8, 0.05, 30, _powers(6)),
+    "small-script": Setting(4, 8, 8, 0.02, 30, _powers(6), has_roots=False),
 }
 """Settings of the paper and of its scripts by name; the last three are our own."""
 
@@ -196,3 +245,41 @@ def layer_steps(evaluation: Evaluation) -> Array:
         return np.zeros(3)
     means = squares.mean(axis=1)
     return np.sqrt([squares.max(), means.mean(), means.sum()])
+
+
+COMMON = {"seeds": 3, "first_seed": 0, "confidence": 0.95, "tolerance": 0.05}
+"""Keys of all experiments with presets."""
+
+
+class Preset(Experiment):
+    """What the experiments with presets share."""
+
+    positive = ("depths",)
+
+    def problems(self, config):
+        """Return a sentence for everything that is wrong with the configuration."""
+        found = super().problems(config)
+        for key, known in (("presets", tuple(PRESETS)), ("starts", STARTS)):
+            for name in sorted(set(config.get(key, [])) - set(known)):
+                found.append(f"`{key}` must be of {', '.join(known)}, got {name!r}.")
+        return found
+
+    def setting(self, at, **changes):
+        """Return the preset of a cell, with its activation."""
+        changes |= {"activation": at["activation"]} if "activation" in at else {}
+        return dataclasses.replace(PRESETS[at["preset"]], **changes)
+
+    def time_maps(self, config):
+        """Return the time map (30) of every preset."""
+        return [f"{name}: {PRESETS[name].time_map}" for name in config["presets"]]
+
+    def lines(self, table, *axes):
+        """Yield the label and the part of the table for combinations of some axes."""
+        for values in itertools.product(*(table.axes[axis] for axis in axes)):
+            at = dict(zip(axes, values, strict=True))
+            yield ", ".join(map(str, values)), at, table.select(**at)
+
+    def cost(self, at, config):
+        """Return layers times the size of a layer."""
+        setting = PRESETS[at["preset"]]
+        return at["depth"] * setting.n_particles * setting.n_samples

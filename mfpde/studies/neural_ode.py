@@ -2,92 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mfpde.analysis import bootstrap, fit_asymptotic_power, refinement_interval
+from mfpde.analysis import fit_power, refinement_interval
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import NotFiniteError
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import Every
 from mfpde.solver import solve
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.experiment import Experiment
-from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
-from mfpde.studies.limits import output, path_distance, root_mean_square
-from mfpde.studies.marion import PRESETS, STARTS, Setting, layer_steps
+from mfpde.studies.judging import judge, judge_below
+from mfpde.studies.limits import output, path_distance
+from mfpde.studies.local_pl import LongTime, Width
+from mfpde.studies.marion import COMMON, Preset, finished, layer_steps
+from mfpde.studies.orders import judge_order
 from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
-from mfpde.tangent import late_rate, tangent_kernel
-
-Array = NDArray[np.float64]
-
-SHARES = [0.0, 0.1, 0.3, 1.0]
-"""Of the training time, for the distances in depth and from the limit."""
-N_RECORDS = 20
-
-
-def setting_of(at: Mapping[str, Any], config: Mapping[str, Any]) -> Setting:
-    """Return the preset of a cell, with its activation."""
-    preset = PRESETS[at.get("preset") or config["preset"]]
-    activation = at.get("activation") or config.get("activation", preset.activation)
-    return dataclasses.replace(preset, activation=activation)
-
-
-def descend(setting: Setting, grid: DepthGrid, at: Mapping, config: Mapping, **options):
-    """Gradient descent of the paper, Eq. (30), on any grid, from one of the starts."""
-    start = {"clipped": "tied", "trained maps": "tied"}.get(at["start"], at["start"])
-    problem = setting.problem(
-        at["seed"],
-        clip=config["clip"] if at["start"] == "clipped" else math.inf,
-        has_trained_maps=at["start"] == "trained maps",
-    )
-    found = solve(
-        problem,
-        grid,
-        setting.start(grid, start, at["seed"]),
-        s_end=setting.s_end,
-        stepper="euler",
-        ds=setting.ds,
-        **options,
-    )
-    if not found.converged:
-        raise NotFiniteError(found.message)
-    return found
-
-
-class Preset(Experiment):
-    """What the experiments with presets share."""
-
-    def problems(self, config):
-        """Return a sentence for everything that is wrong with the configuration."""
-        found = super().problems(config)
-        names = config.get("presets") or [config["preset"]]
-        for name in sorted(set(names) - set(PRESETS)):
-            found.append(f"`presets` must be of {', '.join(PRESETS)}, got {name!r}.")
-        starts = (*STARTS, "clipped", "trained maps")
-        for name in sorted(set(config.get("starts", [])) - set(starts)):
-            found.append(f"`starts` must be of {', '.join(starts)}, got {name!r}.")
-        return found
-
-    def time_maps(self, config) -> list[str]:
-        """Return the time map of every preset, Eq. (30)."""
-        names = config.get("presets") or [config["preset"]]
-        return [f"{name}: {PRESETS[name].time_map}" for name in names]
-
-    def lines(self, table, *axes):
-        """Yield labels and coordinates of all combinations of some axes."""
-        for values in itertools.product(*(table.axes[axis] for axis in axes)):
-            yield ", ".join(map(str, values)), dict(zip(axes, values, strict=True))
 
 
 class Smoothness(Preset):
@@ -96,8 +31,8 @@ class Smoothness(Preset):
     name = "smoothness"
     title = "Neighbouring layers stay O(1/L) apart through training"
     shows = (
-        "The largest distance of the weights of neighbouring layers falls like 1/L at "
-        "all s if they start tied or along smooth paths, not if layers are drawn apart."
+        "The largest distance of the weights of neighbouring layers, maximised over s, "
+        "falls like 1/L from tied and smooth starts, not if layers are drawn apart."
     )
     leaves_out = "Other data, and depths beyond those of the figure."
     rows = (11,)
@@ -105,104 +40,66 @@ class Smoothness(Preset):
         "presets": ["large-depth", "large-depth-script"],
         "activations": ["gelu", "tanh"],
         "starts": ["tied", "lipschitz", "clipped", "layer"],
-        "depths": [8, 16, 32, 64],
-        "seeds": 3,
-        "first_seed": 0,
+        "depths": [16, 32, 64, 128],
+        "records": 20,
         "clip": 0.05,
-        "confidence": 0.95,
-        "tolerance": 0.05,
+        **COMMON,
     }
-    quick = {"presets": ["small"], "depths": [8, 16, 32], "seeds": 4}
-    grid = {
-        "preset": "presets",
-        "activation": "activations",
-        "start": "starts",
-        "depth": "depths",
-        "seed": "seeds",
-    }
+    quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 6}
+    grid = {"preset": "presets", "activation": "activations", "start": "starts"}
+    grid |= {"depth": "depths", "seed": "seeds"}
     measured = {
         "largest": Variable(("share",), "largest distance of neighbours"),
         "rms": Variable(("share",), "rms distance of neighbours"),
         "script": Variable(("share",), "root of the sum of squares over layers"),
     }
-    positive = ("depths", "clip")
+    positive = ("depths", "clip", "records")
 
     def further_axes(self, config):
-        """Return the shares of the training time."""
-        return {"share": np.linspace(0.0, 1.0, N_RECORDS + 1).tolist()}
-
-    def cost(self, at, config):
-        """Return layers times the size of a layer."""
-        setting = setting_of(at, config)
-        return at["depth"] * setting.n_particles * setting.n_samples
+        """Return shares of the training time."""
+        return {"share": np.linspace(0.0, 1.0, config["records"] + 1).tolist()}
 
     def cell(self, at, config, references):
         """Train one network and follow the distances of its neighbouring layers."""
-        setting = setting_of(at, config)
-        found = descend(
-            setting,
-            DepthGrid.euler(at["depth"]),
-            at,
-            config,
-            record=np.linspace(0.0, setting.s_end, N_RECORDS + 1),
-            observers={"steps": layer_steps},
-        )
+        setting, grid = self.setting(at), DepthGrid.euler(at["depth"])
+        record = setting.s_end * np.array(self.further_axes(config)["share"])
+        options = {"record": record, "observers": {"steps": layer_steps}}
+        found = setting.train(grid, at["start"], at["seed"], config["clip"], **options)
         return dict(zip(self.measured, found.observations["steps"].T, strict=True))
 
     def analyse(self, table, config):
-        """Fit exponents in L of the distances, maximised over s and at some s."""
+        """Fit exponents in L of the maximum over s, and at some s."""
         depths, verdicts, panels = table.axes["depth"], [], []
-        options = {"confidence": config["confidence"]}
-        for label, at in self.lines(table, "preset", "activation"):
+        for label, _, part in self.lines(table, "preset", "activation"):
             entries, fits = {}, {}
-            for start in config["starts"]:
-                chosen = table.select(start=start, **at)
+            for start, _, chosen in self.lines(part, "start"):
                 largest = chosen["largest"]
-                times = {"max over s": largest.max(axis=-1)}
-                times["s = end/10"] = largest[..., N_RECORDS // 10]
-                rms, script = chosen["rms"][..., -1], chosen["script"][..., -1]
-                entries[start] = (depths, *centre(times["max over s"]))
-                fits[start] = fit_asymptotic_power(
-                    depths, times["max over s"], **options
-                )
+                cases = {
+                    "early": (1.0, largest[..., 1 + config["records"] // 10], 11),
+                    "end": (1.0, largest[..., -1], 11),
+                    "max over s": (1.0, largest.max(axis=-1), 11),
+                }
                 if start == "layer":
-                    fit = fit_asymptotic_power(depths, rms, **options)
-                    verdicts += [
-                        self.verdict(f"{label}: i.i.d., no decay, rms", 0.0, fit, config),
-                        judge_below(
-                            f"{label}: i.i.d., decay of the maximum",
-                            0.25,
-                            fits[start].exponent,
-                            fits[start].exponent_interval,
-                            row=11,
-                        ),
-                    ]
-                    continue
-                for when, values in times.items():
-                    fit = fit_asymptotic_power(depths, values, **options)
-                    claim = f"{label}: {start}, {when}"
-                    verdicts.append(self.verdict(claim, 1.0, fit, config))
-                if start == "tied":
-                    fit = fit_asymptotic_power(depths, script, **options)
-                    claim = f"{label}: root of the sum of squares instead"
-                    verdicts.append(self.verdict(claim, 0.5, fit, config, row=None))
+                    cases = {"rms, end": (0.0, chosen["rms"][..., -1], 11)}
+                elif start == "tied":
+                    cases["root of sum"] = (0.5, chosen["script"][..., -1], None)
+                for when, (expected, values, row) in cases.items():
+                    claim = f"Decay in L, {label}, {start}: {when}"
+                    verdicts.append(
+                        judge_order(claim, expected, depths, values, config, row=row)[0]
+                    )
+                most = largest.max(axis=-1)
+                entries[start] = (depths, *centre(most))
+                fits[start] = fit_power(depths, most, confidence=config["confidence"])
+            if "layer" in fits:
+                fit, claim = fits["layer"], f"Decay in L, {label}, layer: max over s"
+                found = (fit.exponent, fit.exponent_interval)
+                verdicts.append(judge_below(claim, 0.5, *found, row=11))
+            title = f"{label}: max over s"
             panels.append(
-                curves(
-                    label, "L", "largest |theta[l+1] - theta[l]|", entries, fits=fits
-                )
+                curves(title, "L", "max |theta[l+1] - theta[l]|", entries, fits=fits)
             )
         return Report(verdicts, self.time_maps(config), {self.name: panels})
-
-    def verdict(self, claim, expected, fit, config, row=11):
-        """Judge an exponent."""
-        return judge(
-            f"Decay exponent in L, {claim}",
-            expected,
-            fit.exponent,
-            fit.exponent_interval,
-            config["tolerance"],
-            row=row,
-        )
 
 
 class Kink(Experiment):
@@ -211,69 +108,61 @@ class Kink(Experiment):
     name = "kink"
     title = "With ReLU neighbouring layers part, independently of L"
     shows = (
-        "d = 1, 2L layers h + ReLU(w h)/(2L), w = (-1)^l/(2L) at s = 0, one datum "
-        "(1, C): trained neighbours end 2 ln C apart; smooth activations keep 1/L."
+        "d = 1, 2L layers h + sigma(w h)/(2L), w = (-1)^l/(2L) at s = 0, one datum "
+        "(1, C): with ReLU trained neighbours end 2 ln C apart, else O(1/L)."
     )
     leaves_out = "ReLU networks in general: this start is made for the purpose."
     rows = (11,)
     defaults = {
         "activations": ["relu", "tanh", "gelu"],
-        "depths": [4, 8, 16, 32, 64],
+        "depths": [8, 16, 32, 64, 128],
         "target": 2.0,
         "s_end": 40.0,
+        "confidence": 0.95,
         "tolerance": 0.05,
     }
     grid = {"activation": "activations", "depth": "depths"}
-    measured = {"distance": "largest distance of neighbours", "loss": "loss"}
+    measured = {"distance": "largest distance of neighbours at the end"}
     positive = ("depths", "target", "s_end")
 
     def cell(self, at, config, references):
         """Train one network of 2L layers to the end."""
-        n = 2 * at["depth"]
+        n, activation = 2 * at["depth"], at["activation"]
         theta = np.ones((n, 1, 2))
         theta[:, 0, 0] = (-1.0) ** np.arange(n) / n
-        problem = MeanFieldProblem(
-            [1.0],
-            [config["target"]],
-            Perceptron(1, at["activation"], bias=False),
-            metric=[1.0, 0.0],
-        )
-        grid, s_end = DepthGrid.euler(n), config["s_end"]
+        block = Perceptron(1, activation, bias=False)
+        # v = 1 is no weight of this network.
+        problem = MeanFieldProblem([1.0], [config["target"]], block, metric=[1.0, 0.0])
+        grid, tolerances = DepthGrid.euler(n), {"rtol": 1e-8, "atol": 1e-10}
         start = ParticleEnsemble(theta)
-        found = solve(problem, grid, start, s_end=s_end, rtol=1e-8, atol=1e-10)
-        if not found.converged:
-            raise NotFiniteError(found.message)
-        distance = np.abs(np.diff(found.ensemble.theta[:, 0, 0])).max()
-        return {"distance": distance, "loss": found.loss[-1]}
+        found = finished(
+            solve(problem, grid, start, s_end=config["s_end"], **tolerances)
+        )
+        return {"distance": np.abs(np.diff(found.ensemble.theta[:, 0, 0])).max()}
 
     def analyse(self, table, config):
         """Fit exponents; the limit of the distance with ReLU is 2 ln C."""
-        depths, tolerance, verdicts, entries = table.axes["depth"], config["tolerance"], [], {}
+        depths, verdicts, entries = table.axes["depth"], [], {}
         for activation in config["activations"]:
             distance = table.select(activation=activation)["distance"]
+            is_kinked = activation.endswith("relu")
+            claim = f"Decay in L of the end distance of neighbours, {activation}"
+            expected = 0.0 if is_kinked else 1.0
+            verdict, _ = judge_order(claim, expected, depths, distance, config, row=11)
+            verdicts.append(verdict)
             entries[activation] = (depths, distance)
-            fit = fit_asymptotic_power(depths, distance)
-            expected = 0.0 if activation == "relu" else 1.0
-            verdicts.append(
-                judge(
-                    f"Decay exponent in L of the end distance, {activation}",
-                    expected,
-                    fit.exponent,
-                    fit.exponent_interval,
-                    tolerance,
-                    row=11,
-                )
+        if "relu" in config["activations"]:
+            distance = table.select(activation="relu")["distance"]
+            # Richardson: the first two terms in 1/L.
+            limits = 2.0 * distance[1:] - distance[:-1]
+            interval = refinement_interval(limits[-1], limits[-2])
+            claim, exact = (
+                "ReLU: limit of that distance",
+                2.0 * math.log(config["target"]),
             )
-            if activation == "relu":
-                # Richardson: the next term is 1/L.
-                limits = 2.0 * distance[1:] - distance[:-1]
-                interval = refinement_interval(limits[-1], limits[-2])
-                exact = 2.0 * math.log(config["target"])
-                claim = "ReLU: distance of neighbours as L grows, 2 ln C"
-                verdicts.append(
-                    judge(claim, exact, limits[-1], interval, tolerance, row=11)
-                )
-        panel = curves("C = 2 ln C", "L", "end distance of neighbours", entries)
+            rest = (limits[-1], interval, config["tolerance"])
+            verdicts.append(judge(claim, exact, *rest, row=11))
+        panel = curves(self.title, "L", "end distance of neighbours", entries)
         return Report(verdicts, figures={self.name: [panel]})
 
 
@@ -283,194 +172,116 @@ class Limit(Preset):
     name = "limit"
     title = "Weights and outputs tend to those of a neural ODE like 1/L"
     shows = (
-        "L2(0, 1) distance of the interpolated weights, and rms distance of the "
-        "outputs, from the limit in depth at the same s: slope -1 at each s."
+        "L2 distance over depth of the weights at the layers from the interpolated "
+        "limit of large depth, and rms distance of the outputs: slope -1 at each s."
     )
     leaves_out = "M is fixed: nothing is said of wide networks."
     rows = (12,)
     defaults = {
         "presets": ["large-depth", "large-depth-script"],
-        "activation": "gelu",
-        "starts": ["tied", "lipschitz", "clipped", "trained maps"],
-        "depths": [8, 16, 32, 64],
-        "seeds": 2,
-        "first_seed": 0,
+        "activations": ["gelu"],
+        "starts": ["tied", "lipschitz", "clipped", "trained"],
+        "depths": [16, 32, 64, 128],
+        "shares": [0.0, 0.1, 0.3, 1.0],
         "clip": 0.05,
         "nodes": 8,
-        "confidence": 0.95,
-        "tolerance": 0.05,
+        **COMMON,
     }
-    quick = {"presets": ["small"], "depths": [8, 16, 32], "seeds": 4}
-    grid = {"preset": "presets", "start": "starts", "depth": "depths", "seed": "seeds"}
+    quick = {"presets": ["small"], "depths": [16, 32, 64], "nodes": 12}
+    grid = Smoothness.grid
     measured = {
-        "weights": Variable(("share",), "L2(0, 1) distance of the weights"),
-        "output": Variable(("share",), "rms distance of the outputs"),
+        "weights": Variable(("share",), "L2 distance over depth of the weights"),
+        "outputs": Variable(("share",), "rms distance of the outputs"),
         "maps": Variable(("share",), "distance of embedding and readout"),
-        "reference": "distance of two references with different nodes",
+        "reference": "rms distance of the outputs of two limits",
     }
     positive = ("depths", "clip", "nodes")
 
     def further_axes(self, config):
-        """Return the shares of the training time."""
-        return {"share": SHARES}
+        """Return shares of the training time."""
+        return {"share": config["shares"]}
 
     def needs(self, at, config):
-        """Return the limit of this start and seed."""
-        return (f"{at['preset']}_{at['start'].replace(' ', '-')}_{at['seed']}",)
+        """Return the name of the limit of this start and seed."""
+        return ("_".join(str(at[axis]) for axis in at if axis != "depth"),)
 
     def references(self, config):
-        """Return every preset, start and seed."""
+        """Return every limit with its coordinates."""
         axes = self.grid_axes(config) | {"depth": [0]}
-        cells = (dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values()))
+        values = itertools.product(*axes.values())
+        cells = [dict(zip(axes, each, strict=True)) for each in values]
         return {self.needs(at, config)[0]: at for at in cells}
 
-    def run(self, grid, at, config):
-        """Train on a grid; theta, outputs and maps at the recorded s."""
-        setting = setting_of(at, config)
-        times = setting.s_end * np.array(SHARES)
-        observers = {"output": output}
-        found = descend(
-            setting, grid, at, config, record=times, snapshots=times, observers=observers
-        )
+    def train(self, grid, at, config):
+        """Return theta, outputs and maps at the recorded s, by descent on a grid."""
+        setting = self.setting(at)
+        times = setting.s_end * np.array(config["shares"])
+        options = {"record": times, "snapshots": times, "observers": {"output": output}}
+        found = setting.train(grid, at["start"], at["seed"], config["clip"], **options)
         maps = [m.reshape(len(times), -1) for m in found.maps.values()]
         maps = np.concatenate(maps, axis=1) if maps else np.zeros((len(times), 0))
-        return {"theta": found.theta, "output": found.observations["output"], "maps": maps}
+        outputs = found.observations["output"].reshape(len(times), -1)
+        return {"theta": found.theta, "outputs": outputs, "maps": maps}
 
     def refer(self, name, config):
-        """Solve by Gauss collocation in depth, twice: spectral, no deeper network."""
+        """Descend on Gauss nodes in depth, twice: spectral, no deeper network."""
         at, n = self.references(config)[name], config["nodes"]
-        grid, coarse = DepthGrid.gauss(n), DepthGrid.gauss(max(2, n - 2))
-        found, other = (self.run(each, at, config) for each in (grid, coarse))
-        error = root_mean_square(found["output"] - other["output"], np.full(
-            found["output"].shape[1], 1.0 / found["output"].shape[1])).max()
-        return found | {"error": error}
+        found = self.train(DepthGrid.gauss(n), at, config)
+        other = self.train(DepthGrid.gauss(n - 2), at, config)
+        return found | {"error": _rms(found["outputs"] - other["outputs"]).max()}
 
     def cell(self, at, config, references):
         """Train one network and compare it with its limit."""
         limit = references[self.needs(at, config)[0]]
-        grid, ideal = DepthGrid.euler(at["depth"]), DepthGrid.gauss(config["nodes"])
-        found = self.run(grid, at, config)
-        difference = found["output"] - limit["output"]
+        grid, nodes = (
+            DepthGrid.euler(at["depth"]),
+            DepthGrid.gauss(config["nodes"]).nodes,
+        )
+        found = self.train(grid, at, config)
         pairs = zip(found["theta"], limit["theta"], strict=True)
         return {
-            "weights": [path_distance(a, grid.nodes, b, ideal.nodes) for a, b in pairs],
-            "output": np.sqrt(np.mean(np.sum(difference**2, axis=2), axis=1)),
-            "maps": np.sqrt(np.sum((found["maps"] - limit["maps"]) ** 2, axis=1)),
+            "weights": [path_distance(a, grid.nodes, b, nodes) for a, b in pairs],
+            "outputs": _rms(found["outputs"] - limit["outputs"]),
+            "maps": np.linalg.norm(found["maps"] - limit["maps"], axis=1),
             "reference": limit["error"],
         }
 
     def analyse(self, table, config):
         """Fit exponents in L at each s."""
         depths, verdicts, panels = table.axes["depth"], [], []
-        for label, at in self.lines(table, "preset", "start"):
-            chosen, entries, fits = table.select(**at), {}, {}
-            for what, (i, share) in itertools.product(
-                ("weights", "output", "maps"), enumerate(SHARES)
+        for label, at, part in self.lines(table, "preset", "activation", "start"):
+            entries, fits = {}, {}
+            for (i, share), what in itertools.product(
+                enumerate(config["shares"]), ("weights", "outputs", "maps")
             ):
-                values = chosen[what][..., i]
-                is_start = share == 0.0 and (what != "output" or "lipschitz" not in label)
-                if is_start or (what == "maps" and "maps" not in label):
+                values, at_s = part[what][..., i], f"{what}, s = {share:g} s_end"
+                # Tied starts have the same outputs, all starts the same weights.
+                if not share and (what != "outputs" or at["start"] != "lipschitz"):
                     continue
-                fit = fit_asymptotic_power(
-                    depths, values, confidence=config["confidence"]
-                )
-                claim = f"Order in 1/L, {label}: {what}, s = {share:g} s_end"
-                verdicts.append(
-                    judge(
-                        claim,
-                        1.0,
-                        fit.exponent,
-                        fit.exponent_interval,
-                        config["tolerance"],
-                        row=12,
-                    )
-                )
-                if share in (SHARES[1], 1.0):
-                    entries[f"{what}, {share:g} s_end"] = (depths, *centre(values))
-                    fits[f"{what}, {share:g} s_end"] = fit
-            panels.append(curves(label, "L", "distance from the limit", entries, fits=fits))
-        smallest = np.nanmin(table["output"][..., 1:])
-        share = np.nanmax(table["reference"]) / smallest
-        texts = [f"References differ by {share:.1e} of the smallest distance of outputs."]
-        return Report(verdicts, self.time_maps(config) + texts, {self.name: panels})
-
-
-class LongTime(Preset):
-    """Zero loss at long times: the ratio D/E along s, and its lower bound."""
-
-    name = "long-time"
-    title = "The loss falls exponentially at a rate that does not depend on L"
-    shows = (
-        "ln E falls linearly to rounding at a rate independent of L; D/E stays above "
-        "2 lambda_min of the tangent kernel along the flow, the local PL constant."
-    )
-    leaves_out = "Labels are small: far from the start nothing is promised."
-    rows = (11, 13)
-    defaults = {
-        "preset": "zero-loss",
-        "activations": ["gelu", "tanh"],
-        "depths": [2, 4, 8, 16, 32, 64],
-        "seeds": 8,
-        "first_seed": 0,
-        "labels": 0.1,
-        "fall": 1e-8,
-        "most_outputs": 100,
-        "confidence": 0.95,
-        "tolerance": 0.05,
-    }
-    quick = {"depths": [4, 8, 16], "seeds": 4, "activations": ["gelu"]}
-    grid = {"activation": "activations", "depth": "depths", "seed": "seeds"}
-    measured = {
-        "loss": Variable(("share",), "loss"),
-        "least": "least D/E along the flow",
-        "rate": "rate of ln E in the second half of its fall",
-        "constant": "least 2 lambda_min of the tangent kernel along the flow",
-        "margin": "least (D/E) / (2 lambda_min) along the flow",
-        "largest": "largest distance of neighbours along the flow",
-    }
-    positive = ("depths", "labels", "fall")
-
-    def further_axes(self, config):
-        """Return the shares of the training time."""
-        return {"share": np.linspace(0.0, 1.0, 2 * N_RECORDS + 1).tolist()}
-
-    def cell(self, at, config, references):
-        """Train one network for long."""
-        setting = setting_of(at, config)
-        problem, grid = setting.problem(at["seed"], labels=config["labels"]), DepthGrid.euler(at["depth"])
-        times = setting.s_end * np.array(self.further_axes(config)["share"])
-        found = solve(
-            problem,
-            grid,
-            setting.start(grid, "tied", at["seed"]),
-            s_end=setting.s_end,
-            stepper="auto",
-            rtol=1e-6,
-            atol=1e-12,
-            record=times,
-            snapshots=times[::N_RECORDS],
-        )
-        if not found.converged:
-            raise NotFiniteError(found.message)
-        loss, ratio = found.loss, found.dissipation / found.loss
-        # Below that rounding and the tolerance of the steps are seen.
-        is_seen = loss > 1e-14 * loss[0]
-        n = int(is_seen.sum())
-        late = slice(n // 2, n)
-        row = {
-            "loss": loss,
-            "least": ratio[is_seen].min(),
-            "rate": -np.polyfit(found.s[late], np.log(loss[late]), 1)[0],
-            "largest": found.scalars["depth_roughness"].max() / at["depth"],
-        }
-        if problem.n_samples * problem.q <= config["most_outputs"]:
-            kernels = (
-                tangent_kernel(found.problem, grid, ParticleEnsemble(theta))
-                for theta in found.theta
+                if what == "maps" and at["start"] != "trained":
+                    continue
+                claim = f"Order in 1/L, {label}: {at_s}"
+                verdict, fit = judge_order(claim, 1.0, depths, values, config, row=12)
+                verdicts.append(verdict)
+                if share in config["shares"][-2:]:
+                    entries[at_s], fits[at_s] = (depths, *centre(values)), fit
+            panels.append(
+                curves(label, "L", "distance from the limit", entries, fits=fits)
             )
-            rates = np.array([late_rate(kernel) for kernel in kernels])
-            row["constant"] = rates.min()
-            margins = (ratio / 1.0)[::N_RECORDS] / rates
-            row["margin"] = margins[is_seen[::N_RECORDS]].min()
-        return row
+        share = np.max(table["reference"] / table["outputs"][..., -1])
+        text = f"Two limits differ by at most {share:.1e} of the distance at the end."
+        return Report(verdicts, [*self.time_maps(config), text], {self.name: panels})
 
+
+def _rms(difference):
+    """Root of the mean over all outputs, (R,) for (R, n)."""
+    return np.sqrt(np.mean(difference**2, axis=1))
+
+
+STUDY = Collection(
+    "neural-ode",
+    "Residual networks that stay discretised neural ODEs",
+    (Smoothness(), Kink(), Limit(), LongTime(), Width()),
+    "Marion, Wu, Sander, Biau 2023 (arXiv 2309.01213); the Polyak-Lojasiewicz "
+    "constant along the flow: Barboni, Peyre, Vialard (arXiv 2112.05531, 2403.12887)",
+)
