@@ -33,6 +33,7 @@ _MODULES = (
     "studies",
 )
 _NAMES = {
+    "Clipping": "clipping",
     "ConfigurationError": "errors",
     "ConvergenceError": "errors",
     "DecayingQuadratic": "objectives",

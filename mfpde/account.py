@@ -124,6 +124,9 @@ def _problem_text(run: Any, problem: Mapping[str, Any], k: int) -> str:
     if problem.get("regulariser"):
         rule = problem["regulariser"]
         parts.append(f"lambda = {rule['lambda0']:g} exp(-{rule['gamma']:g} s)")
+    if problem.get("clipping"):
+        rule = problem["clipping"]
+        parts.append(f"velocities clipped at {rule['bound']:g} ({rule['form']})")
     return ", ".join(parts)
 
 

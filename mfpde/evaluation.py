@@ -45,18 +45,19 @@ class Evaluation:
     loss, objective : float
         E of Eq. (3), and E_s = E + lambda(s) M2 of Eq. (12).
     dissipation : float
-        D_s of Eq. (14), with the metric; trained maps included.
+        D_s of Eq. (14), with the metric and the clipping; trained maps included.
     gradient_norm : float
-        Root of int int |grad dE_s/drho|^2 drho dt, without the metric; trained maps
-        included.
+        Root of int int |grad dE_s/drho|^2 drho dt, without the metric and the clipping;
+        trained maps included.
     second_moment : float
         M2 = int int |theta|^2 drho dt.
     ledger_rate : float
         Derivative of the objective that the exact flow would have,
         -D_s + lambda'(s) M2, Eq. (14).
     velocity : ndarray, shape (J, M, k)
-        dtheta/ds of Eqs. (7) and (13), with the metric. Of the particles of `ensemble`:
-        if that is the share of one rank, so is the velocity, and nothing else.
+        dtheta/ds of Eqs. (7), (10) and (13), with the metric and the clipping. Of the
+        particles of `ensemble`: if that is the share of one rank, so is the velocity,
+        and nothing else.
     map_velocities : dict of str to ndarray
         dA/ds under "embedding", dC/ds under "readout", where these are trainable.
     output : ndarray, shape (N, q)
@@ -618,7 +619,7 @@ def _prepare_assembly(
     ridge: float,
     velocity: Array,
 ) -> _Assembly:
-    """Eqs. (7), (13), (14); turns the gradient (J, M, k) into the velocity."""
+    """Eqs. (7), (10), (13), (14); turns the gradient (J, M, k) into the velocity."""
     n_nodes, n_particles, k = ensemble.theta.shape
     counts = np.zeros(2, dtype=np.int64)
     integrands = np.empty((n_nodes, -(-n_particles // CHUNK), 3))
@@ -628,6 +629,7 @@ def _prepare_assembly(
         ensemble.theta.reshape(n_nodes, -1),
         ridge,
         np.tile(problem.metric, CHUNK),
+        *problem.clip_arguments,
         counts,
         velocity.reshape(n_nodes, -1),
         integrands,

@@ -256,8 +256,9 @@ def iterate(
     check_shapes(problem, grid, ensemble)
     space = Space(ensemble.shard, ensemble.theta.shape)
     layout = Layout(problem, grid, space, ensemble.weights)
-    # Kinks of f are kinks of the dissipation in s: steps in the budget would be tiny.
-    is_smooth = grid.is_smooth and getattr(problem.block, "is_smooth", True)
+    # Kinks of f or pi are kinks of the dissipation in s: steps in the budget would be
+    # tiny.
+    is_smooth = grid.is_smooth and not problem.has_kinks
     control = ErrorControl(
         rtol,
         atol,

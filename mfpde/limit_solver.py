@@ -372,7 +372,7 @@ def _check_tolerance(problem: MeanFieldProblem, tol: float) -> None:
             f"`tol` must be at least {smallest:.1g}, since rounding in double "
             f"precision hides smaller errors, got {tol:g}."
         )
-    if tol < KINK_TOLERANCE and not getattr(problem.block, "is_smooth", True):
+    if tol < KINK_TOLERANCE and problem.has_kinks:
         warnings.warn(
             f"{problem.block!r} has a kink, which limits the order of every rule; "
             f"`tol` = {tol:g} may be out of reach.",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde import blocks, objectives
 from mfpde.arrays import float_array
+from mfpde.clipping import Clipping
 from mfpde.errors import did_you_mean
 from mfpde.kernels import DTYPES
 from mfpde.readouts import Linear
@@ -40,6 +41,8 @@ class MeanFieldProblem:
         Added to the loss to give the objective E_s, Eq. (12).
     metric : array_like, shape (k,), optional
         Multipliers eta_c >= 0 of the velocity, Eq. (10); 0 freezes a parameter.
+    clipping : Clipping, optional
+        pi of Eq. (10), which bounds the velocity; default the identity.
     sample_weights : array_like, shape (N,), optional
         c_i >= 0 with sum 1; the default is 1 / N.
     dtype : {"float64", "float32"}
@@ -63,6 +66,7 @@ class MeanFieldProblem:
     loss: Any
     regulariser: Any
     metric: Array
+    clipping: Clipping | None
     sample_weights: Array
     dtype: str
     z0: Array
@@ -78,6 +82,7 @@ class MeanFieldProblem:
         loss: Any = "squared",
         regulariser: Any = None,
         metric: ArrayLike | None = None,
+        clipping: Clipping | None = None,
         sample_weights: ArrayLike | None = None,
         dtype: str = "float64",
     ) -> None:
@@ -102,6 +107,7 @@ class MeanFieldProblem:
             "loss": loss,
             "regulariser": _check_regulariser(regulariser),
             "metric": _metric(metric, block),
+            "clipping": _check_clipping(clipping),
             "sample_weights": _sample_weights(sample_weights, len(x)),
             "dtype": _dtype(dtype),
         }
@@ -173,9 +179,28 @@ class MeanFieldProblem:
         z0 = rows["x"] if "embedding" in self.trained_maps else self.z0[index]
         return self._with(rows | {"z0": z0, "sample_weights": sample_weights})
 
-    def without_metric_and_regulariser(self) -> MeanFieldProblem:
+    def with_plain_velocity(self) -> MeanFieldProblem:
         """The same problem with the plain gradient of the loss as its velocity."""
-        return self._with({"metric": np.ones(self.k), "regulariser": None})
+        plain = {"metric": np.ones(self.k), "clipping": None, "regulariser": None}
+        return self._with(plain)
+
+    @property
+    def clip_arguments(self) -> tuple[float, bool]:
+        """Bound of pi, Eq. (10), inf for none, and whether pi is smooth."""
+        if self.clipping is None:
+            return np.inf, False
+        return self.clipping.bound, self.clipping.is_smooth
+
+    @property
+    def has_kinks(self) -> bool:
+        """Whether f or pi is not smooth; then the velocity is not smooth in s."""
+        is_smooth = self.clipping is None or self.clipping.is_smooth
+        return not (is_smooth and getattr(self.block, "is_smooth", True))
+
+    def velocity_of(self, gradient: Array) -> Array:
+        """-eta_c pi(g_c), Eq. (10), of gradients of the first variation (..., k)."""
+        step = gradient if self.clipping is None else self.clipping(gradient)
+        return -self.metric * step
 
     def _with(self, values: dict[str, Any]) -> MeanFieldProblem:
         """A copy with other values of some fields, not checked."""
@@ -189,6 +214,7 @@ class MeanFieldProblem:
             "block": self.block.describe(),
             "loss": getattr(self.loss, "name", type(self.loss).__name__),
             "regulariser": self.regulariser and self.regulariser.describe(),
+            "clipping": self.clipping and self.clipping.describe(),
             "embedding": self.embedding and self.embedding.describe(),
             "readout": self.readout and self.readout.describe(),
             "dtype": self.dtype,
@@ -221,6 +247,8 @@ class MeanFieldProblem:
             for name in ("embedding", "readout")
             if description[name] is not None
         }
+        # Files written before there was a choice have no clipping.
+        clipping = description.get("clipping")
         return cls(
             arrays["x"],
             arrays["y"],
@@ -230,6 +258,7 @@ class MeanFieldProblem:
                 description["regulariser"]
             ),
             metric=arrays["metric"],
+            clipping=Clipping(**clipping) if clipping else None,
             sample_weights=arrays["sample_weights"],
             # Files written before there was a choice.
             dtype=description.get("dtype", "float64"),
@@ -283,6 +312,14 @@ def _check_regulariser(regulariser: Any) -> Any:
     raise TypeError(
         "`regulariser` must be mfpde.DecayingQuadratic(lambda0, gamma) or None, "
         f"got {regulariser!r}."
+    )
+
+
+def _check_clipping(clipping: Any) -> Clipping | None:
+    if clipping is None or isinstance(clipping, Clipping):
+        return clipping
+    raise TypeError(
+        f"`clipping` must be mfpde.Clipping(bound) or None, got {clipping!r}."
     )
 
 

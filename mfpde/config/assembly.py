@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde import blocks, data, laws, recording
+from mfpde.clipping import Clipping
 from mfpde.config.observers import make_observers
 from mfpde.config.rules import loss_of
 from mfpde.config.schema import (
@@ -136,6 +137,9 @@ def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
         metric=None
         if section.metric is None
         else _per_parameter(section.metric, block, default=1.0),
+        clipping=None
+        if section.clipping.bound is None
+        else Clipping(section.clipping.bound, section.clipping.form),
         dtype=section.dtype,
     )
 

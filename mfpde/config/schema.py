@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mfpde.clipping import FORMS
 from mfpde.config.checks import (
     AnyOf,
     Choice,
@@ -200,8 +201,22 @@ class Regulariser:
 
 
 @dataclass(frozen=True)
+class Clip:
+    """pi of Eq. (10): a bound of the velocity of every parameter."""
+
+    bound: float | None = field(
+        default=None,
+        metadata=key(_POSITIVE, "largest |pi|; default: no clipping", example=1.0),
+    )
+    form: str = field(
+        default="hard",
+        metadata=key(Choice(FORMS), "hard: cut off; smooth: g / sqrt(1 + (g/bound)^2)"),
+    )
+
+
+@dataclass(frozen=True)
 class Problem:
-    """Loss, block, embedding, readout, regulariser."""
+    """Loss, block, embedding, readout, regulariser, clipping."""
 
     loss: str = field(
         default="auto",
@@ -227,6 +242,7 @@ class Problem:
     embedding: Embedding = field(default_factory=Embedding)
     readout: Readout = field(default_factory=Readout)
     regulariser: Regulariser = field(default_factory=Regulariser)
+    clipping: Clip = field(default_factory=Clip)
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ class GridFlow:
         return (wide @ weights)[..., 0]
 
     def _velocity(self, states: States, s: float, c: int) -> Array:
-        """-eta_c d/dtheta_c (dE/drho + lambda |theta|^2) at the faces across axis c."""
+        """-eta_c pi(d/dtheta_c (dE/drho + lambda |theta|^2)) at faces across axis c."""
         theta = self.mesh.at_faces(c)
         shape = np.broadcast_shapes(*(each.shape for each in theta))
         slope = np.empty((len(states.z), *shape))
@@ -172,7 +172,9 @@ class GridFlow:
             z, p = self._columns(states.z[part]), self._columns(states.p[part])
             slope[part] = self._mean(self.formula.gradient(z, p, theta, c))
         slope += 2.0 * self._strength(s) * theta[c]
-        return -self.problem.metric[c] * slope
+        clipping = self.problem.clipping
+        step = slope if clipping is None else clipping(slope)
+        return -self.problem.metric[c] * step
 
     def _mean(self, values: Array) -> Array:
         """Weighted mean over the samples, axis 1, of values (n, N, ...)."""

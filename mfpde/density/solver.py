@@ -129,10 +129,11 @@ def _check_problem(problem: MeanFieldProblem, temperature: float) -> None:
         raise ValueError(
             f"`temperature` must be a finite number, at least 0, got {temperature!r}."
         )
-    if temperature > 0.0 and (problem.metric != 1.0).any():
+    is_plain = (problem.metric == 1.0).all() and problem.clipping is None
+    if temperature > 0.0 and not is_plain:
         raise ValueError(
-            "`temperature` must be 0 for a problem with a `metric`: Eq. (16) has noise "
-            "without one."
+            "`temperature` must be 0 for a problem with a `metric` or `clipping`: "
+            "Eq. (16) has noise without them."
         )
 
 

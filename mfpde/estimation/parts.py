@@ -114,7 +114,7 @@ def time_part(solves: Solves, grid: DepthGrid, rule: Rule, accuracy: Accuracy) -
     make up to two of it. A block with a kink costs an adaptive stepper its order:
     tolerances are tightened less there.
     """
-    is_smooth = getattr(solves.problem.block, "is_smooth", True)
+    is_smooth = not solves.problem.has_kinks
     factor = TIGHTENING if is_smooth else KINK_TIGHTENING
     found = difference(
         solves.values(grid, rule, accuracy),

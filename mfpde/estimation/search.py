@@ -73,7 +73,7 @@ def search_time(
     solves: Solves, grid: DepthGrid, rule: Rule, target: float, rtol: float
 ) -> Found:
     """Loosest tolerances of dopri5 whose error is below `target`."""
-    is_smooth = getattr(solves.problem.block, "is_smooth", True)
+    is_smooth = not solves.problem.has_kinks
     most = MOST_EVALUATIONS if is_smooth else MOST_WITH_KINK
     while True:
         accuracy = Accuracy("dopri5", rtol, 0.1 * rtol)

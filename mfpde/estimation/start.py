@@ -64,7 +64,7 @@ def first_rule(
     is_product = germs_of(law) is not None
     if method == "quadrature":
         _check_product(law, is_product, max_particles)
-    is_smooth = getattr(problem.block, "is_smooth", True)
+    is_smooth = not problem.has_kinks
     is_tensor = is_product and is_smooth and law.n_random <= MOST_NUMBERS
     if method == "quadrature" or (method == "auto" and is_tensor):
         nodes = (START_NODES,) * law.n_random

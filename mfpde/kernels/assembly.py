@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from numba import njit
 
 from mfpde.kernels.turns import finish, take
@@ -17,11 +19,44 @@ OPTIONS = {
 
 
 @njit(**OPTIONS)
-def assemble(node_weights, weights, theta, ridge, metric, counts, velocity, integrands):
+def clipped(g, bound, is_smooth):
+    """pi(g) of Eq. (10), odd and monotone; a bound of inf leaves g as it is."""
+    if is_smooth:
+        ratio = g / bound
+        return g / math.sqrt(1.0 + ratio * ratio)
+    # Comparisons that a NaN does not pass: it stays one.
+    if g > bound:
+        return bound
+    if g < -bound:
+        return -bound
+    return g
+
+
+@njit(**OPTIONS)
+def clip(values, bound, is_smooth, out):
+    """pi of every entry of values (n,)."""
+    for i in range(values.shape[0]):
+        out[i] = clipped(values[i], bound, is_smooth)
+
+
+@njit(**OPTIONS)
+def assemble(
+    node_weights,
+    weights,
+    theta,
+    ridge,
+    metric,
+    bound,
+    is_smooth,
+    counts,
+    velocity,
+    integrands,
+):
     """Velocity and the integrands of D and M2: one worker, which takes chunks.
 
-    velocity = -metric (gradient / node_weight + 2 ridge theta), Eqs. (7) and (13): the
-    gradient of a particle carries no particle weight, so only the depth weight divides.
+    velocity = -metric pi(gradient / node_weight + 2 ridge theta), Eqs. (7), (10) and
+    (13): the gradient of a particle carries no particle weight, so only the depth
+    weight divides. pi is `clipped` at bound, or the identity for a bound of inf.
 
     A chunk holds CHUNK particles of one node, which has n_chunks = ceil(M / CHUNK).
     node_weights (J,); theta (J, M k). weights and metric are given for the parameters
@@ -29,8 +64,8 @@ def assemble(node_weights, weights, theta, ridge, metric, counts, velocity, inte
     start, is shared by all workers (see `turns`).
     Out: velocity (J, M k), which holds the gradient before; integrands
     (J, n_chunks, 3), sums over a chunk's part of rho at this depth of
-    sum_c metric_c g_c^2 (the dissipation of Eq. 14), |g|^2 and |theta|^2, with g the
-    gradient in the bracket.
+    sum_c metric_c g_c pi(g_c) (the dissipation of Eq. 14), |g|^2 and |theta|^2, with g
+    the gradient in the bracket.
     """
     size = metric.shape[0]
     n_chunks = integrands.shape[1]
@@ -51,8 +86,9 @@ def assemble(node_weights, weights, theta, ridge, metric, counts, velocity, inte
         for i in range(gradient.shape[0]):
             value = at_node[i]
             g = gradient[i] / node_weights[node] + 2.0 * ridge * value
-            gradient[i] = -metric[i] * g
-            dissipated += weight[i] * (metric[i] * g * g)
+            step = metric[i] * clipped(g, bound, is_smooth)
+            gradient[i] = -step
+            dissipated += weight[i] * (step * g)
             squared += weight[i] * (g * g)
             moment += weight[i] * (value * value)
         integrands[node, chunk, 0] = dissipated

@@ -62,7 +62,7 @@ def evaluate_in_parts(
     n_at_once = n_samples_at_once(problem, grid)
     if problem.n_samples <= n_at_once:
         return evaluate(problem, grid, ensemble, s, out=out)
-    plain = problem.without_metric_and_regulariser()
+    plain = problem.with_plain_velocity()
     velocity = np.zeros(ensemble.theta.shape) if out is None else out
     velocity[...] = 0.0
     share = np.empty_like(velocity)
@@ -105,19 +105,20 @@ def _totals(
     velocity: Array,
     maps: dict[str, Array],
 ) -> dict[str, float]:
-    """Numbers of Eqs. (12)-(14); adds ridge and metric to the plain velocity."""
+    """Numbers of Eqs. (12)-(14); the plain velocity becomes that of Eq. (10)."""
     rule, theta = problem.regulariser, ensemble.theta
     ridge, ridge_rate = (rule.strength(s), rule.rate(s)) if rule else (0.0, 0.0)
     velocity -= 2.0 * ridge * theta
     second_moment = ensemble.second_moment(grid.weights)
     mass = (grid.weights[:, np.newaxis], ensemble.weights)
-    squares = np.einsum("ji,m,jmk->k", *mass, velocity**2)
-    dissipation, squared = float(problem.metric @ squares), float(squares.sum())
-    velocity *= problem.metric
+    squared = float(np.einsum("ji,m,jmk->", *mass, velocity**2))
+    gradient = -velocity
+    velocity[...] = problem.velocity_of(gradient)
+    dissipation = -float(np.einsum("ji,m,jmk->", *mass, gradient * velocity))
     for name, map_velocity in maps.items():
         rate = problem.trained_maps[name].rate
-        gradient = float(np.sum((map_velocity / rate) ** 2))
-        dissipation, squared = dissipation + rate * gradient, squared + gradient
+        square = float(np.sum((map_velocity / rate) ** 2))
+        dissipation, squared = dissipation + rate * square, squared + square
     return {
         "objective": loss + ridge * second_moment,
         "dissipation": dissipation,

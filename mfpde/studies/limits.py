@@ -227,7 +227,7 @@ class Fields:
             np.asarray(t, dtype=float),
         )
         self.n_steps = round(STEPS_PER_TIME * (len(reference["fields_s"]) - 1))
-        self._in_s = _polynomial(reference["fields_s"], np.moveaxis(at_t, 0, 2))
+        self._in_s = polynomial(reference["fields_s"], np.moveaxis(at_t, 0, 2))
 
     def __call__(self, s: float) -> tuple[Array, Array]:
         """z and p (J, N, d) at a training time."""
@@ -235,7 +235,7 @@ class Fields:
         return z, p
 
 
-def _polynomial(points: Array, values: Array) -> BarycentricInterpolator:
+def polynomial(points: Array, values: Array) -> BarycentricInterpolator:
     """The polynomial through points (n,); SciPy's own weights are rounded at random."""
     apart = points[:, np.newaxis] - points
     np.fill_diagonal(apart, 1.0)
@@ -247,14 +247,14 @@ def _polynomial(points: Array, values: Array) -> BarycentricInterpolator:
 def _at_depths(points: Array, n_elements: int, values: Array, t: Array) -> Array:
     """Values (P, ...) at `points` (P,), 0, the nodes and 1, interpolated to t (J,)."""
     if n_elements == 1:
-        return _polynomial(points, values)(t)
+        return polynomial(points, values)(t)
     nodes, inner = points[1:-1], values[1:-1]
     element = np.minimum((t * n_elements).astype(int), n_elements - 1)
     n = len(nodes) // n_elements
     found = np.empty((len(t), *values.shape[1:]))
     for e in np.unique(element):
         mine = slice(e * n, (e + 1) * n)
-        here = _polynomial(nodes[mine], inner[mine])
+        here = polynomial(nodes[mine], inner[mine])
         found[element == e] = here(t[element == e])
     return found
 
@@ -286,7 +286,7 @@ def trace(
         gradient = first_variation_gradient(problem, theta, *fields(s))
         if problem.regulariser is not None:
             gradient += 2.0 * problem.regulariser.strength(s) * theta
-        return Point(s, y, (-problem.metric * gradient).ravel())
+        return Point(s, y, problem.velocity_of(gradient).ravel())
 
     stepper = rk4(s[-1] / fields.n_steps)
     point = moving(s[0], start.ravel())
@@ -302,3 +302,25 @@ def root_mean_square(values: Any, weights: Array) -> Array:
     """Root of sum_i c_i |v_i|^2 for values (..., N, q) and sample weights c (N,)."""
     squares = np.sum(np.square(values), axis=-1)
     return np.sqrt(squares @ weights)
+
+
+def path_distance(
+    theta: Array, nodes: Array, reference: Array, reference_nodes: Array
+) -> float:
+    """Distance in L2 over depth of the weights of a network from paths of the limit.
+
+    The root of (1/L) sum_l mean_m |theta_lm - Theta_m(t_l)|^2, Theta interpolated by a
+    polynomial. Between the layers a linear interpolant of the network adds O(L^-2), of
+    the curvature of the paths, and beyond the last layer O(L^-3/2).
+
+    Parameters
+    ----------
+    theta : ndarray, shape (L, M, k)
+    nodes : ndarray, shape (L,)
+        Depths of the layers.
+    reference : ndarray, shape (K, M, k)
+        The same particles at the nodes of one Gauss element.
+    reference_nodes : ndarray, shape (K,)
+    """
+    difference = theta - polynomial(reference_nodes, reference)(nodes)
+    return float(np.sqrt(np.mean(np.sum(difference**2, axis=2))))

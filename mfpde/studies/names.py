@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from mfpde.studies.collection import Collection
 from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
 from mfpde.studies.study import Study
 from mfpde.studies.zero_loss import STUDY as ZERO_LOSS
 
-ALL = Collection("all", "Every claim", (DEPTH_WIDTH, ZERO_LOSS))
+ALL = Collection(
+    "all",
+    "Every claim",
+    (
+        DEPTH_WIDTH,
+        ZERO_LOSS,
+        NEURAL_ODE,
+    ),
+)
 """Every study, each in a folder of its name."""
 STUDIES: dict[str, Study | Collection] = {each.name: each for each in ALL.parts}
 STUDIES[ALL.name] = ALL

@@ -1,0 +1,264 @@
+"""Zero loss under the local Polyak-Lojasiewicz (PL) condition (5.8, row 13).
+
+With D = -dE/ds the condition is D >= mu E. By Eq. (27) the largest mu for all residuals
+is 2 lambda_min(K), K the tangent kernel: the PL constant, at the start and on the way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mfpde.analysis import bootstrap
+from mfpde.arrays import evenly_spaced
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.solver import solve
+from mfpde.studies.curves import centre, curves, traces
+from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
+from mfpde.studies.marion import COMMON, Preset, finished
+from mfpde.studies.orders import judge_order
+from mfpde.studies.report import Report
+from mfpde.studies.study import Variable
+from mfpde.tangent import late_rate, tangent_kernel
+
+SEEN = 1e-12
+"""Share of the first loss down to which rates are read off: the rest is rounding."""
+ROUNDING = 1e-9
+"""Of ratios of a PL constant, and of one that is zero in theory to others."""
+
+
+def pl_constant(problem, grid, theta):
+    """2 lambda_min of the tangent kernel, Eq. (27), for theta (J, M, k)."""
+    return late_rate(tangent_kernel(problem, grid, ParticleEnsemble(theta)))
+
+
+class LongTime(Preset):
+    """Zero loss at long times: D/E along s, and the PL constant on the way."""
+
+    name = "long-time"
+    title = "The loss falls exponentially at a rate that does not depend on L"
+    shows = (
+        "ln E falls linearly, at a rate independent of L; D/E stays above the PL "
+        "constant 2 lambda_min(K) taken along the flow, which does not fall to zero."
+    )
+    leaves_out = "Labels are small: far from the start nothing is promised."
+    rows = (11, 13)
+    defaults = {
+        "presets": ["zero-loss"],
+        "activations": ["gelu", "tanh"],
+        "depths": [2, 4, 8, 16, 32, 64],
+        "labels": 0.1,
+        "folds": 20.0,
+        "fall": 1e-6,
+        "records": 40,
+        "kernels": 4,
+        "most_outputs": 100,
+        **COMMON,
+        "seeds": 8,
+    }
+    quick = {"depths": [4, 8, 16], "seeds": 4}
+    grid = {"preset": "presets", "activation": "activations"}
+    grid |= {"depth": "depths", "seed": "seeds"}
+    measured = {
+        "loss": Variable(("share",), "loss"),
+        "ratio": Variable(("share",), "D/E"),
+        "constant": Variable(("kernel",), "PL constant"),
+        "late": "rate of ln E in the second half of its fall",
+        "largest": "largest distance of neighbouring layers along the flow",
+    }
+    positive = ("depths", "labels", "folds", "fall", "records", "kernels")
+
+    def further_axes(self, config):
+        """Return shares of the training time: of records, and of kernels."""
+        n = config["records"]
+        shares = np.arange(n + 1) / n
+        chosen = evenly_spaced(n + 1, config["kernels"])
+        return {"share": shares.tolist(), "kernel": shares[chosen].tolist()}
+
+    def cell(self, at, config, references):
+        """Train one network for long."""
+        setting, grid = self.setting(at), DepthGrid.euler(at["depth"])
+        problem = setting.problem(at["seed"], labels=config["labels"])
+        axes, start = self.further_axes(config), setting.start(grid, "tied", at["seed"])
+        has_kernel = problem.n_samples * problem.q <= config["most_outputs"]
+        s_end = setting.s_end
+        if has_kernel:
+            s_end = config["folds"] / pl_constant(problem, grid, start.theta)
+        record, snapshots = (s_end * np.array(each) for each in axes.values())
+        flow = {"stepper": "auto", "rtol": 1e-6, "atol": 1e-14}
+        flow |= {"s_end": s_end, "record": record, "snapshots": snapshots}
+        found = finished(solve(problem, grid, start, **flow))
+        ratio = found.dissipation / found.loss
+        seen = np.flatnonzero(found.loss > SEEN * found.loss[0])
+        half = seen[len(seen) // 2 :]
+        row = {
+            "loss": found.loss,
+            "ratio": np.where(found.loss > SEEN * found.loss[0], ratio, np.nan),
+            "late": -np.polyfit(found.s[half], np.log(found.loss[half]), 1)[0],
+            "largest": found.scalars["depth_roughness"].max() / at["depth"],
+        }
+        if has_kernel:
+            row["constant"] = [pl_constant(problem, grid, each) for each in found.theta]
+        return row
+
+    def analyse(self, table, config):
+        """Judge rates against L, zero loss, and D/E against the PL constant."""
+        depths, verdicts, panels = table.axes["depth"], [], []
+        for label, _, part in self.lines(table, "preset", "activation"):
+            least = np.nanmin(part["ratio"], axis=-1)
+            cases = {
+                "least D/E along s": (0.0, least, 13),
+                "late rate of ln E": (0.0, part["late"], 13),
+                "largest |theta[l+1] - theta[l]| along s": (1.0, part["largest"], 11),
+            }
+            for what, (expected, values, row) in cases.items():
+                claim = f"Decay in L, {label}: {what}"
+                verdicts.append(
+                    judge_order(claim, expected, depths, values, config, row=row)[0]
+                )
+            share = part["loss"][..., -1] / part["loss"][..., 0]
+            claim = f"{label}: E falls below {config['fall']:g} of the first"
+            verdicts.append(judge_all(claim, share < config["fall"], row=13))
+            verdicts += self.constants(label, part, config)
+            x = np.array(table.axes["share"])
+            curve = {
+                f"L = {depth}": (x, *centre(np.moveaxis(part["loss"][i], 0, -1)))
+                for i, depth in list(enumerate(depths))[:: max(1, len(depths) - 1)]
+            }
+            options = {"xscale": "linear"}
+            panels.append(traces(label, "s / s_end", "E", curve, **options))
+            entries = {"least D/E": (depths, *centre(least))}
+            entries["late rate"] = (depths, *centre(part["late"]))
+            constant = part["constant"].min(axis=-1)
+            entries["least 2 lambda_min(K)"] = (depths, *centre(constant))
+            panels.append(curves(f"{label}: rates", "L", "1/s", entries))
+        return Report(verdicts, self.time_maps(config), {self.name: panels})
+
+    def constants(self, label, part, config):
+        """Judge the PL constant along the flow, where it was measured."""
+        constant = part["constant"]
+        if np.isnan(constant).all():
+            return []
+        chosen = evenly_spaced(config["records"] + 1, config["kernels"])
+        # Where the loss is rounding there is no ratio.
+        is_less = part["ratio"][..., chosen] < (1.0 - ROUNDING) * constant
+        holds = ~is_less.any(axis=-1)
+        kept = np.min(constant / constant[..., :1], axis=(0, -1))
+        value, interval = bootstrap(np.median, kept, confidence=config["confidence"])
+        claim = f"{label}: least PL constant along s, of that at s = 0, all L"
+        return [
+            judge_all(f"{label}: D/E >= PL constant along s", holds, row=13),
+            judge_above(claim, 0.5, value, interval, row=13),
+        ]
+
+
+class Width(Preset):
+    """The PL constant at the start against samples and width."""
+
+    name = "width"
+    title = "A width proportional to N keeps the Polyak-Lojasiewicz constant"
+    shows = (
+        "2 lambda_min(K) at s = 0 for d ~ N: with M = c N, c fixed, it keeps its share "
+        "of the wide limit, and falls far slower than the bound 1/(N^(3/2) d)."
+    )
+    leaves_out = "It is the start, where V = 0 and the constant does not depend on L."
+    rows = (13,)
+    defaults = {
+        "presets": ["zero-loss"],
+        "activations": ["gelu", "tanh"],
+        "samples": [4, 8, 16],
+        "widths_per_sample": [0.5, 1.0, 2.0, 4.0, 8.0, 16.0],
+        "width_judged": 4.0,
+        "depth": 2,
+        **COMMON,
+        "seeds": 24,
+        "tolerance": 0.1,
+    }
+    quick = {"activations": ["gelu"], "seeds": 16}
+    grid = {"preset": "presets", "activation": "activations", "n": "samples"}
+    grid |= {"ratio": "widths_per_sample", "seed": "seeds"}
+    measured = {"constant": "PL constant at s = 0"}
+    positive = ("samples", "widths_per_sample", "depth")
+    analysis_keys = ("confidence", "tolerance", "width_judged")
+
+    def problems(self, config):
+        """Return a sentence for everything that is wrong with the configuration."""
+        ratios = config["widths_per_sample"]
+        found = super().problems(config)
+        if config["width_judged"] not in ratios or ratios != sorted(ratios):
+            found.append(
+                "`widths_per_sample` must increase and hold `width_judged` = "
+                f"{config['width_judged']:g}, got {ratios}."
+            )
+        return found
+
+    def cost(self, at, config):
+        """Return samples times particles."""
+        return at["n"] ** 2 * at["ratio"]
+
+    def cell(self, at, config, references):
+        """Measure one start: twice as many inputs as samples, one output."""
+        n, width = at["n"], max(1, round(at["ratio"] * at["n"]))
+        sizes = {"d": 2 * n + 1, "n_samples": n, "n_particles": width}
+        setting, grid = self.setting(at, **sizes), DepthGrid.euler(config["depth"])
+        start = setting.start(grid, "tied", at["seed"])
+        problem = setting.problem(at["seed"])
+        return {"constant": pl_constant(problem, grid, start.theta)}
+
+    def analyse(self, table, config):
+        """Judge the share of the wide limit, and the exponents in N."""
+        n, ratios = table.axes["n"], np.array(table.axes["ratio"])
+        judged, options = ratios == config["width_judged"], {"confidence": 0.95}
+        options["confidence"] = config["confidence"]
+        verdicts, panels = [], []
+        for label, _, part in self.lines(table, "preset", "activation"):
+            runs = np.moveaxis(part["constant"], -1, 0)
+            name = f"{label}, M = {config['width_judged']:g} N"
+
+            def share(runs):
+                middle = np.median(runs, axis=0)
+                return float(np.min(middle[:, judged][:, 0] / middle[:, -1]))
+
+            def decay(runs):
+                middle = np.median(runs, axis=0)[:, judged][:, 0]
+                return float(-np.polyfit(np.log(n), np.log(middle), 1)[0])
+
+            def width(runs):
+                return float(
+                    np.polyfit(np.log(n), np.log(_half(runs, ratios, n)), 1)[0]
+                )
+
+            claim = f"{name}: least share of the PL constant at {ratios[-1]:g} N"
+            found = bootstrap(share, runs, **options)
+            verdicts.append(judge_above(claim, 0.25, *found, row=13))
+            claim = f"{name}, d ~ N: decay of the PL constant in N, bound 5/2"
+            found = bootstrap(decay, runs, **options)
+            verdicts.append(judge_below(claim, 2.5, *found, row=13))
+            claim = f"{label}: exponent in N of the width with half the PL constant"
+            found = bootstrap(width, runs, **options)
+            verdicts.append(judge(claim, 1.0, *found, config["tolerance"]))
+            few = runs[..., ratios < 1.0] < ROUNDING * runs[..., -1:]
+            if few.size:
+                claim = f"{label}: no PL constant at s = 0 with M < N"
+                verdicts.append(judge_all(claim, few))
+            entries = {
+                f"N = {each}": (
+                    ratios[ratios >= 1],
+                    *centre(runs[:, i, ratios >= 1], 0),
+                )
+                for i, each in enumerate(n)
+            }
+            panels.append(curves(label, "M / N", "2 lambda_min(K) at s = 0", entries))
+        text = "Sizes are N, M = c N, d = 2 N + 1; other settings: "
+        texts = [text + each for each in self.time_maps(config)]
+        return Report(verdicts, texts, {self.name: panels})
+
+
+def _half(runs, ratios, n):
+    """Widths M (n_N,) at which the median PL constant is half of that of the widest."""
+    middle = np.median(runs, axis=0)[:, ratios >= 1.0]
+    shares, known = middle / middle[:, -1:], np.log(ratios[ratios >= 1.0])
+    return [
+        size * np.exp(np.interp(np.log(0.5), np.log(each), known))
+        for size, each in zip(n, shares, strict=True)
+    ]

@@ -1,0 +1,287 @@
+"""Networks that stay discretised neural ODEs (theory, 5.8, rows 11 to 13)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from mfpde.analysis import fit_power, refinement_interval
+from mfpde.blocks import Perceptron
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.problem import MeanFieldProblem
+from mfpde.solver import solve
+from mfpde.studies.collection import Collection
+from mfpde.studies.curves import centre, curves
+from mfpde.studies.experiment import Experiment
+from mfpde.studies.judging import judge, judge_below
+from mfpde.studies.limits import output, path_distance
+from mfpde.studies.local_pl import LongTime, Width
+from mfpde.studies.marion import COMMON, Preset, finished, layer_steps
+from mfpde.studies.orders import judge_order
+from mfpde.studies.report import Report
+from mfpde.studies.study import Variable
+
+
+class Smoothness(Preset):
+    """Largest distance of neighbouring layers, through training."""
+
+    name = "smoothness"
+    title = "Neighbouring layers stay O(1/L) apart through training"
+    shows = (
+        "The largest distance of the weights of neighbouring layers, maximised over s, "
+        "falls like 1/L from tied and smooth starts, not if layers are drawn apart."
+    )
+    leaves_out = "Other data, and depths beyond those of the figure."
+    rows = (11,)
+    defaults = {
+        "presets": ["large-depth", "large-depth-script"],
+        "activations": ["gelu", "tanh"],
+        "starts": ["tied", "lipschitz", "clipped", "layer"],
+        "depths": [16, 32, 64, 128],
+        "records": 20,
+        "clip": 0.05,
+        **COMMON,
+    }
+    quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 6}
+    grid = {"preset": "presets", "activation": "activations", "start": "starts"}
+    grid |= {"depth": "depths", "seed": "seeds"}
+    measured = {
+        "largest": Variable(("share",), "largest distance of neighbours"),
+        "rms": Variable(("share",), "rms distance of neighbours"),
+        "script": Variable(("share",), "root of the sum of squares over layers"),
+    }
+    positive = ("depths", "clip", "records")
+
+    def further_axes(self, config):
+        """Return shares of the training time."""
+        return {"share": np.linspace(0.0, 1.0, config["records"] + 1).tolist()}
+
+    def cell(self, at, config, references):
+        """Train one network and follow the distances of its neighbouring layers."""
+        setting, grid = self.setting(at), DepthGrid.euler(at["depth"])
+        record = setting.s_end * np.array(self.further_axes(config)["share"])
+        options = {"record": record, "observers": {"steps": layer_steps}}
+        found = setting.train(grid, at["start"], at["seed"], config["clip"], **options)
+        return dict(zip(self.measured, found.observations["steps"].T, strict=True))
+
+    def analyse(self, table, config):
+        """Fit exponents in L of the maximum over s, and at some s."""
+        depths, verdicts, panels = table.axes["depth"], [], []
+        for label, _, part in self.lines(table, "preset", "activation"):
+            entries, fits = {}, {}
+            for start, _, chosen in self.lines(part, "start"):
+                largest = chosen["largest"]
+                cases = {
+                    "early": (1.0, largest[..., 1 + config["records"] // 10], 11),
+                    "end": (1.0, largest[..., -1], 11),
+                    "max over s": (1.0, largest.max(axis=-1), 11),
+                }
+                if start == "layer":
+                    cases = {"rms, end": (0.0, chosen["rms"][..., -1], 11)}
+                elif start == "tied":
+                    cases["root of sum"] = (0.5, chosen["script"][..., -1], None)
+                for when, (expected, values, row) in cases.items():
+                    claim = f"Decay in L, {label}, {start}: {when}"
+                    verdicts.append(
+                        judge_order(claim, expected, depths, values, config, row=row)[0]
+                    )
+                most = largest.max(axis=-1)
+                entries[start] = (depths, *centre(most))
+                fits[start] = fit_power(depths, most, confidence=config["confidence"])
+            if "layer" in fits:
+                fit, claim = fits["layer"], f"Decay in L, {label}, layer: max over s"
+                found = (fit.exponent, fit.exponent_interval)
+                verdicts.append(judge_below(claim, 0.5, *found, row=11))
+            title = f"{label}: max over s"
+            panels.append(
+                curves(title, "L", "max |theta[l+1] - theta[l]|", entries, fits=fits)
+            )
+        return Report(verdicts, self.time_maps(config), {self.name: panels})
+
+
+class Kink(Experiment):
+    """The counter-example with ReLU: odd layers stay, even ones move."""
+
+    name = "kink"
+    title = "With ReLU neighbouring layers part, independently of L"
+    shows = (
+        "d = 1, 2L layers h + sigma(w h)/(2L), w = (-1)^l/(2L) at s = 0, one datum "
+        "(1, C): with ReLU trained neighbours end 2 ln C apart, else O(1/L)."
+    )
+    leaves_out = "ReLU networks in general: this start is made for the purpose."
+    rows = (11,)
+    defaults = {
+        "activations": ["relu", "tanh", "gelu"],
+        "depths": [8, 16, 32, 64, 128],
+        "target": 2.0,
+        "s_end": 40.0,
+        "confidence": 0.95,
+        "tolerance": 0.05,
+    }
+    grid = {"activation": "activations", "depth": "depths"}
+    measured = {"distance": "largest distance of neighbours at the end"}
+    positive = ("depths", "target", "s_end")
+
+    def cell(self, at, config, references):
+        """Train one network of 2L layers to the end."""
+        n, activation = 2 * at["depth"], at["activation"]
+        theta = np.ones((n, 1, 2))
+        theta[:, 0, 0] = (-1.0) ** np.arange(n) / n
+        block = Perceptron(1, activation, bias=False)
+        # v = 1 is no weight of this network.
+        problem = MeanFieldProblem([1.0], [config["target"]], block, metric=[1.0, 0.0])
+        grid, tolerances = DepthGrid.euler(n), {"rtol": 1e-8, "atol": 1e-10}
+        start = ParticleEnsemble(theta)
+        found = finished(
+            solve(problem, grid, start, s_end=config["s_end"], **tolerances)
+        )
+        return {"distance": np.abs(np.diff(found.ensemble.theta[:, 0, 0])).max()}
+
+    def analyse(self, table, config):
+        """Fit exponents; the limit of the distance with ReLU is 2 ln C."""
+        depths, verdicts, entries = table.axes["depth"], [], {}
+        for activation in config["activations"]:
+            distance = table.select(activation=activation)["distance"]
+            is_kinked = activation.endswith("relu")
+            claim = f"Decay in L of the end distance of neighbours, {activation}"
+            expected = 0.0 if is_kinked else 1.0
+            verdict, _ = judge_order(claim, expected, depths, distance, config, row=11)
+            verdicts.append(verdict)
+            entries[activation] = (depths, distance)
+        if "relu" in config["activations"]:
+            distance = table.select(activation="relu")["distance"]
+            # Richardson: the first two terms in 1/L.
+            limits = 2.0 * distance[1:] - distance[:-1]
+            interval = refinement_interval(limits[-1], limits[-2])
+            claim, exact = (
+                "ReLU: limit of that distance",
+                2.0 * math.log(config["target"]),
+            )
+            rest = (limits[-1], interval, config["tolerance"])
+            verdicts.append(judge(claim, exact, *rest, row=11))
+        panel = curves(self.title, "L", "end distance of neighbours", entries)
+        return Report(verdicts, figures={self.name: [panel]})
+
+
+class Limit(Preset):
+    """Weights, outputs and trained maps against the limit in depth."""
+
+    name = "limit"
+    title = "Weights and outputs tend to those of a neural ODE like 1/L"
+    shows = (
+        "L2 distance over depth of the weights at the layers from the interpolated "
+        "limit of large depth, and rms distance of the outputs: slope -1 at each s."
+    )
+    leaves_out = "M is fixed: nothing is said of wide networks."
+    rows = (12,)
+    defaults = {
+        "presets": ["large-depth", "large-depth-script"],
+        "activations": ["gelu"],
+        "starts": ["tied", "lipschitz", "clipped", "trained"],
+        "depths": [16, 32, 64, 128],
+        "shares": [0.0, 0.1, 0.3, 1.0],
+        "clip": 0.05,
+        "nodes": 8,
+        **COMMON,
+    }
+    quick = {"presets": ["small"], "depths": [16, 32, 64], "nodes": 12}
+    grid = Smoothness.grid
+    measured = {
+        "weights": Variable(("share",), "L2 distance over depth of the weights"),
+        "outputs": Variable(("share",), "rms distance of the outputs"),
+        "maps": Variable(("share",), "distance of embedding and readout"),
+        "reference": "rms distance of the outputs of two limits",
+    }
+    positive = ("depths", "clip", "nodes")
+
+    def further_axes(self, config):
+        """Return shares of the training time."""
+        return {"share": config["shares"]}
+
+    def needs(self, at, config):
+        """Return the name of the limit of this start and seed."""
+        return ("_".join(str(at[axis]) for axis in at if axis != "depth"),)
+
+    def references(self, config):
+        """Return every limit with its coordinates."""
+        axes = self.grid_axes(config) | {"depth": [0]}
+        values = itertools.product(*axes.values())
+        cells = [dict(zip(axes, each, strict=True)) for each in values]
+        return {self.needs(at, config)[0]: at for at in cells}
+
+    def train(self, grid, at, config):
+        """Return theta, outputs and maps at the recorded s, by descent on a grid."""
+        setting = self.setting(at)
+        times = setting.s_end * np.array(config["shares"])
+        options = {"record": times, "snapshots": times, "observers": {"output": output}}
+        found = setting.train(grid, at["start"], at["seed"], config["clip"], **options)
+        maps = [m.reshape(len(times), -1) for m in found.maps.values()]
+        maps = np.concatenate(maps, axis=1) if maps else np.zeros((len(times), 0))
+        outputs = found.observations["output"].reshape(len(times), -1)
+        return {"theta": found.theta, "outputs": outputs, "maps": maps}
+
+    def refer(self, name, config):
+        """Descend on Gauss nodes in depth, twice: spectral, no deeper network."""
+        at, n = self.references(config)[name], config["nodes"]
+        found = self.train(DepthGrid.gauss(n), at, config)
+        other = self.train(DepthGrid.gauss(n - 2), at, config)
+        return found | {"error": _rms(found["outputs"] - other["outputs"]).max()}
+
+    def cell(self, at, config, references):
+        """Train one network and compare it with its limit."""
+        limit = references[self.needs(at, config)[0]]
+        grid, nodes = (
+            DepthGrid.euler(at["depth"]),
+            DepthGrid.gauss(config["nodes"]).nodes,
+        )
+        found = self.train(grid, at, config)
+        pairs = zip(found["theta"], limit["theta"], strict=True)
+        return {
+            "weights": [path_distance(a, grid.nodes, b, nodes) for a, b in pairs],
+            "outputs": _rms(found["outputs"] - limit["outputs"]),
+            "maps": np.linalg.norm(found["maps"] - limit["maps"], axis=1),
+            "reference": limit["error"],
+        }
+
+    def analyse(self, table, config):
+        """Fit exponents in L at each s."""
+        depths, verdicts, panels = table.axes["depth"], [], []
+        for label, at, part in self.lines(table, "preset", "activation", "start"):
+            entries, fits = {}, {}
+            for (i, share), what in itertools.product(
+                enumerate(config["shares"]), ("weights", "outputs", "maps")
+            ):
+                values, at_s = part[what][..., i], f"{what}, s = {share:g} s_end"
+                # Tied starts have the same outputs, all starts the same weights.
+                if not share and (what != "outputs" or at["start"] != "lipschitz"):
+                    continue
+                if what == "maps" and at["start"] != "trained":
+                    continue
+                claim = f"Order in 1/L, {label}: {at_s}"
+                verdict, fit = judge_order(claim, 1.0, depths, values, config, row=12)
+                verdicts.append(verdict)
+                if share in config["shares"][-2:]:
+                    entries[at_s], fits[at_s] = (depths, *centre(values)), fit
+            panels.append(
+                curves(label, "L", "distance from the limit", entries, fits=fits)
+            )
+        share = np.max(table["reference"] / table["outputs"][..., -1])
+        text = f"Two limits differ by at most {share:.1e} of the distance at the end."
+        return Report(verdicts, [*self.time_maps(config), text], {self.name: panels})
+
+
+def _rms(difference):
+    """Root of the mean over all outputs, (R,) for (R, n)."""
+    return np.sqrt(np.mean(difference**2, axis=1))
+
+
+STUDY = Collection(
+    "neural-ode",
+    "Residual networks that stay discretised neural ODEs",
+    (Smoothness(), Kink(), Limit(), LongTime(), Width()),
+    "Marion, Wu, Sander, Biau 2023 (arXiv 2309.01213); the Polyak-Lojasiewicz "
+    "constant along the flow: Barboni, Peyre, Vialard (arXiv 2112.05531, 2403.12887)",
+)
