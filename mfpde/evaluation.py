@@ -352,23 +352,7 @@ def first_variation_gradient(
     ValueError
         If the shapes do not fit each other or the problem.
     """
-    theta, z, p = (
-        float_array(name, values)
-        for name, values in (("theta", theta), ("z", z), ("p", p))
-    )
-    n_nodes = len(theta) if theta.ndim == 3 else -1
-    if theta.ndim != 3 or theta.shape[2] != problem.k:
-        raise ValueError(
-            f"`theta` must have shape (n_nodes, n_particles, {problem.k}), "
-            f"got {theta.shape}."
-        )
-    for name, values in (("z", z), ("p", p)):
-        required = (n_nodes, problem.n_samples, problem.d)
-        if values.shape != required:
-            raise ValueError(
-                f"`{name}` must have shape (n_nodes, n_samples, d) = {required}, "
-                f"got {values.shape}."
-            )
+    theta, z, p = _in_states(problem, theta, z, p)
     # No weight of a particle enters its gradient.
     weights = np.full(theta.shape[1], 1.0 / theta.shape[1])
     particles = _particles(problem, ParticleEnsemble.view(theta, weights))
@@ -388,6 +372,56 @@ def first_variation_gradient(
         gradient,
     )
     return gradient
+
+
+def _in_states(
+    problem: MeanFieldProblem, theta: ArrayLike, z: ArrayLike, p: ArrayLike
+) -> tuple[Array, Array, Array]:
+    """Particles (J, M, k), states and adjoints (J, N, d) as arrays that fit."""
+    theta, z, p = (
+        float_array(name, values)
+        for name, values in (("theta", theta), ("z", z), ("p", p))
+    )
+    n_nodes = len(theta) if theta.ndim == 3 else -1
+    if theta.ndim != 3 or theta.shape[2] != problem.k:
+        raise ValueError(
+            f"`theta` must have shape (n_nodes, n_particles, {problem.k}), "
+            f"got {theta.shape}."
+        )
+    for name, values in (("z", z), ("p", p)):
+        required = (n_nodes, problem.n_samples, problem.d)
+        if values.shape != required:
+            raise ValueError(
+                f"`{name}` must have shape (n_nodes, n_samples, d) = {required}, "
+                f"got {values.shape}."
+            )
+    return theta, z, p
+
+
+def first_variation(
+    problem: MeanFieldProblem, theta: ArrayLike, z: ArrayLike, p: ArrayLike
+) -> Array:
+    """First variation dE/drho of Eq. (5), (J, M), in given states.
+
+    sum_i c_i p_ji . f(z_ji, theta_jm); arguments as for `first_variation_gradient`.
+    """
+    theta, z, p = _in_states(problem, theta, z, p)
+    covectors = p * problem.sample_weights[:, np.newaxis]
+    layout = _layout(problem.n_samples)
+    particles = _particles(problem, ParticleEnsemble.view(theta, np.ones(1)))
+    shape = (layout.n_blocks, *theta.shape[:2], problem.d * STRIDE)
+    values = empty_aligned(shape, particles.dtype)
+    values[:] = 0.0
+    states = empty_aligned((layout.n_blocks, len(theta), shape[-1]), particles.dtype)
+    layout.pack(z, states)
+    scratch = particles.scratch()
+    for block, n in enumerate(layout.lanes):
+        for j, m in np.ndindex(*theta.shape[:2]):
+            one = particles.theta[j, m : m + 1]
+            target = values[block, j, m]
+            arguments = (one, particles.weights, n, states[block, j], target, scratch)
+            sweep.field(particles.kernels, *arguments)
+    return np.einsum("jmid,jid->jm", layout.unpack(values), covectors)
 
 
 def check_shapes(
