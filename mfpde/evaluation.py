@@ -357,7 +357,7 @@ def first_variation_gradient(
     weights = np.full(theta.shape[1], 1.0 / theta.shape[1])
     particles = _particles(problem, ParticleEnsemble.view(theta, weights))
     layout = _layout(problem.n_samples)
-    shape = (layout.n_blocks, n_nodes, problem.d * STRIDE)
+    shape = (layout.n_blocks, len(theta), problem.d * STRIDE)
     states, covectors = (empty_aligned(shape, particles.dtype) for _ in range(2))
     layout.pack(z, states)
     layout.pack(p * problem.sample_weights[:, np.newaxis], covectors, True)

@@ -7,11 +7,17 @@ every t0 as long as E > 0 (Lu et al. 2020), though no particle moves.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.evaluation import Evaluation, first_variation
+from mfpde.errors import NotFiniteError
+from mfpde.evaluation import Evaluation, evaluate, first_variation
+from mfpde.problem import MeanFieldProblem
+from mfpde.solver import solve
 
 Array = NDArray[np.float64]
 
@@ -65,3 +71,64 @@ def perturbed(
     return ParticleEnsemble(
         np.concatenate([ensemble.theta, added], axis=1), np.concatenate(weights)
     )
+
+
+@dataclass(frozen=True)
+class Escape:
+    """A point of rest, and what became of it after a small perturbation.
+
+    Attributes
+    ----------
+    slopes : ndarray, shape (J,)
+        Of the best direction found at each depth, `descent_slopes`.
+    rest, control, moved : float
+        E at the point of rest, E when the flow has gone on from there, and E when it
+        has gone on as long from the perturbed law.
+    """
+
+    slopes: Array
+    rest: float
+    control: float
+    moved: float
+
+
+def escape(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    cloud: Array,
+    *,
+    mass: float,
+    s_end: float,
+    rtol: float = 1e-5,
+) -> Escape:
+    """Perturb a law at rest by a cloud of particles, and let the flow go on.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+    grid : DepthGrid
+        `DepthGrid.euler` or `layers`.
+    ensemble : ParticleEnsemble
+        Where the flow rests, or nearly.
+    cloud : ndarray, shape (C, k)
+        Spread over the parameters: the candidates of the direction, and what is added.
+    mass : float
+        That of the cloud, in (0, 1).
+    s_end : float
+        Training time for which the flow goes on, from both laws.
+    rtol : float
+
+    Raises
+    ------
+    NotFiniteError
+        If one of the flows blows up.
+    """
+    at_rest = evaluate(problem, grid, ensemble)
+    losses = []
+    for start in (ensemble, perturbed(ensemble, cloud, mass)):
+        found = solve(problem, grid, start, s_end=s_end, rtol=rtol, atol=1e-2 * rtol)
+        if found.status != "finished":
+            raise NotFiniteError(found.message)
+        losses.append(float(found.loss[-1]))
+    return Escape(descent_slopes(at_rest, cloud), at_rest.loss, *losses)

@@ -7,7 +7,9 @@ is an ensemble of shallow ones (Lu et al. 2020).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +17,11 @@ from numpy.typing import NDArray
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
 from mfpde.evaluation import evaluate, field
 from mfpde.exact.formulas import near_two_layer_bound, near_two_layer_limit
 from mfpde.problem import MeanFieldProblem
+from mfpde.solver import solve
 
 Array = NDArray[np.float64]
 
@@ -52,22 +56,34 @@ def shallow(problem: MeanFieldProblem, ensemble: ParticleEnsemble) -> Shallow:
     twice = Perceptron(2 * d, block.activation, bias=block.bias, scale=block.scale)
     start = np.eye(d) if problem.embedding is None else problem.embedding.matrix
     end = np.eye(d) if problem.readout is None else problem.readout.matrix
-    lifted = MeanFieldProblem(
-        problem.x,
-        problem.y,
+    lifted = _with_block(
+        problem,
         twice,
         embedding=np.vstack([start, start]),
         readout=np.hstack([np.zeros_like(end), end]),
-        loss=problem.loss,
-        regulariser=problem.regulariser,
         # What is 0 at the start stays 0.
         metric=_lift(problem.metric, d),
-        sample_weights=problem.sample_weights,
-        dtype=problem.dtype,
     )
-    return Shallow(
-        lifted, ParticleEnsemble(_lift(ensemble.theta, d), ensemble.weights)
-    )
+    return Shallow(lifted, ParticleEnsemble(_lift(ensemble.theta, d), ensemble.weights))
+
+
+def scaled(problem: MeanFieldProblem, factor: float) -> MeanFieldProblem:
+    """Return the problem with its perceptron block times a factor, eps of T8."""
+    block = problem.block
+    if not isinstance(block, Perceptron):
+        raise ValueError(f"`problem` must have a Perceptron block, got {block!r}.")
+    own = dataclasses.replace(block, scale=factor * block.scale)
+    return _with_block(problem, own)
+
+
+def _with_block(
+    problem: MeanFieldProblem, block: Perceptron, **changes: Any
+) -> MeanFieldProblem:
+    """The same data and loss with another block and, if given, other maps."""
+    names = ("embedding", "readout", "loss", "regulariser", "metric")
+    names += ("sample_weights", "dtype")
+    options = {name: getattr(problem, name) for name in names} | changes
+    return MeanFieldProblem(problem.x, problem.y, block, **options)
 
 
 def _lift(theta: Array, d: int) -> Array:
@@ -115,9 +131,7 @@ def shallow_gap(
     x = problem.z0
     fields = field(problem, grid, ensemble, x)
     straight = x + np.einsum("j,jid->id", grid.weights, fields)
-    gap = np.linalg.norm(
-        evaluate(problem, grid, ensemble).z_end - straight, axis=1
-    )
+    gap = np.linalg.norm(evaluate(problem, grid, ensemble).z_end - straight, axis=1)
     u, v = ensemble.theta[..., :d], ensemble.theta[..., d : 2 * d]
     sizes = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
     steepest = abs(block.scale) * float((sizes @ ensemble.weights).max())
@@ -140,3 +154,53 @@ def _mean_slopes(
     slope = 1.0 - np.tanh(np.einsum("jmd,id->ijm", u, problem.z0) + bias) ** 2
     weights = block.scale * np.outer(grid.weights, ensemble.weights)
     return np.einsum("jm,ijm,jma,jmb->iab", weights, slope, v, u)
+
+
+@dataclass(frozen=True)
+class FlowComparison:
+    """A residual and a two-layer network trained from the same particles.
+
+    Attributes
+    ----------
+    flow_gap : ndarray, shape (R,)
+        Root of the mean over samples of |z(1) of one - z(1) of the other|^2.
+    measures : tuple of ShallowGap
+        Of the residual network's own particles at each time.
+    """
+
+    flow_gap: Array
+    measures: tuple[ShallowGap, ...]
+
+
+def compare_flows(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    times: Array,
+    *,
+    rtol: float = 1e-6,
+) -> FlowComparison:
+    """Train a residual network and its two-layer network; compare them at times s.
+
+    Raises
+    ------
+    NotFiniteError
+        If one of them blows up.
+    """
+    other = shallow(problem, ensemble)
+    ends = []
+    for each, start in ((problem, ensemble), (other.problem, other.ensemble)):
+        found = solve(
+            each, grid, start, s_end=float(times[-1]), rtol=rtol, atol=1e-2 * rtol,
+            record=times, snapshots=times, observers={"z": lambda e: e.z_end},
+        )  # fmt: skip
+        if found.status != "finished":
+            raise NotFiniteError(found.message)
+        ends.append((found.observations["z"], found.theta))
+    (z, thetas), (lifted, _) = ends
+    difference = z - lifted[..., problem.d :]
+    weights = problem.sample_weights
+    gap = np.sqrt(np.einsum("i,rid,rid->r", weights, difference, difference))
+    ensembles = [ParticleEnsemble(theta, ensemble.weights) for theta in thetas]
+    measures = tuple(shallow_gap(problem, grid, each) for each in ensembles)
+    return FlowComparison(gap, measures)

@@ -18,6 +18,7 @@ Lu, Ma, Lu, Lu, Ying 2020, arXiv:2003.05508.
 from mfpde.joint.brackets import brackets
 from mfpde.joint.evaluation import JointEvaluation, evaluate_joint, swap_slopes
 from mfpde.joint.lesions import (
+    commutator_check,
     exchanged,
     lesion_losses,
     lesion_slopes,
@@ -33,6 +34,7 @@ __all__ = [
     "JointScheme",
     "JointSolution",
     "brackets",
+    "commutator_check",
     "count_swaps",
     "evaluate_joint",
     "exchanged",

@@ -42,9 +42,7 @@ class JointEnsemble:
                 f"(n_particles,), got {theta.shape} and {t.shape}."
             )
         if t.min() < 0.0 or t.max() > 1.0:
-            raise ValueError(
-                f"`t` must lie in [0, 1], got {t.min():g} to {t.max():g}."
-            )
+            raise ValueError(f"`t` must lie in [0, 1], got {t.min():g} to {t.max():g}.")
         object.__setattr__(self, "theta", theta)
         object.__setattr__(self, "t", t)
 
