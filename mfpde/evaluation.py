@@ -353,6 +353,32 @@ def first_variation_gradient(
     ValueError
         If the shapes do not fit each other or the problem.
     """
+    theta, z, p = _in_states(problem, theta, z, p)
+    # No weight of a particle enters its gradient.
+    weights = np.full(theta.shape[1], 1.0 / theta.shape[1])
+    particles = _particles(problem, ParticleEnsemble.view(theta, weights))
+    layout = _layout(problem.n_samples)
+    shape = (layout.n_blocks, len(theta), problem.d * STRIDE)
+    states, covectors = (empty_aligned(shape, particles.dtype) for _ in range(2))
+    layout.pack(z, states)
+    layout.pack(p * problem.sample_weights[:, np.newaxis], covectors, True)
+    gradient = np.zeros(theta.shape)
+    sweep.gradient_in_states(
+        particles.kernels,
+        particles.theta,
+        particles.weights,
+        layout.lanes,
+        states,
+        covectors,
+        gradient,
+    )
+    return gradient
+
+
+def _in_states(
+    problem: MeanFieldProblem, theta: ArrayLike, z: ArrayLike, p: ArrayLike
+) -> tuple[Array, Array, Array]:
+    """Particles (J, M, k), states and adjoints (J, N, d) as arrays that fit."""
     theta, z, p = (
         float_array(name, values)
         for name, values in (("theta", theta), ("z", z), ("p", p))
@@ -370,25 +396,33 @@ def first_variation_gradient(
                 f"`{name}` must have shape (n_nodes, n_samples, d) = {required}, "
                 f"got {values.shape}."
             )
-    # No weight of a particle enters its gradient.
-    weights = np.full(theta.shape[1], 1.0 / theta.shape[1])
-    particles = _particles(problem, ParticleEnsemble.view(theta, weights))
+    return theta, z, p
+
+
+def first_variation(
+    problem: MeanFieldProblem, theta: ArrayLike, z: ArrayLike, p: ArrayLike
+) -> Array:
+    """First variation dE/drho of Eq. (5), (J, M), in given states.
+
+    sum_i c_i p_ji . f(z_ji, theta_jm); arguments as for `first_variation_gradient`.
+    """
+    theta, z, p = _in_states(problem, theta, z, p)
+    covectors = p * problem.sample_weights[:, np.newaxis]
     layout = _layout(problem.n_samples)
-    shape = (layout.n_blocks, n_nodes, problem.d * STRIDE)
-    states, covectors = (empty_aligned(shape, particles.dtype) for _ in range(2))
+    particles = _particles(problem, ParticleEnsemble.view(theta, np.ones(1)))
+    shape = (layout.n_blocks, *theta.shape[:2], problem.d * STRIDE)
+    values = empty_aligned(shape, particles.dtype)
+    values[:] = 0.0
+    states = empty_aligned((layout.n_blocks, len(theta), shape[-1]), particles.dtype)
     layout.pack(z, states)
-    layout.pack(p * problem.sample_weights[:, np.newaxis], covectors, True)
-    gradient = np.zeros(theta.shape)
-    sweep.gradient_in_states(
-        particles.kernels,
-        particles.theta,
-        particles.weights,
-        layout.lanes,
-        states,
-        covectors,
-        gradient,
-    )
-    return gradient
+    scratch = particles.scratch()
+    for block, n in enumerate(layout.lanes):
+        for j, m in np.ndindex(*theta.shape[:2]):
+            one = particles.theta[j, m : m + 1]
+            target = values[block, j, m]
+            arguments = (one, particles.weights, n, states[block, j], target, scratch)
+            sweep.field(particles.kernels, *arguments)
+    return np.einsum("jmid,jid->jm", layout.unpack(values), covectors)
 
 
 def check_shapes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mfpde.studies.collection import Collection
 from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
 from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
+from mfpde.studies.reorder import STUDY as REORDER
 from mfpde.studies.study import Study
 from mfpde.studies.zero_loss import STUDY as ZERO_LOSS
 
@@ -14,6 +15,7 @@ ALL = Collection(
     (
         DEPTH_WIDTH,
         ZERO_LOSS,
+        REORDER,
         NEURAL_ODE,
     ),
 )

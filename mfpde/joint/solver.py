@@ -1,0 +1,268 @@
+"""The flow of particles in (theta, t), with the swaps of blocks counted, Eq. (18)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.errors import NotFiniteError
+from mfpde.flow import check_end
+from mfpde.joint.evaluation import JointEvaluation, evaluate_joint
+from mfpde.joint.measure import JointEnsemble, count_swaps
+from mfpde.joint.schemes import JointScheme
+from mfpde.problem import MeanFieldProblem
+from mfpde.recording import make_clocks, make_schedule
+from mfpde.steppers import Point, make_stepper
+from mfpde.steppers.names import ADAPTIVE
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JointSolution:
+    """What a flow in (theta, t) found; R records.
+
+    Attributes
+    ----------
+    s, loss, objective : ndarray, shape (R,)
+        Training times, E and E_s.
+    dissipation, t_dissipation : ndarray, shape (R,)
+        As in `JointEvaluation`.
+    ledger : ndarray, shape (R,)
+        E_s at the start plus the integral of its rate between swaps: the objective
+        minus this is what swaps, at which E_s jumps, have changed.
+    theta : ndarray, shape (R, n, k), and t : ndarray, shape (R, n)
+        The particles, each in its place from the first record to the last.
+    swaps : ndarray of int, shape (n_steps,)
+        Pairs of blocks that changed their order in each step.
+    step_s : ndarray, shape (n_steps,)
+        Training time after each step.
+    observations : dict of str to ndarray, shape (R, ...)
+    ensemble : JointEnsemble
+        At the end.
+    status : {"finished", "failed"}
+    message : str
+    n_steps, n_evaluations : int
+    """
+
+    s: Array
+    loss: Array
+    objective: Array
+    dissipation: Array
+    t_dissipation: Array
+    ledger: Array
+    theta: Array
+    t: Array
+    swaps: NDArray[np.int64]
+    step_s: Array
+    observations: dict[str, Array]
+    ensemble: JointEnsemble
+    status: str
+    message: str
+    n_evaluations: int
+
+    @property
+    def n_steps(self) -> int:
+        """Steps that were made."""
+        return len(self.swaps)
+
+    @property
+    def swap_gain(self) -> Array:
+        """Change of the objective by swaps until each record (R,); lower is better."""
+        return self.objective - self.ledger
+
+    def __repr__(self) -> str:
+        return (
+            f"JointSolution({self.status}, s={self.s[-1]:g}, loss={self.loss[-1]:.6g}, "
+            f"swaps={self.swaps.sum()})"
+        )
+
+
+def solve_joint(
+    problem: MeanFieldProblem,
+    ensemble: JointEnsemble,
+    *,
+    s_end: float,
+    ds: float | None,
+    scheme: JointScheme | None = None,
+    stepper: Any = "heun",
+    record: Any = None,
+    observers: Mapping[str, Callable[[JointEvaluation], Any]] | None = None,
+) -> JointSolution:
+    """Solve the flow of Eq. (18) for particles (theta_j, t_j) from s = 0 to s_end.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        Without trained maps.
+    ensemble : JointEnsemble
+    s_end : float
+    ds : float
+        Step in training time; None with a stepper that is an object.
+    scheme : JointScheme, optional
+        Default: uniform weights, Eq. (19) with a window.
+    stepper : {"euler", "heun", "rk4"} or object
+        With a fixed step: the loss jumps where blocks change places. "euler" is
+        gradient descent.
+    record : sequence of float or schedule, optional
+        As for `solve`.
+    observers : dict of str to callable, optional
+        Functions of a `JointEvaluation`.
+
+    Returns
+    -------
+    JointSolution
+        A blow-up after s = 0 ends the run with the last good state.
+    """
+    if problem.trained_maps:
+        raise ValueError(
+            "`problem` must have a fixed embedding and readout, got trainable "
+            f"{', '.join(problem.trained_maps)}; particles alone have a depth."
+        )
+    if stepper in ADAPTIVE:
+        raise ValueError(
+            f"`stepper` must have fixed steps, got {stepper!r}: the loss jumps where "
+            "blocks change places. Use 'euler', 'heun' or 'rk4' with `ds`."
+        )
+    check_end(s_end, 0.0)
+    flow = _Flow(problem, ensemble, scheme or JointScheme())
+    clocks = make_clocks({"record": make_schedule("record", record)}, float(s_end))
+    recorder = _Recorder(clocks["record"], dict(observers or {}))
+    times = {*clocks["record"].exact, float(s_end)}
+    targets = sorted(s for s in times if s > 0.0)
+    status, message = "finished", f"The end s = {s_end:g} is reached."
+    point = None
+    try:
+        for point, order in flow.steps(make_stepper(stepper, ds=ds), targets):
+            recorder.visit(point, order)
+    except NotFiniteError as failure:
+        if point is None:
+            raise
+        status, message = "failed", str(failure)
+    if recorder.rows[-1]["s"] < point.s:
+        recorder.write(point)
+    return recorder.solution(point.info.ensemble, status, message, flow.n_evaluations)
+
+
+class _Flow:
+    """The flat vector of the steppers: theta, t, and the ledger."""
+
+    def __init__(
+        self, problem: MeanFieldProblem, ensemble: JointEnsemble, scheme: JointScheme
+    ) -> None:
+        self.problem = problem
+        self.ensemble = ensemble
+        self.scheme = scheme
+        self.n_evaluations = 0
+
+    def point(self, s: float, y: Array) -> Point:
+        """The rate of the flat vector."""
+        self.n_evaluations += 1
+        theta, t, _ = self._unpack(y)
+        t, sign = self.scheme.inside(t)
+        ensemble = dataclasses.replace(self.ensemble, theta=theta, t=t)
+        found = evaluate_joint(self.problem, ensemble, self.scheme, s)
+        rate = np.concatenate(
+            [found.velocity.ravel(), sign * found.t_velocity, [found.ledger_rate]]
+        )
+        return Point(s, y, rate, found)
+
+    def steps(
+        self, method: Any, targets: list[float]
+    ) -> Iterator[tuple[Point, NDArray[np.int64]]]:
+        """The start and every step, each with the order of the blocks before it."""
+        start = self.ensemble
+        y = np.concatenate([start.theta.ravel(), start.t, [0.0]])
+        point = self.point(0.0, y)
+        point.y[-1] = point.info.objective
+        yield point, start.order
+        rng = np.random.default_rng(self.scheme.seed)
+        memory: dict[str, float] = {}
+        for target in targets:
+            while point.s < target:
+                order = point.info.order
+                step = method.step(self.point, point, target, memory)
+                memory, point = step.memory, self._settled(step.point, rng)
+                yield point, order
+
+    def _settled(self, point: Point, rng: np.random.Generator) -> Point:
+        """The point with its depths inside [0, 1], and dealt anew if so asked."""
+        _, t, _ = self._unpack(point.y)
+        inside, _ = self.scheme.inside(t)
+        if self.scheme.velocity == "shuffle":
+            inside = rng.permutation(inside)
+        if np.array_equal(inside, t):
+            return point
+        y = point.y.copy()
+        self._unpack(y)[1][:] = inside
+        return self.point(point.s, y)
+
+    def _unpack(self, y: Array) -> tuple[Array, Array, Array]:
+        shape = self.ensemble.theta.shape
+        size = self.ensemble.theta.size
+        return y[:size].reshape(shape), y[size:-1], y[-1:]
+
+
+class _Recorder:
+    """The records, and the swaps of every step."""
+
+    def __init__(self, clock: Any, observers: dict[str, Any]) -> None:
+        self.clock = clock
+        self.observers = observers
+        self.rows: list[dict[str, Any]] = []
+        self.swaps: list[int] = []
+        self.step_s: list[float] = []
+
+    def visit(self, point: Point, order: NDArray[np.int64]) -> None:
+        """Count the swaps of a step from the order before it; record if it is due."""
+        if self.rows:
+            self.swaps.append(count_swaps(order, point.info.order))
+            self.step_s.append(point.s)
+        if self.clock.is_due(point.s, len(self.swaps)):
+            self.write(point)
+
+    def write(self, point: Point) -> None:
+        """Record a point."""
+        found = point.info
+        self.rows.append(
+            {
+                "s": point.s,
+                "loss": found.loss,
+                "objective": found.objective,
+                "dissipation": found.dissipation,
+                "t_dissipation": found.t_dissipation,
+                "ledger": point.y[-1],
+                "theta": found.ensemble.theta,
+                "t": found.ensemble.t,
+                "observed": {n: np.array(f(found)) for n, f in self.observers.items()},
+            }
+        )
+
+    def solution(
+        self, ensemble: JointEnsemble, status: str, message: str, n_evaluations: int
+    ) -> JointSolution:
+        """All of it."""
+        columns = {
+            name: np.array([row[name] for row in self.rows])
+            for name in self.rows[0]
+            if name != "observed"
+        }
+        observations = {
+            name: np.array([row["observed"][name] for row in self.rows])
+            for name in self.observers
+        }
+        return JointSolution(
+            **columns,
+            swaps=np.array(self.swaps, dtype=np.int64),
+            step_s=np.array(self.step_s),
+            observations=observations,
+            ensemble=ensemble,
+            status=status,
+            message=message,
+            n_evaluations=n_evaluations,
+        )

@@ -1,0 +1,134 @@
+"""The landscape of E over measures: ways down from where the flow rests.
+
+A direction is a signed measure nu on parameters at one depth t0 with int dnu = 0; E
+falls along it if int dE/drho(., t0) dnu < 0. For a universal block there is one at
+every t0 as long as E > 0 (Lu et al. 2020), though no particle moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
+from mfpde.evaluation import Evaluation, evaluate, first_variation
+from mfpde.problem import MeanFieldProblem
+from mfpde.solver import solve
+
+Array = NDArray[np.float64]
+
+
+def descent_slopes(evaluation: Evaluation, candidates: Array) -> Array:
+    """Return int dE/drho(., t_j) dnu for the best nu = delta_theta - rho_t, (J,).
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        On a grid with one stage in each step, `DepthGrid.euler` or `layers`.
+    candidates : ndarray, shape (C, k)
+        Values of theta, of which the best at each depth is taken.
+
+    Returns
+    -------
+    slopes : ndarray, shape (J,)
+        Negative where a way down was found.
+    """
+    problem, theta = evaluation.problem, evaluation.ensemble.theta
+    if evaluation.grid.n_stages != 1 or evaluation.grid.is_implicit:
+        raise ValueError(
+            f"`evaluation` must be on DepthGrid.euler or layers, got "
+            f"{evaluation.grid!r}: its states belong to the nodes."
+        )
+    z, p = evaluation.z[:-1], evaluation.p[1:]
+    everywhere = np.broadcast_to(candidates, (len(theta), *candidates.shape))
+    values = first_variation(problem, everywhere, z, p)
+    present = first_variation(problem, theta, z, p) @ evaluation.ensemble.weights
+    return values.min(axis=1) - present
+
+
+def perturbed(
+    ensemble: ParticleEnsemble, cloud: Array, mass: float
+) -> ParticleEnsemble:
+    """Return (1 - mass) rho + mass times a cloud of particles, at every depth.
+
+    Parameters
+    ----------
+    ensemble : ParticleEnsemble
+    cloud : ndarray, shape (C, k)
+        Values of theta, of equal mass.
+    mass : float
+        In (0, 1).
+    """
+    if not 0.0 < mass < 1.0:
+        raise ValueError(f"`mass` must lie in (0, 1), got {mass!r}.")
+    n_nodes = ensemble.n_nodes
+    added = np.broadcast_to(cloud, (n_nodes, *cloud.shape))
+    weights = [(1.0 - mass) * ensemble.weights, np.full(len(cloud), mass / len(cloud))]
+    return ParticleEnsemble(
+        np.concatenate([ensemble.theta, added], axis=1), np.concatenate(weights)
+    )
+
+
+@dataclass(frozen=True)
+class Escape:
+    """A point of rest, and what became of it after a small perturbation.
+
+    Attributes
+    ----------
+    slopes : ndarray, shape (J,)
+        Of the best direction found at each depth, `descent_slopes`.
+    rest, control, moved : float
+        E at the point of rest, E when the flow has gone on from there, and E when it
+        has gone on as long from the perturbed law.
+    """
+
+    slopes: Array
+    rest: float
+    control: float
+    moved: float
+
+
+def escape(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    cloud: Array,
+    *,
+    mass: float,
+    s_end: float,
+    rtol: float = 1e-5,
+) -> Escape:
+    """Perturb a law at rest by a cloud of particles, and let the flow go on.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+    grid : DepthGrid
+        `DepthGrid.euler` or `layers`.
+    ensemble : ParticleEnsemble
+        Where the flow rests, or nearly.
+    cloud : ndarray, shape (C, k)
+        Spread over the parameters: the candidates of the direction, and what is added.
+    mass : float
+        That of the cloud, in (0, 1).
+    s_end : float
+        Training time for which the flow goes on, from both laws.
+    rtol : float
+
+    Raises
+    ------
+    NotFiniteError
+        If one of the flows blows up.
+    """
+    at_rest = evaluate(problem, grid, ensemble)
+    losses = []
+    for start in (ensemble, perturbed(ensemble, cloud, mass)):
+        found = solve(problem, grid, start, s_end=s_end, rtol=rtol, atol=1e-2 * rtol)
+        if found.status != "finished":
+            raise NotFiniteError(found.message)
+        losses.append(float(found.loss[-1]))
+    return Escape(descent_slopes(at_rest, cloud), at_rest.loss, *losses)

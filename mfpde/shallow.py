@@ -1,0 +1,206 @@
+"""The two-layer network on the particles of a residual one (theory, T4 and T8).
+
+Its output is read from x + int int f(x, theta) drho dt: no block sees what another has
+done. With a factor eps before f both agree to O(eps^2): a deep network of small blocks
+is an ensemble of shallow ones (Lu et al. 2020).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfpde.blocks import Perceptron
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
+from mfpde.evaluation import evaluate, field
+from mfpde.exact.formulas import near_two_layer_bound, near_two_layer_limit
+from mfpde.problem import MeanFieldProblem
+from mfpde.solver import solve
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shallow:
+    """The two-layer problem and ensemble, as a residual network that is one (T4).
+
+    The state (x, o) has twice the size, the block moves o alone and sees x alone, so
+    that every solver of mfpde gives the two-layer flow, whatever the depth grid.
+    """
+
+    problem: MeanFieldProblem
+    ensemble: ParticleEnsemble
+
+
+def shallow(problem: MeanFieldProblem, ensemble: ParticleEnsemble) -> Shallow:
+    """Return the two-layer network with the particles of a residual one.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        With a perceptron block, and without trained maps.
+    ensemble : ParticleEnsemble
+    """
+    block, d = problem.block, problem.d
+    if not isinstance(block, Perceptron) or problem.trained_maps:
+        raise ValueError(
+            "`problem` must have a Perceptron block and a fixed embedding and readout, "
+            f"got {block!r} and trained maps {list(problem.trained_maps)}."
+        )
+    twice = Perceptron(2 * d, block.activation, bias=block.bias, scale=block.scale)
+    start = np.eye(d) if problem.embedding is None else problem.embedding.matrix
+    end = np.eye(d) if problem.readout is None else problem.readout.matrix
+    lifted = _with_block(
+        problem,
+        twice,
+        embedding=np.vstack([start, start]),
+        readout=np.hstack([np.zeros_like(end), end]),
+        # What is 0 at the start stays 0.
+        metric=_lift(problem.metric, d),
+    )
+    return Shallow(lifted, ParticleEnsemble(_lift(ensemble.theta, d), ensemble.weights))
+
+
+def scaled(problem: MeanFieldProblem, factor: float) -> MeanFieldProblem:
+    """Return the problem with its perceptron block times a factor, eps of T8."""
+    block = problem.block
+    if not isinstance(block, Perceptron):
+        raise ValueError(f"`problem` must have a Perceptron block, got {block!r}.")
+    own = dataclasses.replace(block, scale=factor * block.scale)
+    return _with_block(problem, own)
+
+
+def _with_block(
+    problem: MeanFieldProblem, block: Perceptron, **changes: Any
+) -> MeanFieldProblem:
+    """The same data and loss with another block and, if given, other maps."""
+    names = ("embedding", "readout", "loss", "regulariser", "metric")
+    names += ("sample_weights", "dtype")
+    options = {name: getattr(problem, name) for name in names} | changes
+    return MeanFieldProblem(problem.x, problem.y, block, **options)
+
+
+def _lift(theta: Array, d: int) -> Array:
+    """u becomes (u, 0) and v becomes (0, v), in the last axis of an array."""
+    zero = np.zeros((*theta.shape[:-1], d))
+    u, v, b = theta[..., :d], theta[..., d : 2 * d], theta[..., 2 * d :]
+    return np.concatenate([u, zero, zero, v, b], axis=-1)
+
+
+@dataclass(frozen=True)
+class ShallowGap:
+    """How far a residual network is from two layers on the same particles.
+
+    Attributes
+    ----------
+    gap : ndarray, shape (N,)
+        |z(1) - x - int F(x, t) dt| for each sample, x the embedded input.
+    bound : ndarray, shape (N,)
+        Right side of Eq. (21), with a K that holds for every state.
+    limit : ndarray, shape (N,)
+        |d_z F F| / 2 at x: the gap for small blocks if F does not depend on t (T8).
+    """
+
+    gap: Array
+    bound: Array
+    limit: Array
+
+
+def shallow_gap(
+    problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble
+) -> ShallowGap:
+    """Compare z(1) with x + int F(x, t) dt, Eq. (21), for a tanh perceptron.
+
+    Raises
+    ------
+    ValueError
+        If the block is not a perceptron with activation "tanh", whose slope is at most
+        1: the bound needs K >= |d_z F| at every state.
+    """
+    block, d = problem.block, problem.d
+    if getattr(block, "activation", "") != "tanh":
+        raise ValueError(
+            f"`problem` must have a Perceptron block with tanh, got {block!r}."
+        )
+    x = problem.z0
+    fields = field(problem, grid, ensemble, x)
+    straight = x + np.einsum("j,jid->id", grid.weights, fields)
+    gap = np.linalg.norm(evaluate(problem, grid, ensemble).z_end - straight, axis=1)
+    u, v = ensemble.theta[..., :d], ensemble.theta[..., d : 2 * d]
+    sizes = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
+    steepest = abs(block.scale) * float((sizes @ ensemble.weights).max())
+    largest = np.linalg.norm(fields, axis=2).max(axis=0)
+    bound = [near_two_layer_bound(each, steepest) for each in largest]
+    slopes = _mean_slopes(problem, grid, ensemble)
+    mean = straight - x
+    limit = [near_two_layer_limit(f, a) for f, a in zip(mean, slopes, strict=True)]
+    return ShallowGap(gap, np.array(bound), np.array(limit))
+
+
+def _mean_slopes(
+    problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble
+) -> Array:
+    """int d_z F(x, t) dt for each sample, (N, d, d), of a tanh perceptron."""
+    d, block = problem.d, problem.block
+    theta = ensemble.theta
+    u, v = theta[..., :d], theta[..., d : 2 * d]
+    bias = theta[..., 2 * d] if block.bias else 0.0
+    slope = 1.0 - np.tanh(np.einsum("jmd,id->ijm", u, problem.z0) + bias) ** 2
+    weights = block.scale * np.outer(grid.weights, ensemble.weights)
+    return np.einsum("jm,ijm,jma,jmb->iab", weights, slope, v, u)
+
+
+@dataclass(frozen=True)
+class FlowComparison:
+    """A residual and a two-layer network trained from the same particles.
+
+    Attributes
+    ----------
+    flow_gap : ndarray, shape (R,)
+        Root of the mean over samples of |z(1) of one - z(1) of the other|^2.
+    measures : tuple of ShallowGap
+        Of the residual network's own particles at each time.
+    """
+
+    flow_gap: Array
+    measures: tuple[ShallowGap, ...]
+
+
+def compare_flows(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    times: Array,
+    *,
+    rtol: float = 1e-6,
+) -> FlowComparison:
+    """Train a residual network and its two-layer network; compare them at times s.
+
+    Raises
+    ------
+    NotFiniteError
+        If one of them blows up.
+    """
+    other = shallow(problem, ensemble)
+    ends = []
+    for each, start in ((problem, ensemble), (other.problem, other.ensemble)):
+        found = solve(
+            each, grid, start, s_end=float(times[-1]), rtol=rtol, atol=1e-2 * rtol,
+            record=times, snapshots=times, observers={"z": lambda e: e.z_end},
+        )  # fmt: skip
+        if found.status != "finished":
+            raise NotFiniteError(found.message)
+        ends.append((found.observations["z"], found.theta))
+    (z, thetas), (lifted, _) = ends
+    difference = z - lifted[..., problem.d :]
+    weights = problem.sample_weights
+    gap = np.sqrt(np.einsum("i,rid,rid->r", weights, difference, difference))
+    ensembles = [ParticleEnsemble(theta, ensemble.weights) for theta in thetas]
+    measures = tuple(shallow_gap(problem, grid, each) for each in ensembles)
+    return FlowComparison(gap, measures)

@@ -1,0 +1,129 @@
+"""Points of rest of the flow, and ways down from them (theory, 5.8, row 8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mfpde.blocks import Perceptron
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
+from mfpde.landscape import escape
+from mfpde.problem import MeanFieldProblem
+from mfpde.solver import solve
+from mfpde.studies.curves import curves
+from mfpde.studies.experiment import Experiment
+from mfpde.studies.judging import judge_all
+from mfpde.studies.report import Report
+from mfpde.studies.study import Variable
+
+
+class Landscape(Experiment):
+    """Row 8: from points of rest with E > eps there is a way down, and E takes it."""
+
+    name = "landscape"
+    title = "Ways down from points of rest"
+    shows = (
+        "The slope of E along the best direction found at each depth, and E after the "
+        "flow went on from the perturbed point of rest, relative to E there."
+    )
+    leaves_out = (
+        "Points of rest: all mass at theta = 0, and one particle a layer trained until "
+        "it is steady. Others, and the time until E is zero, are not tried."
+    )
+    rows = (8,)
+    defaults = {
+        "starts": ["dirac", "narrow"],
+        "sizes": [1, 2, 3],
+        "n_samples": [8, 24],
+        "seeds": 6,
+        "first_seed": 0,
+        "activation": "tanh",
+        "n_nodes": 4,
+        "narrow_s": 100.0,
+        "cloud": 32,
+        "spread": 1.0,
+        "mass": 0.05,
+        "s_end": 20.0,
+        "eps": 1e-2,
+        "least_fall": 0.1,
+    }
+    quick = {"sizes": [1, 2], "seeds": 3}
+    grid = {"start": "starts", "d": "sizes", "n": "n_samples", "seed": "seeds"}
+    analysis_keys = ("eps", "least_fall")
+    measured = {
+        "slope": Variable(("node",), "int dE/drho(., t0) dnu of the best direction"),
+        "rest": "E at the point of rest",
+        "control": "E when the flow has gone on from there",
+        "moved": "E when it has gone on from the perturbed law",
+    }
+    positive = ("n_nodes", "narrow_s", "cloud", "spread", "mass", "s_end", "eps")
+
+    def problems(self, config: Any) -> list[str]:
+        """Also of the starts."""
+        unknown = [s for s in config["starts"] if s not in ("dirac", "narrow")]
+        more = [f"`starts` must be of dirac, narrow, got {unknown}."] if unknown else []
+        return super().problems(config) + more
+
+    def further_axes(self, config: Any) -> dict[str, list]:
+        """Depth nodes t0."""
+        return {"node": list(range(config["n_nodes"]))}
+
+    def cell(self, at: Any, config: Any, references: Any) -> dict[str, Any]:
+        """Normal inputs and targets, a point of rest, a cloud of normal particles."""
+        rng = np.random.default_rng([at["seed"], at["d"], at["n"]])
+        x, y = rng.normal(size=(2, at["n"], at["d"]))
+        problem = MeanFieldProblem(x, y, Perceptron(at["d"], config["activation"]))
+        grid = DepthGrid.euler(config["n_nodes"])
+        theta = np.zeros((grid.n_nodes, 1, problem.k))
+        start = ParticleEnsemble(theta)
+        if at["start"] == "narrow":
+            start = ParticleEnsemble(0.5 * rng.normal(size=theta.shape))
+            found = solve(problem, grid, start, s_end=config["narrow_s"], rtol=1e-4)
+            if found.status != "finished":
+                raise NotFiniteError(found.message)
+            start = found.ensemble
+        cloud = config["spread"] * rng.normal(size=(config["cloud"], problem.k))
+        options = {"mass": config["mass"], "s_end": config["s_end"]}
+        found = escape(problem, grid, start, cloud, **options)
+        names = ("rest", "control", "moved")
+        return {"slope": found.slopes} | {name: getattr(found, name) for name in names}
+
+    def analyse(self, table: Any, config: Any) -> Report:
+        """Whether each point of rest has its way down, and whether E takes it."""
+        rest, moved, control = table["rest"], table["moved"], table["control"]
+        verdicts, shown, ratios = [], {}, {}
+        for i, start in enumerate(table.axes["start"]):
+            above = rest[i] > config["eps"]
+            holds = (table["slope"][i] < 0.0).all(axis=-1)[above]
+            claim = f"{start}: a way down at every depth t0"
+            verdicts.append(judge_all(claim, holds, row=8))
+            fall = (control[i] - moved[i]) / rest[i]
+            claim = f"{start}: perturbed, E falls by {config['least_fall']:.0%} more"
+            verdicts.append(
+                judge_all(claim, fall[above] >= config["least_fall"], row=8)
+            )
+            steepest = table["slope"][i].max(axis=-1)[above]
+            shown[start] = (rest[i][above], -steepest)
+            for name, values in (("perturbed", moved), ("not perturbed", control)):
+                ratios[f"{start}, {name}"] = (
+                    rest[i][above],
+                    (values[i] / rest[i])[above],
+                )
+        panels = [
+            _cloud("Flattest of the best directions", "-slope", shown, "log"),
+            _cloud("After the flow went on", "E / E at rest", ratios, "linear"),
+        ]
+        n_left = int((rest <= config["eps"]).sum())
+        text = f"Points of rest with E <= {config['eps']:g}, left out: {n_left}."
+        return Report(verdicts, [text], {self.name: panels})
+
+
+def _cloud(title: str, ylabel: str, entries: dict, scale: str) -> Any:
+    """Return a panel of points in the order of E at rest."""
+    ordered = {
+        label: (x[np.argsort(x)], y[np.argsort(x)]) for label, (x, y) in entries.items()
+    }
+    return curves(title, "E at rest", ylabel, ordered, yscale=scale)
