@@ -55,6 +55,7 @@ _NAMES = {
     "field": "evaluation",
     "first_variation_gradient": "evaluation",
     "iterate": "solver",
+    "linearised": "linearised",
     "late_rate": "tangent",
     "open_run": "storage",
     "predict": "evaluation",

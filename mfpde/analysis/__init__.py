@@ -1,7 +1,8 @@
 """Analysis of runs: rates with intervals, distances of laws, comparison, export.
 
 Rates: `pairwise_orders`, `fit_power`, `fit_asymptotic_power`, the joint fit in depth
-and width `fit_rates`, quantiles at a confidence level `error_quantiles` and `fit_eta`.
+and width `fit_rates`, the best of a scale `fit_valley`, quantiles at a confidence level
+`error_quantiles` and `fit_eta`.
 Intervals of other statistics: `bootstrap`, `refinement_interval`. Distances: `w2`
 between clouds of particles, `w2_depth`, `w2_integrated` and `w2_sup` between laws on
 depth, `coupled_distance` of matched particles, `same_law_baseline`, and `bures` for
@@ -40,6 +41,7 @@ from mfpde.analysis.transport import (
     w2_integrated,
     w2_sup,
 )
+from mfpde.analysis.valley import ValleyFit, fit_valley
 
 __all__ = [
     "AsymptoticRates",
@@ -52,6 +54,7 @@ __all__ = [
     "PairedFit",
     "PowerFit",
     "RateFit",
+    "ValleyFit",
     "bootstrap",
     "bures",
     "common_nodes",
@@ -67,6 +70,7 @@ __all__ = [
     "fit_paired",
     "fit_power",
     "fit_rates",
+    "fit_valley",
     "pairwise_orders",
     "refinement_interval",
     "same_law_baseline",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mfpde.studies.collection import Collection
 from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.studies.lazy import STUDY as LAZY
 from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
 from mfpde.studies.reorder import STUDY as REORDER
 from mfpde.studies.study import Study
@@ -17,6 +18,7 @@ ALL = Collection(
         ZERO_LOSS,
         REORDER,
         NEURAL_ODE,
+        LAZY,
     ),
 )
 """Every study, each in a folder of its name."""

@@ -1,0 +1,213 @@
+"""The lazy limit: blocks linearised in their parameters at the start (Chizat 2025).
+
+With f = alpha phi(z, theta) and the velocity multiplier 1 / alpha^2 (section 3 of the
+theory) particles move by theta - theta0 = delta / alpha, and if the field of the start
+vanishes, int phi(., theta0) drho_ini = 0, then as alpha -> inf
+
+    dz/dt = int d_theta phi(z, theta0) delta drho,   ddelta/ds = -(d_theta phi)^T p.
+
+This is again a flow of Eqs. (1)-(7), for a block with parameters (theta0, delta) of
+which the first are frozen. It is linear in delta but not in z: states move with
+training, and the tangent kernel (27) with them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from mfpde.arrays import check_positive
+from mfpde.blocks import Custom, Perceptron
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import did_you_mean
+from mfpde.kernels import vectormath
+from mfpde.laws import Dirac, Gaussian, Mixture, Product
+from mfpde.problem import MeanFieldProblem
+
+INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+
+
+@numba.njit
+def _tanh_second(a):
+    s, e = vectormath.tanh_pair(a)
+    return -2.0 * s * e
+
+
+@numba.njit
+def _gelu_second(a):
+    return INV_SQRT_2PI * math.exp(-0.5 * a * a) * (2.0 - a * a)
+
+
+@numba.njit
+def _sigmoid_second(a):
+    s, e = vectormath.sigmoid_pair(a)
+    return e * (1.0 - 2.0 * s)
+
+
+@numba.njit
+def _softplus_second(a):
+    return vectormath.sigmoid_pair(a)[1]
+
+
+SECOND_DERIVATIVES = {
+    "tanh": (vectormath.tanh_pair, _tanh_second),
+    "gelu": (vectormath.gelu_pair, _gelu_second),
+    "sigmoid": (vectormath.sigmoid_pair, _sigmoid_second),
+    "softplus": (vectormath.softplus_pair, _softplus_second),
+}
+"""Activation to functions that give (sigma, sigma') and sigma''."""
+
+
+@functools.lru_cache(maxsize=64)
+def linearised_block(block: Perceptron) -> Custom:
+    """The block d_theta phi(z, theta0) delta of a perceptron phi, without its scale.
+
+    With a = u.z + b and da = delta_u.z + delta_b it is
+    delta_v sigma(a) + v sigma'(a) da.
+
+    Parameters
+    ----------
+    block : Perceptron
+        With a bias, and an activation of `SECOND_DERIVATIVES`.
+
+    Returns
+    -------
+    block : Custom
+        theta = (u, v, b, delta_u, delta_v, delta_b), 4 d + 2 numbers.
+    """
+    if not isinstance(block, Perceptron) or not block.bias or block.scale != 1.0:
+        raise TypeError(
+            f"`block` must be a perceptron with bias and scale 1, got {block!r}."
+        )
+    if block.activation not in SECOND_DERIVATIVES:
+        raise ValueError(
+            f"`block` must have an activation of {', '.join(SECOND_DERIVATIVES)}, got "
+            f"{block.activation!r}."
+            + did_you_mean(block.activation, SECOND_DERIVATIVES)
+        )
+    d, k = block.d, block.k
+    pair, second = SECOND_DERIVATIVES[block.activation]
+
+    @numba.njit
+    def arguments(z, theta):
+        """a and da."""
+        a, da = theta[2 * d], theta[k + 2 * d]
+        for c in range(d):
+            a += theta[c] * z[c]
+            da += theta[k + c] * z[c]
+        return a, da
+
+    @numba.njit
+    def forces(z, theta, p):
+        """sigma; what p does to a, with sigma' and sigma''; to da; sigma' da."""
+        a, da = arguments(z, theta)
+        s, e = pair(a)
+        pv, pd = 0.0, 0.0
+        for c in range(d):
+            pv += p[c] * theta[d + c]
+            pd += p[c] * theta[k + d + c]
+        return s, pd * e + pv * second(a) * da, pv * e, e * da
+
+    def f(z, theta, out):
+        a, da = arguments(z, theta)
+        s, e = pair(a)
+        for c in range(d):
+            out[c] = theta[k + d + c] * s + theta[d + c] * e * da
+
+    def vjp_z(z, theta, p, out):
+        _, on_a, on_da, _ = forces(z, theta, p)
+        for c in range(d):
+            out[c] = on_a * theta[c] + on_da * theta[k + c]
+
+    def vjp_theta(z, theta, p, out):
+        s, on_a, on_da, rise = forces(z, theta, p)
+        for c in range(d):
+            out[c], out[k + c] = on_a * z[c], on_da * z[c]
+            out[d + c], out[k + d + c] = rise * p[c], s * p[c]
+        out[2 * d], out[k + 2 * d] = on_a, on_da
+
+    return Custom(d, 2 * k, f, vjp_z, vjp_theta)
+
+
+def lazy_law(d: int, *, share: float, size: float, spread: float) -> Mixture:
+    """A law of (u, v, b) without a field: u and b normal, v of two opposed values.
+
+    v = size e sqrt((1 - share) / share) with probability `share`, and else
+    -size e sqrt(share / (1 - share)), e the vector of ones: mean zero, variance size^2.
+    The third moment vanishes for share = 1/2 only. With it, errors of the lazy limit
+    fall like 1 / alpha; with symmetric v, like 1 / alpha^2.
+
+    Parameters
+    ----------
+    d : int
+        State size.
+    share : float
+        In (0, 1).
+    size, spread : float
+        Standard deviations of v, and of u and b.
+    """
+    check_positive("size", size)
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"`share` must lie in (0, 1), got {share!r}.")
+    odds = math.sqrt(share / (1.0 - share))
+    parts = [
+        Product(
+            [Gaussian(0.0, spread, d), Dirac(size * v, d), Gaussian(0.0, spread, 1)]
+        )
+        for v in (-odds, 1.0 / odds)
+    ]
+    return Mixture(parts, [1.0 - share, share])
+
+
+def lazy_problem(problem: MeanFieldProblem, alpha: float) -> MeanFieldProblem:
+    """The problem with f = alpha phi and the multipliers 1 / alpha^2 of the velocity.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        Its block is a `Perceptron` phi.
+    alpha : float
+        Residual scale.
+    """
+    check_positive("alpha", alpha)
+    block = dataclasses.replace(problem.block, scale=alpha * problem.block.scale)
+    return _with(problem, block, problem.metric / alpha**2)
+
+
+def linearised(
+    problem: MeanFieldProblem, ensemble: ParticleEnsemble
+) -> tuple[MeanFieldProblem, ParticleEnsemble]:
+    """The lazy limit, as a problem and an ensemble that `solve` takes.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        Before it is scaled: its block is a `Perceptron` phi with bias and scale 1, and
+        its metric is that of delta.
+    ensemble : ParticleEnsemble
+        rho_ini, theta0 of shape (J, M, k). Its field is not part of the limit: it must
+        vanish, for example because v has mean zero given u and b.
+
+    Returns
+    -------
+    problem : MeanFieldProblem
+    ensemble : ParticleEnsemble
+        (theta0, 0) of shape (J, M, 2 k), with the same weights.
+    """
+    theta = ensemble.theta
+    metric = np.concatenate([np.zeros(problem.k), problem.metric])
+    lazy = _with(problem, linearised_block(problem.block), metric)
+    start = np.concatenate([theta, np.zeros_like(theta)], axis=2)
+    return lazy, ParticleEnsemble(start, ensemble.weights)
+
+
+def _with(problem: MeanFieldProblem, block: Any, metric: Any) -> MeanFieldProblem:
+    """The problem with another block and metric."""
+    names = ("embedding", "readout", "loss", "sample_weights", "dtype")
+    kept = {name: getattr(problem, name) for name in names}
+    return MeanFieldProblem(problem.x, problem.y, block, metric=metric, **kept)
