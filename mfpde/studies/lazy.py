@@ -91,13 +91,13 @@ class Valley(Experiment):
         **DATA,
         **LAW,
         "s_end": 1.0,
-        "rtol": 1e-4,
+        "rtol": 1e-3,
         "least_alpha": 1.4,
-        "largest_noise": 0.5,
+        "largest_noise": 0.35,
         "confidence": 0.99,
         "tolerance": 0.05,
     }
-    quick = {"sizes": [256, 1024, 4096], "widths": [8]}
+    quick = {"sizes": [256, 512, 1024, 2048, 4096], "widths": [8]}
     grid = {"size": "sizes", "width": "widths", "alpha": "alphas", "seed": "seeds"}
     measured = {"error": "rms over samples of the outputs minus those of the limit"}
     positive = ("sizes", "widths", "alphas", "size", "spread", "s_end", "rtol")
