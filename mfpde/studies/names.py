@@ -5,8 +5,9 @@ from __future__ import annotations
 from mfpde.studies.collection import Collection
 from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
 from mfpde.studies.study import Study
+from mfpde.studies.tau import STUDY as TAU
 
-ALL = Collection("all", "Every claim", (DEPTH_WIDTH,))
+ALL = Collection("all", "Every claim", (DEPTH_WIDTH, TAU))
 """Every study, each in a folder of its name."""
 STUDIES: dict[str, Study | Collection] = {each.name: each for each in ALL.parts}
 STUDIES[ALL.name] = ALL
