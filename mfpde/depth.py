@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.errors import did_you_mean
-from mfpde.kernels import ACTIVATIONS
+from mfpde.kernels import OUTER_ACTIVATIONS
 
 Array = NDArray[np.float64]
 
@@ -140,7 +140,9 @@ class DepthGrid:
             tau_l > 0: 1 / n, n^(-1/2), a number, tau0 n^exponent, or one for each
             layer.
         outer : str, optional
-            Activation psi, one of those of `mfpde.blocks.Perceptron`.
+            Activation psi, one of those of `mfpde.blocks.Perceptron`, or
+            "normalised_relu": r / sqrt(mean(r^2) + 1e-12), r = relu(a), a ReLU and a
+            normalisation layer behind it, which has nothing to train.
 
         Notes
         -----
@@ -324,10 +326,10 @@ def _outer_activation(name: Any) -> str | None:
     """The name of psi, None for the identity."""
     if name is None or name == "identity":
         return None
-    if name not in ACTIVATIONS:
+    if name not in OUTER_ACTIVATIONS:
         raise ValueError(
-            f"`outer` must be None or one of {', '.join(ACTIVATIONS)}, got {name!r}."
-            + did_you_mean(str(name), ACTIVATIONS)
+            f"`outer` must be None or one of {', '.join(OUTER_ACTIVATIONS)}, got "
+            f"{name!r}." + did_you_mean(str(name), OUTER_ACTIVATIONS)
         )
     return name
 

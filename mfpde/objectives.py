@@ -82,6 +82,24 @@ class CrossEntropy:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Functional:
+    """out . y for each sample: then the adjoint p(1) is y, whatever the state.
+
+    For the sensitivities of a network, not for training: it has no lower bound.
+    """
+
+    name: str = "functional"
+
+    def values(self, output: Array, y: Array) -> Array:
+        """out . y of every sample, shape (N,); output and y (N, q)."""
+        return np.einsum("iq,iq->i", output, y)
+
+    def gradients(self, output: Array, y: Array) -> Array:
+        """Gradient in the output, shape (N, q)."""
+        return y
+
+
 LOSSES = {
     "squared": Squared(),
     "logistic": Logistic(),

@@ -10,14 +10,20 @@ from mfpde.depth import PowerLaw
 from mfpde.recording import observe
 
 SMOOTH = ["tanh", "sigmoid", "softplus", "gelu", "sin", "squared_relu"]
-KINKED = ["relu", "leaky_relu", "regularised_relu"]
+KINKED = ["relu", "leaky_relu", "regularised_relu", "normalised_relu"]
 OUTER = {
     None: lambda a: a,
     "tanh": np.tanh,
     "relu": lambda a: np.maximum(a, 0.0),
     "sin": np.sin,
     "softplus": lambda a: np.logaddexp(0.0, a),
+    "normalised_relu": lambda a: normalised(np.maximum(a, 0.0)),
 }
+
+
+def normalised(z):
+    """Rows of root mean square one."""
+    return z / np.sqrt(np.mean(z**2, axis=1, keepdims=True) + 1e-12)
 
 
 def make_case(outer, scale, *, seed=4, dtype="float64", n_samples=11):

@@ -16,7 +16,7 @@ from mfpde.config.schema import (
     Output,
     Plot,
 )
-from mfpde.kernels import ACTIVATIONS
+from mfpde.kernels import OUTER_ACTIVATIONS
 
 _POSITIVE = Number(above=0)
 _COUNT = Integer(at_least=1)
@@ -59,7 +59,8 @@ class Network:
         ),
     )
     outer: str = field(
-        default="identity", metadata=key(Choice(ACTIVATIONS), "outer activation psi")
+        default="identity",
+        metadata=key(Choice(OUTER_ACTIVATIONS), "outer activation psi"),
     )
     coupling: str = field(
         default="path",

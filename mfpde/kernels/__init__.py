@@ -15,3 +15,7 @@ ACTIVATIONS = (
     "sin",
     "identity",
 )
+# What may follow every layer as psi of Eq. (9): an activation of each component, or of
+# all d of them together: relu(a) brought to root mean square one.
+NORMALISED = "normalised_relu"
+OUTER_ACTIVATIONS = (*ACTIVATIONS, NORMALISED)

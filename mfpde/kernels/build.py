@@ -25,7 +25,7 @@ from typing import Any
 
 import numba
 
-from mfpde.kernels import families
+from mfpde.kernels import NORMALISED, families
 from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.sweep import STRIDE
 
@@ -132,14 +132,17 @@ def outer_kernels(activation: str | None, dtype: str = "float64") -> tuple[int, 
     Parameters
     ----------
     activation : str or None
-        Name of a function of `vectormath`.
+        One of `OUTER_ACTIVATIONS`.
     dtype : {"float64", "float32"}
         Of states and adjoints.
     """
     if activation is None:
         return 0, 0
     text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
-    text += _import_of(activation, dtype) + families.outer(activation)
+    if activation == NORMALISED:
+        text += _import_of("relu", dtype) + families.outer_normalised()
+    else:
+        text += _import_of(activation, dtype) + families.outer(activation)
     module = _kept_module(f"outer_{activation}_{dtype}", text)
     return module.activate.address, module.pull.address
 

@@ -424,9 +424,48 @@ def pull(size, a, p):
 """
 
 
+# Added to the mean square of a state that is normalised: a dead state stays zero.
+NORMALISATION_FLOOR = 1e-12
+OUTER_NORMALISED = """
+
+@cfunc(types.void(SIZE, REAL, REAL), **OPTIONS)
+def activate(size, a, out):
+    d = size // STRIDE
+    for i in range(STRIDE):
+        square = real(0.0)
+        for c in range(d):
+            r = relu(a[c * STRIDE + i])
+            square += r * r
+        scale = np.sqrt(real(d) / (square + real({floor} * d)))
+        for c in range(d):
+            out[c * STRIDE + i] = scale * relu(a[c * STRIDE + i])
+
+
+@cfunc(types.void(SIZE, REAL, REAL), **OPTIONS)
+def pull(size, a, p):
+    d = size // STRIDE
+    for i in range(STRIDE):
+        square, product = real(0.0), real(0.0)
+        for c in range(d):
+            r = relu(a[c * STRIDE + i])
+            square += r * r
+            product += r * p[c * STRIDE + i]
+        square += real({floor} * d)
+        scale, share = np.sqrt(real(d) / square), product / square
+        for c in range(d):
+            r, slope = relu_pair(a[c * STRIDE + i])
+            p[c * STRIDE + i] = scale * slope * (p[c * STRIDE + i] - share * r)
+"""
+
+
 def outer(activation: str) -> str:
-    """psi(a), and p psi'(a) in the place of p, for all lanes of a block."""
+    """psi(a), and psi'(a)^T p in the place of p, for all lanes of a block."""
     return OUTER.replace("{activation}", activation)
+
+
+def outer_normalised() -> str:
+    """psi(a) = r / sqrt(mean(r^2) + floor), r = relu(a), and its pullback, by lanes."""
+    return OUTER_NORMALISED.replace("{floor}", repr(NORMALISATION_FLOOR))
 
 
 def custom(d: int, k: int) -> str:

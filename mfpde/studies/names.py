@@ -8,6 +8,7 @@ from mfpde.studies.lazy import STUDY as LAZY
 from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
 from mfpde.studies.reorder import STUDY as REORDER
 from mfpde.studies.study import Study
+from mfpde.studies.tau import STUDY as TAU
 from mfpde.studies.zero_loss import STUDY as ZERO_LOSS
 
 ALL = Collection(
@@ -18,6 +19,7 @@ ALL = Collection(
         ZERO_LOSS,
         REORDER,
         NEURAL_ODE,
+        TAU,
         LAZY,
     ),
 )

@@ -1,0 +1,188 @@
+"""Networks of one matrix per layer, as in Zhang et al.: problems, draws, descents.
+
+h[l+1] = psi(h[l] + tau W[l] h[l]), W_ij ~ N(0, variance / width), section 1.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mfpde import data
+from mfpde.analysis import fit_asymptotic_power
+from mfpde.analysis.rates import Interval
+from mfpde.blocks import Linear
+from mfpde.depth import DepthGrid, PowerLaw
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import NotFiniteError
+from mfpde.laws import Gaussian, GaussianProcess
+from mfpde.networks import SGD
+from mfpde.networks.resnet import ResNet
+from mfpde.objectives import Functional
+from mfpde.problem import MeanFieldProblem
+from mfpde.recording import Steps
+from mfpde.training import train
+
+Array = NDArray[np.float64]
+HE = 2.0
+"""Variance of the weights times the width, after He et al."""
+
+
+def matrix_network(
+    problem: MeanFieldProblem,
+    n_layers: int,
+    exponent: float,
+    seed: int,
+    *,
+    outer: str = "relu",
+    variance: float = HE,
+    length: float = 0.0,
+    n_finest: int | None = None,
+) -> ResNet:
+    """A network with tau = L^exponent and random matrices.
+
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        With a `Linear` block.
+    n_layers : int
+    exponent : float
+    seed : int
+    outer : str
+        psi of Eq. (9).
+    variance : float
+        Of the entries, times the width.
+    length : float
+        Correlation length in t (depth) of a Gaussian process; 0 for independent
+        layers, inf for one matrix in all layers.
+    n_finest : int, optional
+        Draws for so many layers are added up to those of n_layers, a divisor, as
+        increments of one Brownian path: the same path for every number of layers.
+    """
+    std = np.sqrt(variance / problem.d)
+    smooth = 0.0 < length < np.inf
+    law = Gaussian(0.0, std, problem.k)
+    if smooth:
+        law = GaussianProcess(0.0, std, length, problem.k)
+    coupling = "path" if smooth else "tied" if length else "layer"
+    scale = PowerLaw(1.0, exponent)
+    n_drawn = n_finest or n_layers
+    grid = DepthGrid.layers(n_drawn)
+    drawn = law.sample(grid, 1, coupling=coupling, seed=seed)
+    if n_drawn % n_layers:
+        raise ValueError(
+            f"`n_layers` must divide `n_finest` = {n_drawn}, got {n_layers}."
+        )
+    parts = drawn.theta.reshape(n_layers, -1, 1, problem.k)
+    theta = parts.sum(axis=1) / np.sqrt(parts.shape[1])
+    return ResNet(problem, ParticleEnsemble(theta), scale, outer)
+
+
+def feed_forward(net: ResNet) -> ResNet:
+    """The network without its skips: h[l+1] = psi(tau W[l] h[l])."""
+    skip = np.eye(net.problem.d).ravel() / net.grid.weights[:, np.newaxis, np.newaxis]
+    return net.with_parameters(net.ensemble.with_theta(net.ensemble.theta - skip))
+
+
+def normal_problem(
+    width: int, n_samples: int, seed: int, *, positive: bool
+) -> MeanFieldProblem:
+    """Normal inputs, made >= 0 on demand, and normal adjoints p(1)."""
+    x, y = np.random.default_rng([seed, width]).normal(size=(2, n_samples, width))
+    x = np.abs(x) if positive else x
+    return MeanFieldProblem(x, y, Linear(width), loss=Functional())
+
+
+def feature_problem(
+    description: Mapping[str, Any], width: int, readout: float, seed: int
+) -> MeanFieldProblem:
+    """Least squares on h_0 = ReLU(A x / |x|) >= 0 with a fixed random readout.
+
+    Parameters
+    ----------
+    description : mapping
+        Of the data, as in a configuration.
+    width : int
+        Of the state; A_ij ~ N(0, 2 / width).
+    readout : float
+        Root of q times the variance of the entries of the readout, for q outputs.
+    seed : int
+        Of A and the readout.
+    """
+    samples = data.load(description)
+    rng = np.random.default_rng([seed, width])
+    x = samples.x / np.linalg.norm(samples.x, axis=1, keepdims=True)
+    a = rng.normal(0.0, np.sqrt(HE / width), (x.shape[1], width))
+    q = samples.y.shape[1]
+    matrix = rng.normal(0.0, readout / np.sqrt(q), (q, width))
+    return MeanFieldProblem(
+        np.maximum(x @ a, 0.0), samples.y, Linear(width), readout=matrix
+    )
+
+
+def descend(net: ResNet, rate: float, n_steps: int, below: float | None) -> Array:
+    """Losses after 0, 1, ... steps of plain descent, until one is below.
+
+    Raises
+    ------
+    NotFiniteError
+        If the network blows up, at the start or later.
+    """
+    optimiser = SGD(learning_rate=rate)
+    done = train(
+        net, optimiser, n_iterations=n_steps, record=Steps(1), loss_below=below
+    )
+    if done.status == "failed":
+        raise NotFiniteError(done.message)
+    return done.loss
+
+
+def steps_to(losses: ArrayLike, below: float) -> float:
+    """Steps, also shares of one, until ln of the loss is ln `below`; inf if never."""
+    losses = np.asarray(losses, dtype=float)
+    is_below = losses <= below
+    if not is_below.any():
+        return np.inf
+    k = int(is_below.argmax())
+    if k == 0:
+        return 0.0
+    before, after = np.log(losses[k - 1 : k + 1])
+    return k - 1 + (before - np.log(below)) / (before - after)
+
+
+def corrected_exponent(
+    sizes: ArrayLike, values: ArrayLike, small: ArrayLike, *, log: bool = False
+) -> float:
+    """p of value = c L^p (1 + b small), by least squares in the logarithm.
+
+    Parameters
+    ----------
+    sizes, values, small : array_like, shape (n,)
+        L, positive values, and the small quantity of the next term, at least 3.
+    log : bool
+        Whether ln(value) is the power, as for value = exp(c L^p).
+    """
+    y = np.log(values)
+    y = np.log(np.abs(y)) if log else y
+    columns = np.stack([np.ones(len(y)), np.log(sizes), np.asarray(small)], axis=1)
+    return float(np.linalg.lstsq(columns, y, rcond=None)[0][1])
+
+
+def power_of(
+    sizes: ArrayLike, values: ArrayLike, confidence: float
+) -> tuple[float, Interval]:
+    """p of value = c L^p and its interval, see `fit_asymptotic_power`.
+
+    Parameters
+    ----------
+    sizes : array_like, shape (n,)
+    values : array_like, shape (n, n_seeds)
+        Their means over seeds are fitted.
+    confidence : float
+    """
+    fit = fit_asymptotic_power(sizes, values, statistic="mean", confidence=confidence)
+    low, high = fit.exponent_interval
+    return -fit.exponent, (-high, -low)

@@ -1,0 +1,232 @@
+"""Zhang et al. 2019 in training: steps to a loss, overflow, normalisation layers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from mfpde.analysis import bootstrap
+from mfpde.studies.curves import centre, curves
+from mfpde.studies.experiment import Experiment
+from mfpde.studies.judging import judge, judge_above, judge_all
+from mfpde.studies.report import Report
+from mfpde.studies.residual import (
+    corrected_exponent,
+    descend,
+    feature_problem,
+    feed_forward,
+    matrix_network,
+    steps_to,
+)  # fmt: skip
+
+SEEDS = {"seeds": 8, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1}
+NETWORK = {
+    "data": {"source": "digits", "n_samples": 64, "pca": 16},
+    "width": 32, "readout": 0.3, "rate": 2.5,
+}  # fmt: skip
+FEW = {"data": {"source": "digits", "n_samples": 32, "pca": 16}}
+MARKS = {"sde": "tau = L^(-1/2)", "one": "tau = 1"}
+EXPONENTS = {"sde": -0.5, "one": 0.0}
+# Exponent of tau, exponents of L in the learning rates that are tried, label.
+SCHEMES = {
+    "sde": (-0.5, (0.0,), "tau = L^(-1/2), rate O(1)"),
+    "ode": (-1.0, (1.0,), "tau = 1/L, rate O(L)"),
+    "slow": (-1.0, (0.0,), "tau = 1/L, rate O(1)"),
+    "plain": (0.0, (-1.0, -0.5), "no skips"),
+}
+
+
+def _exponent(depths, values):
+    return corrected_exponent(depths, values.mean(axis=0), depths**-0.5)
+
+
+class Iterations(Experiment):
+    """Steps to a loss by the scale, the learning rate and the depth."""
+
+    name, title, rows = "iterations", "Steps of descent to a loss against depth", (16,)
+    shows = (
+        "Steps of plain descent, Eq. (30), until the training loss is below a bound."
+    )
+    leaves_out = (
+        "One data set and one learning rate; without skips the better of two rates. "
+        "Draws for different L are increments of one path. Schemes whose steps grow "
+        "with L are run up to `slow_depth`."
+    )
+    defaults = {
+        "schemes": list(SCHEMES), "depths": [8, 16, 32, 64, 128, 256, 512],
+        "slow_depth": 64, "most_steps": 150, "below": 0.3,
+        **NETWORK, **SEEDS, "seeds": 12,
+    }  # fmt: skip
+    quick = {"depths": [8, 16, 32, 64, 128, 256], "slow_depth": 64, "seeds": 8, **FEW}
+    grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}
+    together = ()
+    measured = {"steps": "steps to the loss"}
+    positive = ("depths", "width", "readout", "rate", "below", "most_steps")
+
+    def network(self, at, config):
+        """The network of a cell and the learning rates that are tried."""
+        problem = feature_problem(
+            config["data"], config["width"], config["readout"], at["seed"]
+        )
+        exponent, rates, _ = SCHEMES[at["scheme"]]
+        finest = max(config["depths"])
+        net = matrix_network(
+            problem, at["depth"], exponent, at["seed"], n_finest=finest
+        )
+        net = feed_forward(net) if at["scheme"] == "plain" else net
+        return net, [config["rate"] * float(at["depth"]) ** each for each in rates]
+
+    def cost(self, at, config):
+        """See `Experiment.cost`."""
+        return at["depth"] ** (2 if at["scheme"] == "slow" else 1)
+
+    def cell(self, at, config, references):
+        """See `Experiment.cell`."""
+        is_flat = at["scheme"] in ("sde", "ode")
+        if not is_flat and at["depth"] > config["slow_depth"]:
+            return {"steps": np.nan}
+        net, rates = self.network(at, config)
+        most = config["most_steps"] * (at["depth"] if at["scheme"] == "slow" else 1)
+        losses = [descend(net, rate, most, config["below"]) for rate in rates]
+        return {"steps": min(steps_to(each, config["below"]) for each in losses)}
+
+    def analyse(self, table, config):
+        """See `Experiment.analyse`."""
+        depths, texts, entries = np.array(table.axes["depth"]), [], {}
+        verdicts, slow = [], depths <= config["slow_depth"]
+        claims = {"sde": 0.0, "ode": 0.0, "slow": 1.0, "plain": None}
+        for scheme, expected in claims.items():
+            steps, label = table.select(scheme=scheme)["steps"], SCHEMES[scheme][2]
+            used = depths > 0 if expected == 0.0 else slow
+            entries[label] = (depths, *centre(steps))
+            net, rates = self.network({"scheme": scheme, "depth": 8, "seed": 0}, config)
+            texts.append(f"{label}: {net.rate_sentence(net.ds(rates[0]))}.")
+            if expected is None:
+                failing = ~np.isfinite(steps[slow][-1])
+                claim = f"{label}, L = {depths[slow][-1]}: the loss is not reached"
+                verdicts.append(judge_all(claim, failing, row=16))
+                continue
+            # Draws approach their path, and gates their share of it, like L^(-1/2).
+            statistic = partial(_exponent, depths[used])
+            found = bootstrap(statistic, steps[used].T, confidence=config["confidence"])
+            claim = f"{label}: exponent of L in the steps"
+            verdicts.append(judge(claim, expected, *found, config["tolerance"], row=16))
+        panel = curves("Steps to the loss", "layers L", "steps", entries)
+        return Report(verdicts, texts, {"iterations": [panel]})
+
+
+class Training(Experiment):
+    """Whether networks without normalisation train, by scale and depth."""
+
+    name, title, rows = (
+        "training",
+        "Training without normalisation up to L = 1,000",
+        (17,),
+    )
+    shows = "Runs that reach the loss, and their steps; runs that blow up are counted."
+    leaves_out = (
+        "Both scales use one learning rate; fully connected layers of one width."
+    )
+    defaults = {
+        "scales": ["sde", "one"], "depths": [10, 100, 1000], "most_steps": 150,
+        "below": 0.3, **NETWORK, **SEEDS, "seeds": 8,
+    }  # fmt: skip
+    quick = {"seeds": 6, "most_steps": 80, **FEW}
+    grid = {"scale": "scales", "depth": "depths", "seed": "seeds"}
+    together = ()
+    measured = {"steps": "steps to the loss"}
+    positive = Iterations.positive
+
+    def cost(self, at, config):
+        """See `Experiment.cost`."""
+        return at["depth"]
+
+    def cell(self, at, config, references):
+        """See `Experiment.cell`."""
+        problem = feature_problem(
+            config["data"], config["width"], config["readout"], at["seed"]
+        )
+        net = matrix_network(problem, at["depth"], EXPONENTS[at["scale"]], at["seed"])
+        losses = descend(net, config["rate"], config["most_steps"], config["below"])
+        return {"steps": np.minimum(steps_to(losses, config["below"]), 1e9)}
+
+    def analyse(self, table, config):
+        """See `Experiment.analyse`."""
+        depths, most = np.array(table.axes["depth"]), config["most_steps"]
+        sde, one = (table.select(scale=name)["steps"] for name in ("sde", "one"))
+        overflow = np.isinf(one)
+        texts = [
+            f"tau = 1, L = {n}: {each.sum()} of {each.size} runs overflow: diverged."
+            for n, each in zip(depths, overflow, strict=True)
+        ]
+        verdicts = [
+            judge_all(f"{MARKS[name]}{claim}", holds, row=17)
+            for name, claim, holds in (
+                ("sde", ": the loss is reached at every L", sde <= most),
+                ("one", f", L = {depths[-1]}: overflow", overflow[-1]),
+            )
+        ]
+        shares = {
+            MARKS[name]: (depths, np.mean(steps <= most, axis=1))
+            for name, steps in (("sde", sde), ("one", one))
+        }
+        panels = [
+            curves(
+                "Runs that train", "layers L", "share of the runs", shares,
+                yscale="linear",
+            ),
+            curves(
+                "Steps to the loss", "layers L", "steps",
+                {MARKS["sde"]: (depths, *centre(sde))},
+            ),
+        ]  # fmt: skip
+        return Report(verdicts, texts, {"training": panels})
+
+
+class Normalised(Training):
+    """The loss with a normalisation layer, by scale and depth."""
+
+    name, title, rows = "normalised", "With a normalisation layer: the gain by tau", ()
+    shows = "Loss after some steps, each tau at its best rate; psi = normalised ReLU."
+    leaves_out = "The normalisation has no parameters and no batch statistics."
+    defaults = {
+        "scales": ["sde", "one"], "rates": [0.02, 0.1, 0.5, 2.5],
+        "depths": [8, 32, 128], "n_steps": 40, **NETWORK, **SEEDS, "seeds": 8,
+    }  # fmt: skip
+    quick = {"seeds": 5, "n_steps": 20, **FEW}
+    grid = {"scale": "scales", "rate": "rates", "depth": "depths", "seed": "seeds"}
+    together = ("rate", "seed")
+    measured = {"loss": "loss after the steps"}
+    positive = ("depths", "rates", "n_steps", "width", "readout")
+
+    def cell(self, at, config, references):
+        """See `Experiment.cell`."""
+        # The states are longer than those of the others by sqrt(width).
+        readout = config["readout"] / np.sqrt(config["width"])
+        problem = feature_problem(config["data"], config["width"], readout, at["seed"])
+        net = matrix_network(
+            problem, at["depth"], EXPONENTS[at["scale"]], at["seed"],
+            outer="normalised_relu",
+        )  # fmt: skip
+        return {"loss": descend(net, at["rate"], config["n_steps"], None)[-1]}
+
+    def analyse(self, table, config):
+        """See `Experiment.analyse`."""
+        depths, logs = np.array(table.axes["depth"]), np.log(table["loss"])
+        best = logs.mean(axis=3).argmin(axis=1)
+        found = np.take_along_axis(logs, best[:, None, :, None], axis=1)[:, 0]
+        gain = found[1] - found[0]
+        verdicts = [
+            judge_above(
+                f"L = {n}: ln of the loss of tau = 1 over that of L^(-1/2)", 0.0,
+                *bootstrap(np.mean, each, confidence=config["confidence"]),
+            )
+            for n, each in zip(depths, gain, strict=True)
+        ]  # fmt: skip
+        entries = {
+            MARKS[name]: (depths, *centre(np.exp(each)))
+            for name, each in zip(table.axes["scale"], found, strict=True)
+        }
+        panel = curves("Normalised", "layers L", "loss after the steps", entries)
+        return Report(verdicts, figures={"normalised": [panel]})
