@@ -21,7 +21,7 @@ LAYERS = [
     ["arrays", "sharding", "executors.*"],
     [
         "depth",
-        "blocks",
+        "blocks.*",
         "objectives",
         "readouts",
         "clipping",
@@ -29,7 +29,7 @@ LAYERS = [
         "exact.*",
         "snapshots",
     ],
-    ["problem", "ensemble", "lockstep", "mpi"],
+    ["problem", "ensemble", "lockstep", "mpi", "supports"],
     ["laws.*", "evaluation", "limits"],
     [
         "steppers.*",
@@ -40,7 +40,7 @@ LAYERS = [
         "linearised",
         "density.*",
     ],
-    ["recording", "flow", "account"],
+    ["recording", "flow", "account", "homogeneity"],
     ["networks.*"],
     ["journal", "estimation.*"],
     ["solution"],

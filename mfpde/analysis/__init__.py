@@ -2,11 +2,11 @@
 
 Rates: `pairwise_orders`, `fit_power`, `fit_asymptotic_power`, the joint fit in depth
 and width `fit_rates`, the best of a scale `fit_valley`, quantiles at a confidence level
-`error_quantiles` and `fit_eta`.
-Intervals of other statistics: `bootstrap`, `refinement_interval`. Distances: `w2`
-between clouds of particles, `w2_depth`, `w2_integrated` and `w2_sup` between laws on
-depth, `coupled_distance` of matched particles, `same_law_baseline`, and `bures` for
-Gaussians. Files: `compare` two runs, `export_npz` and `export_csv`.
+`error_quantiles` and `fit_eta`. Intervals of other statistics: `bootstrap`,
+`refinement_interval`, `power_limit`. Distances: `w2` between clouds of particles,
+`w2_depth`, `w2_integrated` and `w2_sup` between laws on depth, `coupled_distance` of
+matched particles, `same_law_baseline`, and `bures` for Gaussians. Files: `compare` two
+runs, `export_npz` and `export_csv`.
 
 t in [0, 1] is depth, s >= 0 is training time.
 """
@@ -15,6 +15,7 @@ from mfpde.analysis.asymptotic import (
     AsymptoticRates,
     fit_asymptotic,
     fit_asymptotic_power,
+    power_limit,
     refinement_interval,
 )
 from mfpde.analysis.clouds import Distance, w2, w2_estimate
@@ -72,6 +73,7 @@ __all__ = [
     "fit_rates",
     "fit_valley",
     "pairwise_orders",
+    "power_limit",
     "refinement_interval",
     "same_law_baseline",
     "w2",

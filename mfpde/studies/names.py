@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from mfpde.studies.collection import Collection
 from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.studies.homogeneous import STUDY as HOMOGENEOUS
 from mfpde.studies.lazy import STUDY as LAZY
 from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
 from mfpde.studies.reorder import STUDY as REORDER
-from mfpde.studies.study import Study
 from mfpde.studies.tau import STUDY as TAU
 from mfpde.studies.zero_loss import STUDY as ZERO_LOSS
+from mfpde.studies.study import Study
 
 ALL = Collection(
     "all",
@@ -17,6 +18,7 @@ ALL = Collection(
     (
         DEPTH_WIDTH,
         ZERO_LOSS,
+        HOMOGENEOUS,
         REORDER,
         NEURAL_ODE,
         TAU,
