@@ -288,6 +288,6 @@ def _for_ever(case, s, at, config):
 STUDY = Collection(
     "homogeneous",
     "Homogeneous blocks: zero loss, and where its hypotheses fail",
-    "Ding, Chen, Li, Wright 2021, arXiv 2110.02926",
     (ZeroLoss(), Separation(), Obstructions(), Identities()),
+    "Ding, Chen, Li, Wright 2021, arXiv 2110.02926",
 )

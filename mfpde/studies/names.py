@@ -8,9 +8,9 @@ from mfpde.studies.homogeneous import STUDY as HOMOGENEOUS
 from mfpde.studies.lazy import STUDY as LAZY
 from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
 from mfpde.studies.reorder import STUDY as REORDER
+from mfpde.studies.study import Study
 from mfpde.studies.tau import STUDY as TAU
 from mfpde.studies.zero_loss import STUDY as ZERO_LOSS
-from mfpde.studies.study import Study
 
 ALL = Collection(
     "all",

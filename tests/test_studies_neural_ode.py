@@ -1,0 +1,276 @@
+"""The study neural-ode: settings of the paper, and verdicts that can fail."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+import mfpde
+from mfpde import DepthGrid
+from mfpde.errors import ConfigurationError
+from mfpde.studies import local_pl, marion, neural_ode, resolve
+from mfpde.studies.collection import parts_of, run_parts
+from mfpde.studies.limits import path_distance
+from mfpde.studies.marion import PRESETS, Setting, layer_steps
+
+STUDY = neural_ode.STUDY
+TINY = Setting(2, 3, 4, 0.05, 20, (8, 16, 32))
+SIZES = {"presets": ["tiny"], "activations": ["tanh"]}
+
+
+@pytest.fixture(autouse=True)
+def tiny_preset(monkeypatch):
+    monkeypatch.setitem(PRESETS, "tiny", TINY)
+    slots = dataclasses.replace(TINY, d=5, n_particles=8, n_outputs=1)
+    monkeypatch.setitem(PRESETS, "tiny-slots", slots)
+
+
+def run(name, folder, **changes):
+    config = resolve(STUDY, {"experiments": [name], name: changes})
+    ((_, outcome),) = run_parts(parts_of(STUDY, config, folder))
+    return outcome
+
+
+def verdicts(name, folder, **changes):
+    found = run(name, folder, **changes).report.verdicts
+    return {each.claim: each for each in found}
+
+
+# Settings
+
+
+def descent_of_the_paper(setting, x, y, v, w, n_layers, n_steps):
+    """Gradient descent on V and W of the paper's network, in its own letters (GELU)."""
+    m, d = setting.n_particles, setting.d
+    root_m, root_d = (m**0.5, d**0.5) if setting.has_roots else (1.0, 1.0)
+    c = 2.0 / len(x) / (1.0 if setting.has_roots else d)
+    erf = np.vectorize(math.erf)
+    for _ in range(n_steps):
+        states, pre = [x], []
+        for k in range(n_layers):
+            a = states[-1] @ w[k].T / root_d
+            sigma = 0.5 * a * (1.0 + erf(a / 2**0.5))
+            slope = 0.5 * (1.0 + erf(a / 2**0.5))
+            slope = slope + a * np.exp(-(a**2) / 2) / (2 * np.pi) ** 0.5
+            pre.append((sigma, slope))
+            states.append(states[-1] + sigma @ v[k].T / (n_layers * root_m))
+        p = c * (states[-1] - y)
+        for k in reversed(range(n_layers)):
+            sigma, slope = pre[k]
+            scale = 1.0 / (n_layers * root_m)
+            back = (p @ v[k]) * slope * scale
+            dv, dw = scale * p.T @ sigma, back.T @ states[k] / root_d
+            p = p + back @ w[k] / root_d
+            rate = setting.learning_rate * n_layers
+            v[k], w[k] = v[k] - rate * dv, w[k] - rate * dw
+    return v, w
+
+
+@pytest.mark.parametrize("has_roots", [True, False])
+def test_the_time_map_reproduces_the_descent_of_the_paper(has_roots):
+    setting = dataclasses.replace(TINY, has_roots=has_roots, iterations=5)
+    grid, (m, d) = DepthGrid.euler(4), (setting.n_particles, setting.d)
+    a_v, a_u = (m**-0.5, d**0.5) if has_roots else (1.0, 1.0)
+    start, problem = setting.start(grid, "lipschitz", 1), setting.problem(1)
+    w, v = np.split(start.theta, [d], axis=2)
+    v = np.swapaxes(v, 1, 2) * a_v
+    v, w = descent_of_the_paper(setting, problem.x, problem.y, v, a_u * w, 4, 5)
+    found = setting.train(grid, "lipschitz", 1, math.inf).ensemble.theta
+    moved = np.abs(found - start.theta).max()
+    expected = np.concatenate([w / a_u, np.swapaxes(v, 1, 2) / a_v], axis=2)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * moved + 1e-14)
+    assert moved > 1e-3
+
+
+def test_time_maps_of_the_paper():
+    # Theory, section 3: ds = 2 r with roots, 2 r / (d M) without.
+    assert PRESETS["large-depth"].ds == pytest.approx(0.02)
+    assert PRESETS["large-depth-script"].ds == pytest.approx(0.02 / (16 * 32))
+    assert PRESETS["long-time"].s_end == pytest.approx(800.0)
+    assert "is ds = lr c tau w / (a^2 eta) = 0.02" in PRESETS["large-depth"].time_map
+    assert PRESETS["large-depth"].depths[-1] == 1024
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_runs(name):
+    """Two iterations, with small states: blocks of the full sizes take long to build."""
+    setting = dataclasses.replace(PRESETS[name], iterations=2, d=5)
+    found = setting.train(DepthGrid.euler(4), "tied", 0, math.inf)
+    assert found.n_steps == 2
+    assert found.loss[-1] < found.loss[0]
+
+
+def test_starts():
+    grid = DepthGrid.euler(8)
+    tied, layer = (TINY.start(grid, kind, 0).theta for kind in ("tied", "layer"))
+    assert np.ptp(tied, axis=0).max() == 0.0
+    assert np.abs(np.diff(layer, axis=0)).max() > 0.5
+    assert np.abs(tied[..., 2:]).max() == 0.0
+    problem = PRESETS["tiny-slots"].problem(0, labels=0.1)
+    np.testing.assert_allclose(np.linalg.norm(problem.x, axis=1), 5**0.5)
+    first = mfpde.evaluate(problem, grid, PRESETS["tiny-slots"].start(grid, "tied", 0))
+    assert np.abs(first.output).max() == 0.0
+    assert TINY.problem(0, clip=0.3).clipping.bound == 0.3
+    assert set(TINY.problem(0, has_trained_maps=True).trained_maps) == {
+        "embedding",
+        "readout",
+    }
+
+
+def test_distances_of_neighbouring_layers():
+    """theta = t alpha: every distance is |alpha| / L; the root of the sum is not."""
+    grid, alpha = DepthGrid.euler(10), np.array([[3.0, 0.0, 4.0, 0.0]])
+    theta = grid.nodes[:, None, None] * alpha
+    evaluation = mfpde.evaluate(TINY.problem(0), grid, mfpde.ParticleEnsemble(theta))
+    expected = [0.5, 0.5, 0.5 * 9**0.5]
+    np.testing.assert_allclose(layer_steps(evaluation), expected)
+
+
+def test_path_distance():
+    nodes = DepthGrid.gauss(6).nodes
+    reference = (nodes**2)[:, None, None] * np.ones((1, 2, 3))
+    t = np.arange(8) / 8
+    theta = (t**2 + 0.5)[:, None, None] * np.ones((1, 2, 3))
+    assert path_distance(theta, t, reference, nodes) == pytest.approx(0.5 * 3**0.5)
+
+
+# Verdicts
+
+
+def test_smoothness(tmp_path):
+    found = verdicts("smoothness", tmp_path, **SIZES, depths=[16, 32, 64], records=4)
+    assert {each.row for each in found.values()} == {11, None}
+    assert {each.verdict for each in found.values()} == {"confirmed"}
+    assert found["Decay in L, tiny, tanh, tied: root of sum"].expected == 0.5
+
+
+def test_shuffled_layers_are_not_smooth(tmp_path, monkeypatch):
+    """Planted: layers in a random order, which leaves all averages as they are."""
+
+    def shuffled(evaluation):
+        theta = evaluation.ensemble.theta
+        order = np.random.default_rng(0).permutation(len(theta))
+        ensemble = mfpde.ParticleEnsemble(theta[order])
+        return layer_steps(dataclasses.replace(evaluation, ensemble=ensemble))
+
+    monkeypatch.setattr(neural_ode, "layer_steps", shuffled)
+    options = {"depths": [16, 32, 64], "records": 4, "starts": ["lipschitz"]}
+    found = verdicts("smoothness", tmp_path, **SIZES, **options)
+    assert {each.verdict for each in found.values()} == {"contradicted"}
+
+
+def test_relu_parts_neighbours_exactly(tmp_path):
+    """Even layers end at 2L (C^(1/L) - 1), odd ones at -1/(2L)."""
+    outcome = run("kink", tmp_path, depths=[4, 8, 16, 32])
+    n = np.array([4, 8, 16, 32])
+    expected = 2 * n * (2.0 ** (1 / n) - 1) + 1 / (2 * n)
+    np.testing.assert_allclose(outcome.table["distance"][0], expected, rtol=1e-5)
+    assert {each.verdict for each in outcome.report.verdicts} <= {
+        "confirmed",
+        "not resolved",
+    }
+    (limit,) = (v for v in outcome.report.verdicts if "limit of" in v.claim)
+    assert limit.verdict == "confirmed"
+    assert limit.expected == pytest.approx(2 * math.log(2))
+
+
+def test_a_smooth_block_in_place_of_relu_contradicts(tmp_path, monkeypatch):
+    """Planted: the kink is lost, as by a wrong derivative of ReLU."""
+    block = neural_ode.Perceptron
+    monkeypatch.setattr(
+        neural_ode, "Perceptron", lambda d, _, **options: block(d, "tanh", **options)
+    )
+    found = verdicts("kink", tmp_path, depths=[8, 16, 32], activations=["relu"])
+    assert {each.verdict for each in found.values()} == {"contradicted"}
+
+
+LIMIT = {**SIZES, "depths": [16, 32, 64], "nodes": 10, "starts": ["trained", "clipped"]}
+
+
+def test_limit(tmp_path):
+    outcome = run("limit", tmp_path, **LIMIT)
+    assert len(outcome.report.verdicts) == 3 * (2 + 3)
+    assert {each.verdict for each in outcome.report.verdicts} == {"confirmed"}
+    assert "ds = lr c tau w" in outcome.report.texts[0]
+
+
+def test_a_wrong_step_contradicts_the_limit(tmp_path, monkeypatch):
+    """Planted: the residual scale is 1.02 / L, a missing factor of the network."""
+    euler = DepthGrid.euler
+    monkeypatch.setattr(
+        DepthGrid,
+        "euler",
+        lambda n: (
+            mfpde.ResNet(TINY.problem(0), TINY.start(euler(n), "tied", 0), 1.1 / n).grid
+        ),
+    )
+    found = verdicts("limit", tmp_path, **LIMIT | {"starts": ["tied"]})
+    assert {each.verdict for each in found.values()} == {"contradicted"}
+
+
+LONG = {**SIZES, "presets": ["tiny-slots"], "depths": [2, 4, 8], "seeds": 3}
+
+
+def test_long_time(tmp_path):
+    outcome = run("long-time", tmp_path, **LONG)
+    found = {each.claim: each.verdict for each in outcome.report.verdicts}
+    assert set(found.values()) == {"confirmed"}, found
+    table = outcome.table
+    # The paper's rate is a bound: E(s) <= E(0) exp(-mu s), mu least along s.
+    share = table["loss"][..., -1] / table["loss"][..., 0]
+    least = table["constant"].min(axis=-1) / table["constant"][..., 0]
+    assert (share <= np.exp(-20.0 * 0.99 * least)).all()
+
+
+def test_an_ascent_contradicts_zero_loss(tmp_path, monkeypatch):
+    """Planted: the velocity of v has the wrong sign, and the run ends early."""
+    evaluate = mfpde.flow.evaluate
+
+    def wrong(*arguments, out):
+        found = evaluate(*arguments, out=out)
+        found.velocity[..., 5:] *= -1.0
+        return found
+
+    monkeypatch.setattr(mfpde.flow.Layout.point, "__defaults__", (None, wrong))
+    monkeypatch.setitem(local_pl.LongTime.defaults, "folds", 1e-2)
+    found = verdicts("long-time", tmp_path, **LONG)
+    claims = [each for each in found.values() if "falls below" in each.claim]
+    assert [each.verdict for each in claims] == ["contradicted"]
+
+
+def test_width(tmp_path):
+    found = verdicts("width", tmp_path, **SIZES, samples=[2, 4], seeds=12)
+    rows = {claim: each.verdict for claim, each in found.items() if each.row == 13}
+    assert set(rows.values()) == {"confirmed"}, rows
+
+
+def test_unnormalised_kernels_contradict_the_width(tmp_path, monkeypatch):
+    """Planted: a factor M^2 in the kernel, as of sums for means over particles."""
+    kernel = local_pl.tangent_kernel
+
+    def wrong(problem, grid, ensemble):
+        return kernel(problem, grid, ensemble) * ensemble.n_particles**2
+
+    monkeypatch.setattr(local_pl, "tangent_kernel", wrong)
+    found = verdicts("width", tmp_path, **SIZES, samples=[2, 4], seeds=12)
+    (share,) = (each for claim, each in found.items() if "least share" in claim)
+    assert share.verdict == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"limit": {"presets": ["deep"]}}, "`limit.presets` must be of large-depth"),
+        ({"limit": {"starts": ["free"]}}, "`limit.starts` must be of tied, lipschitz"),
+        ({"width": {"width_judged": 3.0}}, "`width.widths_per_sample` must increase"),
+        ({"kink": {"depths": [-1]}}, "`kink.depths` must be positive"),
+    ],
+)
+def test_wrong_configurations(change, message):
+    with pytest.raises(ConfigurationError, match=message):
+        resolve(STUDY, change)
+
+
+def test_presets_are_settings_of_the_package():
+    assert marion.PRESETS["small"] == PRESETS["small"]

@@ -1,0 +1,165 @@
+"""zero-loss: data without obstruction, each claim, and errors that flip its verdict."""
+
+import numpy as np
+import pytest
+
+from mfpde import DecayingQuadratic, objectives
+from mfpde.errors import NotFiniteError
+from mfpde.studies import descents, resolve, run_study, zero_loss
+from mfpde.studies.thresholds import Networks
+from mfpde.studies.zero_loss import STUDY, Bias, Regulariser, Unobstructed
+
+TINY = {
+    "unobstructed": {
+        "activations": ["tanh"],
+        "dimensions": [3],
+        "widths": [16],
+        "seeds": 6,
+        "depth_steps": 1,
+        "n_samples": 3,
+    },
+    "regulariser": {
+        "lambda0": [0.1, 1.0],
+        "gamma": [0.1],
+        "width": 16,
+        "seeds": 3,
+        "depth_steps": 1,
+        "n_samples": 3,
+    },
+    "bias": {"width": 16, "seeds": 3, "depth_steps": 1, "n_samples": 3},
+    "networks": {
+        "depths": [2, 4, 8],
+        "width_of_first": 8,
+        "seeds": 40,
+        "s": [2.0],
+        "limit_tol": 1e-2,
+    },
+}
+
+
+def run(experiment, folder, **changes):
+    tables = resolve(STUDY, {experiment.name: TINY[experiment.name] | changes})
+    return run_study(experiment, tables[experiment.name], folder).report
+
+
+def words(report, row=None):
+    return [each.verdict for each in report.verdicts if row in (None, each.row)]
+
+
+def test_targets_are_a_map_without_obstruction():
+    """In d = 1 no two samples change their order, for any seed."""
+    config = descents.DATA
+    for seed in range(50):
+        problem = descents.make_problem(config, 1, "tanh", seed)
+        order = np.argsort(problem.x[:, 0])
+        assert (np.diff(problem.y[order, 0]) > 0).all()
+    again = descents.make_problem(config, 3, "gelu", 7)
+    np.testing.assert_array_equal(
+        again.y, descents.make_problem(config, 3, "tanh", 7).y
+    )
+    assert np.abs(again.y - again.x).max() <= config["shift"]
+
+
+def test_values_between_steps_follow_their_logarithm():
+    s = np.array([0.0, 3.0, 50.0])
+    values = descents.at_times(s, 2.0 * np.exp(-0.3 * s))
+    times = np.array(descents.TIMES)
+    is_before = times <= 50.0
+    np.testing.assert_allclose(values[is_before], 2 * np.exp(-0.3 * times[is_before]))
+    assert np.isnan(values[~is_before]).all()
+
+
+def test_the_flow_reaches_zero_at_the_rate_of_the_kernel(tmp_path):
+    report = run(Unobstructed(), tmp_path)
+    assert words(report, 4) == ["confirmed"] * 4
+    late = report.verdicts[3]
+    assert late.value == pytest.approx(1.0, abs=0.01)
+    assert len(report.figures["unobstructed"]) == 2
+
+
+def test_decaying_regularisers(tmp_path):
+    report = run(Regulariser(), tmp_path)
+    assert words(report, 6) == ["confirmed"] * 2
+    # E alone rises in every run with the strong and slow one.
+    assert report.verdicts[3].value == 1.0
+
+
+def test_a_constant_regulariser_leaves_its_square(tmp_path):
+    report = run(Bias(), tmp_path)
+    assert words(report) == ["confirmed"]
+    assert report.verdicts[0].value == pytest.approx(2.0, abs=0.1)
+
+
+def test_networks_of_growing_depth_and_width(tmp_path):
+    report = run(Networks(), tmp_path)
+    assert [each.row for each in report.verdicts] == [None, None]
+    assert "contradicted" not in words(report)
+    assert report.verdicts[0].value > 0.7
+
+
+def test_a_missing_factor_in_the_kernel_is_seen(tmp_path, monkeypatch):
+    """The square of the weights sqrt(c_i) left out: K without its 1 / N."""
+    kernel = descents.tangent_kernel
+
+    def wrong(problem, grid, ensemble):
+        return problem.n_samples * kernel(problem, grid, ensemble)
+
+    monkeypatch.setattr(descents, "tangent_kernel", wrong)
+    report = run(Unobstructed(), tmp_path)
+    assert words(report, 4) == ["confirmed"] * 2 + ["contradicted"] * 2
+
+
+def test_a_loss_with_an_obstruction_is_seen(tmp_path, monkeypatch):
+    """Targets in the opposite order, in d = 1: E stays above a positive bound."""
+    make = descents.make_problem
+
+    def reversed_(config, dimension, activation, seed, regulariser=None):
+        problem = make(config, dimension, activation, seed, regulariser)
+        return problem._with({"y": -problem.x})
+
+    monkeypatch.setattr(zero_loss, "make_problem", reversed_)
+    options = {"dimensions": [1], "seeds": 3, "s_end": 20.0}
+    report = run(Unobstructed(), tmp_path, **options)
+    assert "contradicted" in words(report, 4)
+
+
+def test_a_wrong_sign_of_the_covector_is_seen(tmp_path, monkeypatch):
+    """The flow climbs: no step lowers E, and no run gets to its end."""
+
+    def wrong(self, output, y):
+        return y - output
+
+    monkeypatch.setattr(objectives.Squared, "gradients", wrong)
+    report = run(Unobstructed(), tmp_path, seeds=2, s_end=1.0)
+    assert words(report, 4) == ["contradicted"] * 2
+
+
+def test_a_regulariser_that_does_not_decay_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(DecayingQuadratic, "strength", lambda self, s: self.lambda0)
+    report = run(Regulariser(), tmp_path, lambda0=[0.1], s_end=50.0)
+    assert "contradicted" in words(report, 6)
+
+
+def test_a_regulariser_by_the_norm_is_seen(tmp_path, monkeypatch):
+    """lambda^(1/2) for lambda: the exponent is 1."""
+
+    def root(self, s):
+        return 0.03 * np.sqrt(self.lambda0)
+
+    monkeypatch.setattr(DecayingQuadratic, "strength", root)
+    report = run(Bias(), tmp_path)
+    assert words(report, 6) == ["contradicted"]
+    assert report.verdicts[0].value < 1.5
+
+
+def test_a_run_that_does_not_end_is_told():
+    config = resolve(STUDY, {"bias": TINY["bias"]})["bias"]
+    problem = descents.make_problem(config, 2, "tanh", 0)
+    start = descents.draw(config, problem, 4, 0)
+    with pytest.raises(NotFiniteError, match=r"."):
+        descents.train(config, problem, *start, s_end=1.0, wall_time_s=1e-9)
+
+
+def test_wrong_configurations_are_told():
+    config = dict(Bias().defaults) | {"lambdas": [-1.0]}
+    assert Bias().problems(config) == ["`lambdas` must be positive, got [-1.0]."]
