@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from mfpde.studies.collection import Collection
 from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.studies.exact_cases import STUDY as EXACT
 from mfpde.studies.lazy import STUDY as LAZY
 from mfpde.studies.study import Study
 
-ALL = Collection("all", "Every claim", (DEPTH_WIDTH, LAZY))
+ALL = Collection("all", "Every claim", (DEPTH_WIDTH, LAZY, EXACT))
 """Every study, each in a folder of its name."""
 STUDIES: dict[str, Study | Collection] = {each.name: each for each in ALL.parts}
 STUDIES[ALL.name] = ALL
