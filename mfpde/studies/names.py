@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mfpde.studies.collection import Collection
 from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.studies.exact_cases import STUDY as EXACT
 from mfpde.studies.homogeneous import STUDY as HOMOGENEOUS
 from mfpde.studies.lazy import STUDY as LAZY
 from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
@@ -23,6 +24,7 @@ ALL = Collection(
         NEURAL_ODE,
         TAU,
         LAZY,
+        EXACT,
     ),
 )
 """Every study, each in a folder of its name."""
