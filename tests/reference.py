@@ -75,6 +75,8 @@ def f_values(block, z, theta):
         return np.einsum("mce,ie->imc", theta.reshape(-1, d, d), z)
     if isinstance(block, blocks.Bias):
         return np.broadcast_to(theta, (len(z), *theta.shape))
+    if isinstance(block, COMPONENTWISE):
+        return _componentwise(block, z, theta)
     scale, sigma, _, a, _, v = _dyadic(block, z, theta)
     return scale * sigma(a)[:, :, np.newaxis] * v
 
@@ -86,6 +88,9 @@ def vjp_z(block, z, theta, q):
         return np.einsum("mce,ic->ime", theta.reshape(-1, d, d), q)
     if isinstance(block, blocks.Bias):
         return np.zeros((len(z), *theta.shape))
+    if isinstance(block, COMPONENTWISE):
+        jacobian = _jacobian(lambda x: _componentwise(block, x, theta), z, block.d)
+        return np.einsum("imce,ic->ime", jacobian, q)
     scale, _, slope, a, u, v = _dyadic(block, z, theta)
     return (scale * slope(a) * (q @ v.T))[:, :, np.newaxis] * u
 
@@ -98,6 +103,9 @@ def vjp_theta(block, z, theta, q):
         return np.broadcast_to(outer, (n, m, block.k))
     if isinstance(block, blocks.Bias):
         return np.broadcast_to(q[:, np.newaxis], (n, m, block.k))
+    if isinstance(block, COMPONENTWISE):
+        jacobian = _jacobian(lambda x: _componentwise(block, z, x), theta, block.k)
+        return np.einsum("imck,ic->imk", jacobian, q)
     scale, sigma, slope, a, _, v = _dyadic(block, z, theta)
     e = (scale * slope(a) * (q @ v.T))[:, :, np.newaxis]
     in_u = e * z[:, np.newaxis]
@@ -112,6 +120,40 @@ def _dyadic(block, z, theta):
     u, v = theta[:, : block.d], theta[:, block.d : 2 * block.d]
     a = z @ u.T + (theta[:, -1] if block.k > 2 * block.d else 0.0)
     return getattr(block, "scale", 1.0), *ACTIVATIONS[name], a, u, v
+
+
+COMPONENTWISE = (blocks.SquaredReLU, blocks.SignedSquaredReLU, blocks.Capped)
+
+
+def _componentwise(block, z, theta):
+    """f of the blocks whose activation acts on W z + b by component, (N, M, d)."""
+    d = block.d
+    if isinstance(block, blocks.Capped):
+        w, b = theta[:, 1 : 1 + d * d], theta[:, 1 + d * d :]
+        w = w / np.sqrt(1 + (w * w).sum(axis=1, keepdims=True))
+        b = b / np.sqrt(1 + (b * b).sum(axis=1, keepdims=True))
+        sigma = ACTIVATIONS[block.activation][0]
+        return theta[:, :1] * sigma(_affine(w, b, z))
+    size = d * d + d
+    value = 0.0
+    for sign, start in zip((1, -1), range(0, block.k, size), strict=False):
+        part = theta[:, start : start + size]
+        a = _affine(part[:, : d * d], part[:, d * d :], z)
+        value = value + sign * np.where(_positive(a), a, 0) ** 2
+    return value * np.exp(-(z * z).sum(axis=1))[:, np.newaxis, np.newaxis]
+
+
+def _affine(w, b, z):
+    """W z + b, shape (N, M, d), for W row by row (M, d * d)."""
+    return np.einsum("mce,ie->imc", w.reshape(len(w), -1, z.shape[1]), z) + b
+
+
+def _jacobian(function, values, n):
+    """Derivatives of f (N, M, d) in n components of z or theta, by complex steps."""
+    step = 1e-30
+    units = step * 1j * np.eye(n)
+    columns = [np.imag(function(values + unit)) / step for unit in units]
+    return np.stack(columns, axis=-1)
 
 
 def field(block, theta, weights, z):

@@ -19,7 +19,7 @@ LAYERS = [
     ["launch"],
     ["mfpde", "errors", "progress", "panels", "kernels.*"],
     ["arrays", "sharding", "executors.*"],
-    ["depth", "blocks", "objectives", "readouts", "data.*", "exact.*", "snapshots"],
+    ["depth", "blocks.*", "objectives", "readouts", "data.*", "exact.*", "snapshots"],
     ["problem", "ensemble", "lockstep", "mpi"],
     ["laws.*", "evaluation", "limits"],
     ["steppers.*", "storage.*", "refinement", "entropy", "density.*"],

@@ -32,12 +32,6 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
 from mfpde.steppers import Langevin
 
-BLOCKS = {
-    "perceptron": blocks.Perceptron,
-    "bilinear": blocks.Bilinear,
-    "linear": blocks.Linear,
-    "bias": blocks.Bias,
-}
 THETA_DTYPES = {"float64": "f8", "float32": "f4"}
 
 
@@ -142,11 +136,11 @@ def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
 
 def _build_block(config: Described, d: int) -> Any:
     section = config.problem.block
-    if section.kind != "perceptron":
-        return BLOCKS[section.kind](d)
-    return blocks.Perceptron(
-        d, section.activation, bias=section.bias, scale=section.scale
-    )
+    names = ("activation", "bias", "scale")
+    # Keys without a meaning for this kind are absent.
+    given = {name: getattr(section, name) for name in names}
+    options = {name: value for name, value in given.items() if value is not None}
+    return blocks.BLOCKS[section.kind](d, **options)
 
 
 def _linear_map(

@@ -44,7 +44,7 @@ def group_names(config: Described) -> tuple[str, ...]:
     """Return the parameter groups of the block, in the order of theta."""
     block = config.problem.block
     groups = BLOCK_GROUPS[block.kind]
-    return tuple(g for g in groups if g != "b" or block.bias)
+    return tuple(g for g in groups if g != "b" or block.bias is not False)
 
 
 def _target_fits_loss(config: Described) -> Iterator[str]:

@@ -29,6 +29,9 @@ BLOCK_GROUPS = {
     "bilinear": ("u", "v"),
     "linear": ("Theta",),
     "bias": ("theta",),
+    "squared_relu": ("W", "b"),
+    "signed_squared_relu": ("W1", "b1", "W2", "b2"),
+    "capped": ("c", "W", "b"),
 }
 """Parameter groups of each kind of block, in the order of theta."""
 
@@ -44,6 +47,7 @@ _BY_GROUP = by_group(Number())
 _SIZE_BY_GROUP = by_group(Number(at_least=0))
 
 _PERCEPTRON = ("kind", ("perceptron",))
+_ACTIVATED = ("kind", ("perceptron", "capped"))
 _RANDOM = ("kind", ("random",))
 _MATRIX = ("kind", ("matrix",))
 _RANDOM_OR_MATRIX = ("kind", ("random", "matrix"))
@@ -100,7 +104,7 @@ class Block:
         ),
     )
     activation: str | None = field(
-        default="tanh", metadata=key(Choice(ACTIVATIONS), "sigma", when=_PERCEPTRON)
+        default="tanh", metadata=key(Choice(ACTIVATIONS), "sigma", when=_ACTIVATED)
     )
     bias: bool | None = field(
         default=True,

@@ -1,9 +1,4 @@
-"""Residual blocks f(z, theta): the formulas of theory.md, section 4, by name.
-
-A block knows its sizes, the names of its parameters, and its compiled kernels; it knows
-neither data nor grids. Any object with `d`, `k`, `param_names`, `describe()` and
-`kernels(dtype)` (from `mfpde.kernels.build`) can take a block's place.
-"""
+"""Blocks with one dot product for each particle, linear ones, and those of the user."""
 
 from __future__ import annotations
 
@@ -14,15 +9,20 @@ from typing import Any
 import numpy as np
 
 from mfpde.arrays import is_number
-from mfpde.errors import did_you_mean
-from mfpde.kernels import ACTIVATIONS, build, families
+from mfpde.blocks.parameters import (
+    LINEAR_REACH,
+    check_activation,
+    check_size,
+    matrix_names,
+    parameter_names,
+)
+from mfpde.kernels import build, families
 
 ODD_ACTIVATIONS = ("tanh", "sin", "identity")
 # `param_reach` is how far from the real line the flow is analytic in a parameter. It
 # only shares quadrature nodes among the parameters, so rough numbers do: these follow
 # from the nodes that tanh with d = 1, |x| <= 1 needs at s = 8 (at s = 0: pi / 2).
 PERCEPTRON_REACH = {"u": 0.55, "v": 2.5, "b": 0.3}
-LINEAR_REACH = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,12 @@ class Perceptron:
         bias: bool = True,
         scale: float = 1.0,
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"`activation` must be one of {', '.join(ACTIVATIONS)}, "
-                f"got {activation!r}.{did_you_mean(activation, ACTIVATIONS)}"
-            )
+        check_activation(activation)
         if not isinstance(bias, (bool, np.bool_)):
             raise TypeError(f"`bias` must be True or False, got {bias!r}.")
         if not is_number(scale) or not abs(scale) < float("inf"):
             raise ValueError(f"`scale` must be a finite number, got {scale!r}.")
-        object.__setattr__(self, "d", _check_size("d", d))
+        object.__setattr__(self, "d", check_size("d", d))
         object.__setattr__(self, "activation", activation)
         object.__setattr__(self, "bias", bool(bias))
         object.__setattr__(self, "scale", float(scale))
@@ -110,7 +106,7 @@ class Perceptron:
     @property
     def param_names(self) -> list[str]:
         """Names of the k parameters."""
-        return _names(self.param_groups)
+        return parameter_names(self.param_groups)
 
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
@@ -133,7 +129,7 @@ class Perceptron:
         }
 
 
-class _Sized:
+class Sized:
     """Check of d, shared by the blocks without other options."""
 
     __slots__ = ()
@@ -146,16 +142,16 @@ class _Sized:
         return dict.fromkeys(self.param_groups, LINEAR_REACH)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "d", _check_size("d", self.d))
+        object.__setattr__(self, "d", check_size("d", self.d))
 
     @property
     def param_names(self) -> list[str]:
         """Names of the k parameters."""
-        return _names(self.param_groups)
+        return parameter_names(self.param_groups)
 
 
 @dataclass(frozen=True, slots=True)
-class Bilinear(_Sized):
+class Bilinear(Sized):
     """f(z, theta) = v (u.z), theta = (u[d], v[d]), k = 2 d."""
 
     d: int
@@ -184,7 +180,7 @@ class Bilinear(_Sized):
 
 
 @dataclass(frozen=True, slots=True)
-class Linear(_Sized):
+class Linear(Sized):
     """f(z, theta) = Theta z, theta = Theta row by row, k = d^2."""
 
     d: int
@@ -202,7 +198,7 @@ class Linear(_Sized):
     @property
     def param_names(self) -> list[str]:
         """Names of the k parameters."""
-        return [f"Theta[{i},{j}]" for i in range(self.d) for j in range(self.d)]
+        return matrix_names("Theta", self.d)
 
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
@@ -215,7 +211,7 @@ class Linear(_Sized):
 
 
 @dataclass(frozen=True, slots=True)
-class Bias(_Sized):
+class Bias(Sized):
     """f(z, theta) = theta, k = d."""
 
     d: int
@@ -270,8 +266,8 @@ class Custom:
     vjp_theta: Callable[..., None]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "d", _check_size("d", self.d))
-        object.__setattr__(self, "k", _check_size("k", self.k))
+        object.__setattr__(self, "d", check_size("d", self.d))
+        object.__setattr__(self, "k", check_size("k", self.k))
         for name in ("f", "vjp_z", "vjp_theta"):
             if not callable(getattr(self, name)):
                 raise TypeError(
@@ -287,7 +283,7 @@ class Custom:
     @property
     def param_names(self) -> list[str]:
         """Names of the k parameters."""
-        return _names(self.param_groups)
+        return parameter_names(self.param_groups)
 
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
@@ -300,44 +296,5 @@ class Custom:
         return {"kind": "custom", "d": self.d, "k": self.k}
 
 
-BLOCKS = {
-    "perceptron": Perceptron,
-    "bilinear": Bilinear,
-    "linear": Linear,
-    "bias": Bias,
-}
-
-
-def from_description(description: dict[str, Any]) -> Any:
-    """Rebuild a block from the output of its `describe`."""
-    options = dict(description)
-    kind = options.pop("kind", None)
-    if kind not in BLOCKS:
-        raise ValueError(
-            f"`kind` of a block must be one of {', '.join(BLOCKS)}, got {kind!r}. "
-            "A custom block cannot be rebuilt: pass the problem again."
-        )
-    return BLOCKS[kind](**options)
-
-
 def _dyadic_groups(d: int) -> dict[str, slice]:
     return {"u": slice(0, d), "v": slice(d, 2 * d)}
-
-
-def _names(groups: dict[str, slice]) -> list[str]:
-    names = []
-    for name, part in groups.items():
-        size = part.stop - part.start
-        if size == 1:
-            names.append(name)
-        else:
-            names += [f"{name}[{i}]" for i in range(size)]
-    return names
-
-
-def _check_size(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    return int(value)

@@ -1,0 +1,47 @@
+"""Sizes and names of the parameters of blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mfpde.errors import did_you_mean
+from mfpde.kernels import ACTIVATIONS
+
+LINEAR_REACH = 2.5
+"""`param_reach` of a group in which f is linear."""
+
+
+def parameter_names(groups: dict[str, slice]) -> list[str]:
+    """Names of single parameters, from the groups in the order of theta."""
+    names = []
+    for name, part in groups.items():
+        size = part.stop - part.start
+        if size == 1:
+            names.append(name)
+        else:
+            names += [f"{name}[{i}]" for i in range(size)]
+    return names
+
+
+def matrix_names(name: str, d: int) -> list[str]:
+    """Names of the entries of a d x d matrix, row by row."""
+    return [f"{name}[{i},{j}]" for i in range(d) for j in range(d)]
+
+
+def check_size(name: str, value: Any) -> int:
+    """Return `value` as an int; raise unless it is a whole number of at least 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    return int(value)
+
+
+def check_activation(value: Any) -> str:
+    """Return `value`; raise unless it is the name of an activation."""
+    if value not in ACTIVATIONS:
+        raise ValueError(
+            f"`activation` must be one of {', '.join(ACTIVATIONS)}, "
+            f"got {value!r}.{did_you_mean(value, ACTIVATIONS)}"
+        )
+    return value
