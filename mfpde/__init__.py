@@ -54,6 +54,7 @@ _NAMES = {
     "field": "evaluation",
     "first_variation_gradient": "evaluation",
     "iterate": "solver",
+    "late_rate": "tangent",
     "open_run": "storage",
     "predict": "evaluation",
     "recover": "storage",
@@ -61,6 +62,7 @@ _NAMES = {
     "solve": "solver",
     "solve_density": "density",
     "solve_limit": "limit_solver",
+    "tangent_kernel": "tangent",
     "train": "training",
     "trajectories": "evaluation",
 }

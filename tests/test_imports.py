@@ -22,7 +22,7 @@ LAYERS = [
     ["depth", "blocks.*", "objectives", "readouts", "data.*", "exact.*", "snapshots"],
     ["problem", "ensemble", "lockstep", "mpi"],
     ["laws.*", "evaluation", "limits"],
-    ["steppers.*", "storage.*", "refinement", "entropy", "density.*"],
+    ["steppers.*", "storage.*", "refinement", "entropy", "tangent", "density.*"],
     ["recording", "flow", "account"],
     ["networks.*"],
     ["journal", "estimation.*"],
