@@ -22,6 +22,7 @@ _MODULES = (
     "errors",
     "exact",
     "executors",
+    "homogeneity",
     "kernels",
     "laws",
     "networks",
@@ -31,6 +32,7 @@ _MODULES = (
     "steppers",
     "storage",
     "studies",
+    "supports",
 )
 _NAMES = {
     "ConfigurationError": "errors",

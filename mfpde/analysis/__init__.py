@@ -2,10 +2,10 @@
 
 Rates: `pairwise_orders`, `fit_power`, `fit_asymptotic_power`, the joint fit in depth
 and width `fit_rates`, quantiles at a confidence level `error_quantiles` and `fit_eta`.
-Intervals of other statistics: `bootstrap`, `refinement_interval`. Distances: `w2`
-between clouds of particles, `w2_depth`, `w2_integrated` and `w2_sup` between laws on
-depth, `coupled_distance` of matched particles, `same_law_baseline`, and `bures` for
-Gaussians. Files: `compare` two runs, `export_npz` and `export_csv`.
+Intervals of other statistics: `bootstrap`, `refinement_interval`, `power_limit`.
+Distances: `w2` between clouds of particles, `w2_depth`, `w2_integrated` and `w2_sup`
+between laws on depth, `coupled_distance` of matched particles, `same_law_baseline`, and
+`bures` for Gaussians. Files: `compare` two runs, `export_npz` and `export_csv`.
 
 t in [0, 1] is depth, s >= 0 is training time.
 """
@@ -14,6 +14,7 @@ from mfpde.analysis.asymptotic import (
     AsymptoticRates,
     fit_asymptotic,
     fit_asymptotic_power,
+    power_limit,
     refinement_interval,
 )
 from mfpde.analysis.clouds import Distance, w2, w2_estimate
@@ -68,6 +69,7 @@ __all__ = [
     "fit_power",
     "fit_rates",
     "pairwise_orders",
+    "power_limit",
     "refinement_interval",
     "same_law_baseline",
     "w2",

@@ -64,6 +64,39 @@ def refinement_interval(fine: float, coarse: float, *, factor: float = 2.0) -> I
     return fine - reach, fine + reach
 
 
+def power_limit(values: ArrayLike) -> tuple[float, Interval]:
+    """Limit of E(s) = E_inf + c s^-q, with an interval for what is neglected.
+
+    Parameters
+    ----------
+    values : array_like, shape (n,), n >= 4
+        E at s, r s, r^2 s, ..., any ratio r > 1; no chance in them.
+
+    Returns
+    -------
+    limit : float
+        E_inf through the last three values (Aitken).
+    interval : tuple of float
+        By `refinement_interval` from the three values before the last.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 4:
+        raise ValueError(
+            f"`values` must hold four numbers or more, got shape {values.shape}."
+        )
+    coarse, fine = _aitken(*values[-4:-1]), _aitken(*values[-3:])
+    return fine, refinement_interval(fine, coarse)
+
+
+def _aitken(first: float, second: float, third: float) -> float:
+    """Limit of a sequence whose distance from it falls by a constant factor."""
+    before, after = second - first, third - second
+    # Nothing moves, or nothing slows down: there is no limit to tell.
+    if after == before:
+        return float(third) if after == 0.0 else float("nan")
+    return float(third - after**2 / (after - before))
+
+
 @dataclass(frozen=True, eq=False)
 class AsymptoticRates:
     """A joint fit whose intervals allow for higher terms.

@@ -49,6 +49,9 @@ class Perceptron:
     bias: bool = True
     scale: float = 1.0
 
+    homogeneous_group = "v"
+    homogeneous_degree = 1
+
     def __init__(
         self,
         d: int,
@@ -135,6 +138,8 @@ class Sized:
     __slots__ = ()
     is_linear_in_z = True
     is_even_in_theta = False
+    homogeneous_group = None
+    homogeneous_degree = 1
 
     @property
     def param_reach(self) -> dict[str, float]:
@@ -157,6 +162,8 @@ class Bilinear(Sized):
     d: int
 
     is_even_in_theta = True
+    homogeneous_group = None
+    homogeneous_degree = 2
 
     @property
     def k(self) -> int:
