@@ -72,7 +72,9 @@ def winding(loops: ArrayLike) -> tuple[NDArray[np.int64], Array]:
     return turns, np.abs(step).max(axis=-1)
 
 
-def edge_winding(sheets: ArrayLike, points: ArrayLike) -> NDArray[np.int64]:
+def edge_winding(
+    sheets: ArrayLike, points: ArrayLike
+) -> tuple[NDArray[np.int64], Array]:
     """How often the edges of sheets go around points: 1 where they lie over them.
 
     Parameters
@@ -85,6 +87,8 @@ def edge_winding(sheets: ArrayLike, points: ArrayLike) -> NDArray[np.int64]:
     -------
     winding : ndarray of int, shape (..., q)
         Not zero: some point of the sheet lies over this one, however it is folded.
+    gap : ndarray, shape (..., q)
+        As for `winding`, seen from the points.
     """
     sheets, points = float_array("sheets", sheets), float_array("points", points)
     sides = (
@@ -94,4 +98,4 @@ def edge_winding(sheets: ArrayLike, points: ArrayLike) -> NDArray[np.int64]:
         sheets[..., 0, :0:-1, :],
     )
     edge = np.concatenate(sides, axis=-2)[..., np.newaxis, :, :]
-    return winding(edge - points[:, np.newaxis])[0]
+    return winding(edge - points[:, np.newaxis])

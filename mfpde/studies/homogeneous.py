@@ -1,0 +1,305 @@
+"""Homogeneous blocks (Ding, Chen, Li, Wright 2021b): theory, 5.8, rows 4 and 5."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mfpde import supports
+from mfpde.analysis import power_limit
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.laws import standard_path
+from mfpde.problem import MeanFieldProblem
+from mfpde.recording import Steps
+from mfpde.studies.collection import Collection
+from mfpde.studies.curves import centre, curves, traces
+from mfpde.studies.flows import OverTime, late_rates, over_seeds
+from mfpde.studies.identities import Identities
+from mfpde.studies.judging import judge, judge_above, judge_all
+from mfpde.studies.obstructions import CASES, FREE, UNATTAINED, block_of, obstruction
+from mfpde.studies.report import Report
+from mfpde.studies.separating import separating_support
+from mfpde.studies.study import Variable
+
+GOAL = 1e-8
+"""The loss that counts as zero, row 4."""
+SEEDS = {"seeds": 16, "first_seed": 0, "confidence": 0.95}
+ROUNDING = 1e-12
+IN_S = ("s",)
+LOSS = ("Loss (median, quartiles)", "training time s", "E")
+
+
+class ZeroLoss(OverTime):
+    """Row 4: zero loss and the late rate, for (H2) and (H1)."""
+
+    name, rows = "zero-loss", (4,)
+    title = "Zero loss with homogeneous blocks"
+    shows = (
+        "The loss falls to zero from draws of a wide law, at the end at the rate "
+        "2 lambda_min of the tangent kernel, Eq. (27)."
+    )
+    leaves_out = "That the flow converges is seen, not proved; nothing obstructs it."
+    defaults = {
+        "blocks": ["signed_squared_relu", "capped:regularised_relu", "capped:tanh"],
+        "radii": [0.8, 3.0, 3.0],
+        "stds": [0.9, 1.5, 1.5],
+        "shift": 0.4,
+        "samples": 3,
+        "depth": 6,
+        "width": 32,
+        "s_end": 1024.0,
+        "rtol": 1e-9,
+        "below": 1e-14,
+        "tolerance": 0.01,
+        **SEEDS,
+    }
+    quick = {"seeds": 8}
+    grid = {"block": "blocks", "seed": "seeds"}
+    measured = {
+        "loss": Variable(IN_S, "loss"),
+        "end": "loss at the end",
+        "rise": "largest rise of the loss in a step, over the loss at the start",
+        "rate": "late rate of the slowest mode of the loss, over 2 lambda_min",
+        "wide": "the same, from a longer time before the end",
+        "whole": "late rate of the loss itself, over 2 lambda_min",
+    }
+
+    def problems(self, config):
+        """As every experiment; radii and stds belong to the blocks."""
+        found = super().problems(config)
+        for key in ("radii", "stds"):
+            if len(config[key]) != len(config["blocks"]):
+                found.append(f"`{key}` must have one number for each of `blocks`.")
+        return found
+
+    def cell(self, at, config, references):
+        """Train on the corners of a polygon until the loss is far below the goal."""
+        i, n = config["blocks"].index(at["block"]), config["samples"]
+        x = config["radii"][i] * supports.circle(n)
+        noise = np.random.default_rng(at["seed"]).normal(size=(n, 2))
+        block, grid = block_of(at["block"], 2), DepthGrid.euler(config["depth"])
+        law = standard_path(block.k, config["stds"][i], 0.3)
+        found = self.flow(
+            MeanFieldProblem(x, x + config["shift"] * noise, block),
+            grid,
+            law.sample(grid, config["width"], coupling="path", seed=at["seed"]),
+            config,
+            record=Steps(1),
+            loss_below=config["below"],
+            observers={"residual": lambda ev: (ev.output - ev.problem.y).ravel()},
+        )
+        return late_rates(found, found.observations["residual"]) | {
+            "loss": self.held(config, found, "loss"),
+            "end": found.loss[-1],
+            "rise": np.diff(found.loss).max() / found.loss[0],
+        }
+
+    def analyse(self, table, config):
+        """Judge row 4."""
+        verdicts = []
+        for name in config["blocks"]:
+            at = table.select(block=name)
+            claim = f"{name}: late rate of the slowest mode of E, over 2 lambda_min"
+            rate = over_seeds(at["rate"], config, [at["wide"]])
+            verdicts += [
+                judge_all(f"{name}: the loss never rises", at["rise"] <= 0.0, row=4),
+                judge_all(f"{name}: E <= {GOAL:g}", at["end"] <= GOAL, row=4),
+                judge(claim, 1.0, *rate, config["tolerance"], row=4),
+            ]
+        ranks = np.arange(1.0, 1.0 + len(table.axes["seed"]))
+        sorted_rates = {
+            name: (ranks, np.sort(table.select(block=name)["whole"]))
+            for name in config["blocks"]
+        }
+        rates = curves(
+            "Late rate of E itself, sorted",
+            "rank of the draw",
+            "rate / (2 lambda_min)",
+            sorted_rates,
+            bounds={"E -> 0": (ranks, np.ones_like(ranks))},
+            xscale="linear",
+            yscale="linear",
+        )
+        loss = traces(*LOSS, self.medians(table, "loss", "block"))
+        return Report(verdicts, figures={self.name: [loss, rates]})
+
+
+class Separation(OverTime):
+    """Row 5: a support that separates does so for ever, and the loss gets to zero."""
+
+    name, rows = "separation", (5,)
+    title = "Separation of the support along the flow"
+    shows = (
+        "Curves and sheets of particles keep their winding numbers while E falls to "
+        "zero; angles between neighbours say how far they were stretched."
+    )
+    leaves_out = "d = 1 only, where curves and sheets of particles can be counted."
+    defaults = {
+        "supports": ["circle", "joined circles", "sheet"],
+        "points": 16,
+        "depth": 6,
+        "s_end": 256.0,
+        "rtol": 1e-6,
+        **SEEDS,
+    }
+    quick = {"seeds": 8}
+    grid = {"support": "supports", "seed": "seeds"}
+    measured = {
+        "loss": Variable(IN_S, "loss"),
+        "kept": Variable(IN_S, "share of winding numbers that are one"),
+        "gap": Variable(IN_S, "largest angle between neighbours", "radians"),
+    }
+
+    def cell(self, at, config, references):
+        """Train on two samples whose order is kept."""
+        rng, grid = np.random.default_rng(at["seed"]), DepthGrid.euler(config["depth"])
+        block, theta, track = separating_support(
+            at["support"], config["points"], grid.nodes
+        )
+        scale = 4.0 if at["support"] == "sheet" else 1.0
+        x = scale * (np.array([[-0.5], [0.5]]) + 0.1 * rng.normal(size=(2, 1)))
+        y = x + scale * rng.uniform(0.1, 0.4, size=(2, 1))
+        observers = {
+            "kept": lambda ev: np.mean(track(ev.ensemble.theta)[0] == 1),
+            "gap": lambda ev: np.max(track(ev.ensemble.theta)[1]),
+        }
+        found = self.flow(
+            MeanFieldProblem(x, y, block),
+            grid,
+            ParticleEnsemble(theta),
+            config,
+            observers=observers,
+            loss_below=1e-2 * GOAL,
+        )
+        return {name: self.held(config, found, name) for name in self.measured}
+
+    def analyse(self, table, config):
+        """Judge what row 5 says of supports that separate."""
+        verdicts = []
+        for kind in config["supports"]:
+            at = table.select(support=kind)
+            kept = np.all((at["kept"] == 1.0) & (at["gap"] < np.pi), axis=1)
+            zero = at["loss"][:, -1] <= GOAL
+            verdicts += [
+                judge_all(f"{kind}: the support separates at all s", kept, row=5),
+                judge_all(f"{kind}: E <= {GOAL:g}", zero, row=5),
+            ]
+        loss = traces(*LOSS, self.medians(table, "loss", "support"))
+        gaps = traces(
+            "Largest angle between neighbours",
+            "training time s",
+            "angle (radians)",
+            self.medians(table, "gap", "support"),
+            yscale="linear",
+        )
+        return Report(verdicts, figures={self.name: [loss, gaps]})
+
+
+class Obstructions(OverTime):
+    """Row 5: infima that are not zero, and what takes the obstruction away."""
+
+    name, rows = "obstructions", (5,)
+    title = "Where zero loss cannot be reached"
+    shows = (
+        "The loss against the infimum of section 5.7: stalled at it, or falling to it "
+        "for ever while M2 grows; and zero loss where nothing is in the way."
+    )
+    leaves_out = "Limits for s to infinity are extrapolated from finite s."
+    defaults = {
+        "cases": list(CASES),
+        "s_end": 512.0,
+        "rtol": 1e-7,
+        "tolerance": 0.01,
+        **SEEDS,
+    }
+    quick = {"seeds": 8, "s_end": 256.0}
+    grid = {"case": "cases", "seed": "seeds"}
+    measured = {
+        "loss": Variable(IN_S, "loss"),
+        "second_moment": Variable(IN_S, "M2 of Eq. (12)"),
+        "reach": Variable(IN_S, "what goes to zero with the loss minus its infimum"),
+        "infimum": "infimum of the loss",
+    }
+
+    def cell(self, at, config, references):
+        """Train a case; one that nothing obstructs until its loss counts as zero."""
+        case = obstruction(at["case"], at["seed"])
+        found = self.flow(
+            case.problem,
+            case.grid,
+            case.start,
+            config,
+            observers={"reach": lambda ev: case.reach(ev.z_end)},
+            loss_below=None if case.infimum else 1e-2 * GOAL,
+        )
+        names = [name for name in self.measured if name != "infimum"]
+        held = {name: self.held(config, found, name) for name in names}
+        return held | {"infimum": case.infimum}
+
+    def analyse(self, table, config):
+        """Judge what row 5 says of section 5.7."""
+        verdicts, s, excess = [], np.array(table.axes["s"]), {}
+        for case in config["cases"]:
+            at, kind = table.select(case=case), case.split()[0]
+            if kind in FREE:
+                zero = at["loss"][:, -1] <= GOAL
+                verdicts.append(judge_all(f"{case}: E <= {GOAL:g}", zero, row=5))
+                continue
+            ratio = at["loss"] / at["infimum"][:, np.newaxis]
+            verdicts += _at_infimum(case, ratio, config)
+            if kind in UNATTAINED:
+                verdicts += _for_ever(case, s, at, config)
+                excess[case] = (s[1:], *centre((ratio - 1.0)[:, 1:].T))
+        moments = self.medians(table, "second_moment", "case")
+        losses = self.medians(table, "loss", "case")
+        rest = {n: v for n, v in losses.items() if n not in excess}
+        free = {n: rest.pop(n) for n in list(rest) if n.split()[0] in FREE}
+        grows = {name: moments[name] for name in excess}
+        time, linear = "training time s", {"yscale": "linear"}
+        panels = [
+            traces("Not attained", time, "E / infimum - 1", excess),
+            traces("Not attained: M2", time, "M2", grows, **linear),
+            traces("Stalled", time, "E", rest, **linear),
+            traces("Nothing in the way", time, "E", free),
+        ]
+        return Report(verdicts, figures={self.name: panels})
+
+
+def _at_infimum(case, ratio, config):
+    """The loss over its infimum (seeds, s): never below one, and one in the limit."""
+    fine = [power_limit(each)[0] for each in ratio]
+    coarse = [power_limit(each[:-1])[0] for each in ratio]
+    # Exact numbers, too, have the tolerance of the flow.
+    others = [coarse, (1.0 + config["rtol"]) * np.array(fine)]
+    stays = np.all(ratio >= 1.0 - ROUNDING, axis=1)
+    claim, limit = f"{case}: limit of E / infimum", over_seeds(fine, config, others)
+    return [
+        judge_all(f"{case}: E >= its infimum at all s", stays, row=5),
+        judge(claim, 1.0, *limit, config["tolerance"], row=5),
+    ]
+
+
+def _for_ever(case, s, at, config):
+    """The infimum is not attained: E falls towards it at every s, and M2 grows."""
+    growth = over_seeds(at["second_moment"][:, -1] / at["second_moment"][:, -3], config)
+    falls = np.all((np.diff(at["loss"]) < 0.0) & (at["reach"][:, 1:] > 0.0), axis=1)
+    found = [
+        judge_all(f"{case}: E falls, never to its infimum", falls, row=5),
+        judge_above(f"{case}: M2(s) / M2(s / 4)", 1.0, *growth, row=5),
+    ]
+    if case.startswith("orientation"):
+        slopes = np.diff(1.0 / at["reach"]) / np.diff(s)
+        # What is left of order 1 / s halves from one slope to the next.
+        slopes = 2.0 * slopes[:, 1:] - slopes[:, :-1]
+        value = over_seeds(slopes[:, -1], config, [slopes[:, -2]])
+        claim = f"{case}: s u(s) |y| by the slope of 1 / (u |y|)"
+        found.append(judge(claim, 1.0, *value, config["tolerance"], row=5))
+    return found
+
+
+STUDY = Collection(
+    "homogeneous",
+    "Homogeneous blocks: zero loss, and where its hypotheses fail",
+    "Ding, Chen, Li, Wright 2021, arXiv 2110.02926",
+    (ZeroLoss(), Separation(), Obstructions(), Identities()),
+)
