@@ -107,19 +107,13 @@ class ZeroLoss(OverTime):
                 judge(claim, 1.0, *rate, config["tolerance"], row=4),
             ]
         ranks = np.arange(1.0, 1.0 + len(table.axes["seed"]))
-        sorted_rates = {
+        by_rank = {
             name: (ranks, np.sort(table.select(block=name)["whole"]))
             for name in config["blocks"]
         }
-        rates = curves(
-            "Late rate of E itself, sorted",
-            "rank of the draw",
-            "rate / (2 lambda_min)",
-            sorted_rates,
-            bounds={"E -> 0": (ranks, np.ones_like(ranks))},
-            xscale="linear",
-            yscale="linear",
-        )
+        labels = ("Late rate of E", "rank of the draw", "rate / (2 lambda_min)")
+        limit = {"E to zero": (ranks, np.ones_like(ranks))}
+        rates = curves(*labels, by_rank, bounds=limit, xscale="linear", yscale="linear")
         loss = traces(*LOSS, self.medians(table, "loss", "block"))
         return Report(verdicts, figures={self.name: [loss, rates]})
 
@@ -163,14 +157,9 @@ class Separation(OverTime):
             "kept": lambda ev: np.mean(track(ev.ensemble.theta)[0] == 1),
             "gap": lambda ev: np.max(track(ev.ensemble.theta)[1]),
         }
-        found = self.flow(
-            MeanFieldProblem(x, y, block),
-            grid,
-            ParticleEnsemble(theta),
-            config,
-            observers=observers,
-            loss_below=1e-2 * GOAL,
-        )
+        options = {"observers": observers, "loss_below": 1e-2 * GOAL}
+        problem, start = MeanFieldProblem(x, y, block), ParticleEnsemble(theta)
+        found = self.flow(problem, grid, start, config, **options)
         return {name: self.held(config, found, name) for name in self.measured}
 
     def analyse(self, table, config):
@@ -185,13 +174,8 @@ class Separation(OverTime):
                 judge_all(f"{kind}: E <= {GOAL:g}", zero, row=5),
             ]
         loss = traces(*LOSS, self.medians(table, "loss", "support"))
-        gaps = traces(
-            "Largest angle between neighbours",
-            "training time s",
-            "angle (radians)",
-            self.medians(table, "gap", "support"),
-            yscale="linear",
-        )
+        labels = ("Largest angle between neighbours", "training time s", "radians")
+        gaps = traces(*labels, self.medians(table, "gap", "support"), yscale="linear")
         return Report(verdicts, figures={self.name: [loss, gaps]})
 
 
@@ -256,13 +240,12 @@ class Obstructions(OverTime):
         free = {n: rest.pop(n) for n in list(rest) if n.split()[0] in FREE}
         grows = {name: moments[name] for name in excess}
         time, linear = "training time s", {"yscale": "linear"}
-        panels = [
-            traces("Not attained", time, "E / infimum - 1", excess),
-            traces("Not attained: M2", time, "M2", grows, **linear),
-            traces("Stalled", time, "E", rest, **linear),
-            traces("Nothing in the way", time, "E", free),
-        ]
-        return Report(verdicts, figures={self.name: panels})
+        falling = traces("Not attained", time, "E / infimum - 1", excess)
+        growing = traces("Not attained: M2", time, "M2", grows, **linear)
+        stalled = traces("Stalled", time, "E", rest, **linear)
+        freed = traces("Nothing in the way", time, "E", free)
+        figures = {self.name: [falling, growing], "stalled": [stalled, freed]}
+        return Report(verdicts, figures=figures)
 
 
 def _at_infimum(case, ratio, config):
@@ -287,7 +270,7 @@ def _for_ever(case, s, at, config):
         judge_all(f"{case}: E falls, never to its infimum", falls, row=5),
         judge_above(f"{case}: M2(s) / M2(s / 4)", 1.0, *growth, row=5),
     ]
-    if case.startswith("orientation"):
+    if "orientation" in case:
         slopes = np.diff(1.0 / at["reach"]) / np.diff(s)
         # What is left of order 1 / s halves from one slope to the next.
         slopes = 2.0 * slopes[:, 1:] - slopes[:, :-1]

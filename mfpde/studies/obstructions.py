@@ -166,10 +166,10 @@ def _drawn(
 
 
 OBSTRUCTIONS: dict[str, Callable[..., Obstructed]] = {
-    "order-reversal": order_reversal,
-    "order-reversal-in-the-plane": lambda name, seed: order_reversal(name, seed, d=2),
+    "reversal": order_reversal,
+    "plane-reversal": lambda name, seed: order_reversal(name, seed, d=2),
     "orientation": orientation,
-    "orientation-in-the-plane": lambda name, seed: orientation(name, seed, d=2),
+    "plane-orientation": lambda name, seed: orientation(name, seed, d=2),
     "positivity": positivity,
     "one-sided": one_sided,
     "dirac": dirac,
@@ -177,15 +177,15 @@ OBSTRUCTIONS: dict[str, Callable[..., Obstructed]] = {
     "separating": separating,
 }
 """By the name that a study takes."""
-UNATTAINED = ("order-reversal", "orientation", "orientation-in-the-plane")
+UNATTAINED = ("reversal", "orientation", "plane-orientation")
 """Those whose infimum is approached for ever."""
-FREE = ("order-reversal-in-the-plane", "separating")
+FREE = ("plane-reversal", "separating")
 """Those with nothing in the way: the infimum is zero."""
 CASES = (
-    *(f"order-reversal {name}" for name in UNIVERSAL),
-    *(f"order-reversal-in-the-plane {name}" for name in UNIVERSAL),
+    *(f"reversal {name}" for name in UNIVERSAL),
+    *(f"plane-reversal {name}" for name in UNIVERSAL),
     "orientation linear",
-    "orientation-in-the-plane linear",
+    "plane-orientation linear",
     "positivity squared_relu",
     "one-sided signed_squared_relu",
     "dirac signed_squared_relu",
