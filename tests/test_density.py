@@ -350,6 +350,7 @@ CUSTOM = blocks.Custom(1, 2, _custom_f, _custom_vjp_z, _custom_vjp_theta)
         blocks.Linear(1),
         blocks.Bias(1),
         blocks.Bias(2),
+        blocks.SquaredReLU(1),
         CUSTOM,
     ],
     ids=lambda block: type(block).__name__,

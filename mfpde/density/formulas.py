@@ -129,6 +129,30 @@ class Shift:
         return p[c]
 
 
+@dataclass(frozen=True, slots=True)
+class ScalarDamped:
+    """f = max(W z + b, 0)^2 e^{-z^2}, theta = (W, b), d = 1: the squared ReLU."""
+
+    def value(self, z: Parts, theta: Parts) -> Parts:
+        """See the module."""
+        return (np.exp(-(z[0] ** 2)) * self._active(z, theta) ** 2,)
+
+    def jacobian(self, z: Parts, theta: Parts) -> tuple[Parts, ...]:
+        """See the module."""
+        active = self._active(z, theta)
+        slope = 2.0 * active * (theta[0] - z[0] * active)
+        return ((np.exp(-(z[0] ** 2)) * slope,),)
+
+    def gradient(self, z: Parts, p: Parts, theta: Parts, c: int) -> Array:
+        """See the module."""
+        slope = 2.0 * np.exp(-(z[0] ** 2)) * self._active(z, theta) * p[0]
+        return slope * z[0] if c == 0 else slope
+
+    def _active(self, z: Parts, theta: Parts) -> Array:
+        w, b = theta
+        return np.maximum(w * z[0] + b, 0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CustomLoops:
     """A block given as functions of one sample and one particle, looped over."""
@@ -185,6 +209,8 @@ def make_formula(block: Any) -> Any:
         return ScalarLinear()
     if isinstance(block, blocks.Bias):
         return Shift(block.d)
+    if isinstance(block, blocks.SquaredReLU):
+        return ScalarDamped()
     if isinstance(block, blocks.Custom):
         return _custom_loops(block)
     raise TypeError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -79,9 +79,24 @@ def late_rates(found: Solution, residuals: Array) -> dict[str, float]:
 
 
 class OverTime(Experiment):
-    """The flow up to `s_end` to `rtol`; the table has its records as axis s."""
+    """The flow up to `s_end` to `rtol`; the table has its records as axis s.
 
-    positive = ("s_end",)
+    Attributes
+    ----------
+    checks : dict of str to callable
+        Key that holds names, to what says what is wrong with one, or None.
+    """
+
+    checks: ClassVar[dict[str, Callable[[str], str | None]]] = {}
+    positive = ("s_end", "rtol")
+
+    def problems(self, config: Config) -> list[str]:
+        """As every experiment, and the names are those of something."""
+        found = super().problems(config)
+        for key, check in self.checks.items():
+            wrong = [check(name) for name in config[key]]
+            found += [f"`{key}`: {problem}" for problem in wrong if problem]
+        return found
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Return s: 0, and `s_end` divided by powers of two."""

@@ -11,14 +11,14 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.laws import standard_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
+from mfpde.studies import obstructions
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves, traces
 from mfpde.studies.flows import OverTime, late_rates, over_seeds
 from mfpde.studies.identities import Identities
 from mfpde.studies.judging import judge, judge_above, judge_all
-from mfpde.studies.obstructions import CASES, FREE, UNATTAINED, block_of, obstruction
 from mfpde.studies.report import Report
-from mfpde.studies.separating import separating_support
+from mfpde.studies.separating import separating_support, support_problem
 from mfpde.studies.study import Variable
 
 GOAL = 1e-8
@@ -55,6 +55,7 @@ class ZeroLoss(OverTime):
     }
     quick = {"seeds": 8}
     grid = {"block": "blocks", "seed": "seeds"}
+    checks = {"blocks": obstructions.block_problem}
     measured = {
         "loss": Variable(IN_S, "loss"),
         "end": "loss at the end",
@@ -77,7 +78,8 @@ class ZeroLoss(OverTime):
         i, n = config["blocks"].index(at["block"]), config["samples"]
         x = config["radii"][i] * supports.circle(n)
         noise = np.random.default_rng(at["seed"]).normal(size=(n, 2))
-        block, grid = block_of(at["block"], 2), DepthGrid.euler(config["depth"])
+        block = obstructions.block_of(at["block"], 2)
+        grid = DepthGrid.euler(config["depth"])
         law = standard_path(block.k, config["stds"][i], 0.3)
         found = self.flow(
             MeanFieldProblem(x, x + config["shift"] * noise, block),
@@ -138,6 +140,7 @@ class Separation(OverTime):
     }
     quick = {"seeds": 8}
     grid = {"support": "supports", "seed": "seeds"}
+    checks = {"supports": support_problem}
     measured = {
         "loss": Variable(IN_S, "loss"),
         "kept": Variable(IN_S, "share of winding numbers that are one"),
@@ -190,7 +193,7 @@ class Obstructions(OverTime):
     )
     leaves_out = "Limits for s to infinity are extrapolated from finite s."
     defaults = {
-        "cases": list(CASES),
+        "cases": list(obstructions.CASES),
         "s_end": 512.0,
         "rtol": 1e-7,
         "tolerance": 0.01,
@@ -198,6 +201,7 @@ class Obstructions(OverTime):
     }
     quick = {"seeds": 8, "s_end": 256.0}
     grid = {"case": "cases", "seed": "seeds"}
+    checks = {"cases": obstructions.case_problem}
     measured = {
         "loss": Variable(IN_S, "loss"),
         "second_moment": Variable(IN_S, "M2 of Eq. (12)"),
@@ -207,7 +211,7 @@ class Obstructions(OverTime):
 
     def cell(self, at, config, references):
         """Train a case; one that nothing obstructs until its loss counts as zero."""
-        case = obstruction(at["case"], at["seed"])
+        case = obstructions.obstruction(at["case"], at["seed"])
         found = self.flow(
             case.problem,
             case.grid,
@@ -216,36 +220,37 @@ class Obstructions(OverTime):
             observers={"reach": lambda ev: case.reach(ev.z_end)},
             loss_below=None if case.infimum else 1e-2 * GOAL,
         )
-        names = [name for name in self.measured if name != "infimum"]
+        names = ("loss", "second_moment", "reach")
         held = {name: self.held(config, found, name) for name in names}
-        return held | {"infimum": case.infimum}
+        return {**held, "infimum": case.infimum}
 
     def analyse(self, table, config):
         """Judge what row 5 says of section 5.7."""
-        verdicts, s, excess = [], np.array(table.axes["s"]), {}
+        verdicts, s = [], np.array(table.axes["s"])
+        excess, moments, stalled, free = {}, {}, {}, {}
         for case in config["cases"]:
             at, kind = table.select(case=case), case.split()[0]
-            if kind in FREE:
-                zero = at["loss"][:, -1] <= GOAL
+            name, loss = obstructions.label(case), at["loss"][:, 1:]
+            if kind in obstructions.FREE:
+                zero = loss[:, -1] <= GOAL
                 verdicts.append(judge_all(f"{case}: E <= {GOAL:g}", zero, row=5))
+                free[name] = (s[1:], *centre(loss.T))
                 continue
-            ratio = at["loss"] / at["infimum"][:, np.newaxis]
+            ratio = loss / at["infimum"][:, np.newaxis]
             verdicts += _at_infimum(case, ratio, config)
-            if kind in UNATTAINED:
+            if kind in obstructions.UNATTAINED:
                 verdicts += _for_ever(case, s, at, config)
-                excess[case] = (s[1:], *centre((ratio - 1.0)[:, 1:].T))
-        moments = self.medians(table, "second_moment", "case")
-        losses = self.medians(table, "loss", "case")
-        rest = {n: v for n, v in losses.items() if n not in excess}
-        free = {n: rest.pop(n) for n in list(rest) if n.split()[0] in FREE}
-        grows = {name: moments[name] for name in excess}
+                excess[name] = (s[1:], *centre((ratio - 1.0).T))
+                moments[name] = (s[1:], *centre(at["second_moment"][:, 1:].T))
+            else:
+                stalled[name] = (s[1:], *centre(ratio.T))
         time, linear = "training time s", {"yscale": "linear"}
         falling = traces("Not attained", time, "E / infimum - 1", excess)
-        growing = traces("Not attained: M2", time, "M2", grows, **linear)
-        stalled = traces("Stalled", time, "E", rest, **linear)
-        freed = traces("Nothing in the way", time, "E", free)
-        figures = {self.name: [falling, growing], "stalled": [stalled, freed]}
-        return Report(verdicts, figures=figures)
+        growing = traces("Not attained: M2", time, "M2", moments, **linear)
+        note = "laws of one atom and dead ones lie on 1"
+        stalls = traces("Stalled", time, "E / infimum", stalled, note=note, **linear)
+        pages = {"stalled": [stalls, traces("Nothing in the way", time, "E", free)]}
+        return Report(verdicts, figures={self.name: [falling, growing]} | pages)
 
 
 def _at_infimum(case, ratio, config):

@@ -11,10 +11,10 @@ from mfpde.laws import standard_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Every
 from mfpde.solver import solve
-from mfpde.studies.curves import centre, curves
+from mfpde.studies.curves import curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
-from mfpde.studies.obstructions import block_of
+from mfpde.studies.obstructions import block_of, label
 from mfpde.studies.report import Report
 
 ROUNDING = 1e-10
@@ -49,7 +49,7 @@ class Identities(Experiment):
         "first_seed": 0,
         "tolerance": 0.1,
     }
-    quick = {"seeds": 8}
+    quick = {"seeds": 8, "steps": [0.08, 0.04, 0.02, 0.01]}
     grid = {"block": "blocks", "step": "steps", "seed": "seeds"}
     positive = ("steps", "s_end")
     measured = {
@@ -93,22 +93,28 @@ class Identities(Experiment):
 
     def analyse(self, table, config):
         """Judge T12."""
-        verdicts, entries, fits = [], {}, {}
+        verdicts, entries, fits = [], {"drift": {}, "balance": {}}, {}
         steps = np.array(config["steps"])
         for name in config["blocks"]:
             at = table.select(block=name)
             holds = at["defect"] <= ROUNDING
             verdicts.append(judge_all(f"{name}: T12 holds at every s", holds))
-            for kind in ("drift", "balance"):
+            for kind, lines in entries.items():
                 if not np.isfinite(at[kind]).all():
                     continue
-                label = f"{name}: {kind}"
                 fit = fit_asymptotic_power(1.0 / steps, at[kind])
-                interval, tolerance = fit.exponent_interval, config["tolerance"]
-                verdicts.append(
-                    judge(f"{label}, order", 1.0, fit.exponent, interval, tolerance)
-                )
-                entries[label] = (1.0 / steps, *centre(at[kind]))
-                fits[label] = fit
-        panel = curves("T12 in time", "1 / ds", "relative error", entries, fits=fits)
-        return Report(verdicts, figures={self.name: [panel]})
+                found = fit.exponent, fit.exponent_interval, config["tolerance"]
+                verdicts.append(judge(f"{name}: {kind}, order", 1.0, *found))
+                lines[label(name)] = (1.0 / steps, fit.values)
+                fits[label(name), kind] = fit
+        panels = [
+            curves(
+                f"T12 in time: {kind}",
+                "1 / ds",
+                "relative error",
+                lines,
+                fits={name: fits[name, kind] for name in lines},
+            )
+            for kind, lines in entries.items()
+        ]
+        return Report(verdicts, figures={self.name: panels})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mfpde.blocks import from_description
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import did_you_mean
 from mfpde.exact import order_reversal_infimum, orientation_infimum
 from mfpde.laws import standard_path
 from mfpde.problem import MeanFieldProblem
@@ -47,6 +48,24 @@ class Obstructed:
     start: ParticleEnsemble
     infimum: float
     reach: Callable[[Array], float] = lambda z: 0.0
+
+
+LABELS = {
+    "squared_relu": "squared",
+    "signed_squared_relu": "signed",
+    "capped:regularised_relu": "capped ReLU",
+    "capped:tanh": "capped tanh",
+    "perceptron:tanh": "tanh",
+    "perceptron:relu": "ReLU",
+    "perceptron:identity": "identity",
+    "linear": "",
+}
+
+
+def label(case: str) -> str:
+    """Return a short form of a case, or of a block's name, for legends."""
+    kind, _, name = case.rpartition(" ")
+    return f"{kind} {LABELS.get(name, name)}".strip()
 
 
 def block_of(name: str, d: int) -> Any:
@@ -201,3 +220,24 @@ def obstruction(case: str, seed: int) -> Obstructed:
     """Make a case from its kind and the name of a block, separated by a space."""
     kind, _, name = case.partition(" ")
     return OBSTRUCTIONS[kind](name, seed)
+
+
+def block_problem(name: str) -> str | None:
+    """Return what is wrong with the name of a block, or None."""
+    try:
+        block_of(name, 1)
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None
+
+
+def case_problem(case: str) -> str | None:
+    """Return what is wrong with a case, or None."""
+    kind, _, name = case.partition(" ")
+    if kind in OBSTRUCTIONS:
+        return block_problem(name)
+    known = ", ".join(OBSTRUCTIONS)
+    return (
+        f"a case must be one of {known}, a space and a block, got {case!r}."
+        f"{did_you_mean(kind, OBSTRUCTIONS)}"
+    )

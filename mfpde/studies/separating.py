@@ -64,3 +64,10 @@ def separating_support(kind: str, n: int, t: Array) -> tuple[Any, Array, Tracker
         return supports.edge_winding(theta.reshape(sheet.shape)[..., 1:], inside)
 
     return Capped(1, "regularised_relu"), sheet.reshape(len(t), -1, 3), track_edge
+
+
+def support_problem(kind: str) -> str | None:
+    """Return what is wrong with the name of a support, or None."""
+    if kind in SUPPORTS:
+        return None
+    return f"a support must be one of {', '.join(SUPPORTS)}, got {kind!r}."

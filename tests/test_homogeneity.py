@@ -1,0 +1,137 @@
+"""Homogeneity identities (T12), supports that separate, limits of slow sequences."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mfpde import (
+    DepthGrid,
+    MeanFieldProblem,
+    ParticleEnsemble,
+    blocks,
+    evaluate,
+    homogeneity,
+    solve,
+    supports,
+)
+from mfpde.analysis import power_limit
+
+BLOCKS = [
+    blocks.SignedSquaredReLU(2),
+    blocks.Capped(2, "regularised_relu"),
+    blocks.Perceptron(2),
+    blocks.Bilinear(2),
+    blocks.Linear(2),
+]
+
+
+CUSTOM = blocks.Custom(1, 1, *(lambda *_: None,) * 3)
+
+
+def flow(rng, block, grid):
+    x, y = 0.5 * rng.normal(size=(2, 4, 2))
+    theta = 0.5 * rng.normal(size=(grid.n_nodes, 6, block.k))
+    return MeanFieldProblem(x, y, block), ParticleEnsemble(
+        theta, rng.dirichlet(np.ones(6))
+    )
+
+
+@pytest.mark.parametrize("grid", [DepthGrid.euler(3), DepthGrid.gauss(3)], ids=repr)
+@pytest.mark.parametrize("block", BLOCKS, ids=repr)
+def test_identity_holds_to_rounding(rng, block, grid):
+    problem, ensemble = flow(rng, block, grid)
+    evaluation = evaluate(problem, grid, ensemble)
+    rates = homogeneity.group_moment_rates(evaluation)
+    predicted = homogeneity.predicted_moment_rates(evaluation)
+    np.testing.assert_allclose(predicted, rates, rtol=1e-11, atol=1e-12)
+    moments = homogeneity.group_moments(evaluation)
+    step = 1e-6
+    moved = ParticleEnsemble(
+        ensemble.theta + step * evaluation.velocity, ensemble.weights
+    )
+    after = homogeneity.group_moments(evaluate(problem, grid, moved))
+    np.testing.assert_allclose((after - moments) / step, rates, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("stepper", "order"), [("euler", 1.0), ("heun", 3.0)])
+def test_balances_are_kept_to_an_order(rng, stepper, order):
+    """A quadratic invariant: Heun breaks it at ds^4 |k_2 - k_1|^2, one order later."""
+    block, grid = blocks.Perceptron(2, "identity"), DepthGrid.euler(3)
+    problem, ensemble = flow(rng, block, grid)
+    steps = np.array([0.1, 0.05, 0.025, 0.0125])
+    drifts = []
+    for ds in steps:
+        found = solve(
+            problem, grid, ensemble, s_end=1.0, stepper=stepper, ds=ds,
+            observers={"balance": homogeneity.balances},
+        )  # fmt: skip
+        balance = found.observations["balance"]
+        drifts.append(np.abs(balance[-1] - balance[0]).max())
+    orders = np.diff(np.log(drifts)) / np.diff(np.log(steps))
+    assert orders[-1] == pytest.approx(order, abs=0.1)
+
+
+def test_messages_of_identities(rng):
+    problem, ensemble = flow(rng, blocks.Bias(2), DepthGrid.rk4(1))
+    evaluation = evaluate(problem, DepthGrid.rk4(1), ensemble)
+    with pytest.raises(ValueError, match=r"Use DepthGrid\.euler or DepthGrid\.gauss"):
+        homogeneity.predicted_moment_rates(evaluation)
+    with pytest.raises(ValueError, match="an activation among relu"):
+        homogeneity.balances(evaluation)
+    other = dataclasses.replace(
+        evaluation, problem=MeanFieldProblem([[0.0]], [[0.0]], CUSTOM)
+    )
+    with pytest.raises(ValueError, match="must have a block with `homogeneous_degree`"):
+        homogeneity.group_moments(other)
+
+
+# ---- supports
+
+
+def test_windings():
+    turns, gap = supports.winding(supports.circle(12))
+    assert turns == 1
+    assert gap == pytest.approx(2 * np.pi / 12)
+    assert supports.winding(supports.circle(12)[::-1])[0] == -1
+    assert supports.winding(supports.circle(12) + np.array([1.5, 0.0]))[0] == 0
+    twice = np.concatenate([supports.circle(12)] * 2)
+    assert supports.winding(np.stack([twice, 3.0 * twice]))[0].tolist() == [2, 2]
+    with pytest.raises(ValueError, match=r"`loops` must have shape \(\.\.\., n_points"):
+        supports.winding(np.zeros((2, 2)))
+
+
+def test_joined_circles_lie_on_the_sphere():
+    points = supports.joined_circles(8, 3)
+    assert points.shape == (3, 8, 8, 4)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1.0)
+    assert (supports.winding(points[..., :2].swapaxes(1, 2))[0] == 1).all()
+    assert (supports.winding(points[..., 2:])[0] == 1).all()
+
+
+def test_edges_of_sheets():
+    sheet, inside = supports.square_sheet(9, 2.0), supports.square_sheet(3, 1.0)
+    points = inside.reshape(-1, 2)
+    assert (supports.edge_winding(sheet, points)[0] == 1).all()
+    # Folding inside the edge changes nothing; a torn edge does.
+    folded = sheet.copy()
+    folded[3:6, 3:6] *= -1.0
+    assert (supports.edge_winding(folded, points)[0] == 1).all()
+    aside = sheet + np.array([2.5, 0.0])
+    assert supports.edge_winding(aside, points)[0].min() == 0
+
+
+# ---- limits
+
+
+def test_power_limit():
+    s = 2.0 ** np.arange(8)
+    limit, interval = power_limit(0.3 + 1.7 * s**-0.8)
+    assert limit == pytest.approx(0.3, abs=1e-12)
+    limit, interval = power_limit(0.3 + s**-1.0 + s**-2.0)
+    assert interval[0] <= 0.3 <= interval[1]
+    assert interval[1] - interval[0] < 1e-2
+    assert power_limit([1.0] * 4) == (1.0, (1.0, 1.0))
+    assert np.isnan(power_limit([4.0, 3.0, 2.0, 1.0])[0])
+    with pytest.raises(ValueError, match="must hold four numbers or more"):
+        power_limit([1.0, 2.0, 3.0])
