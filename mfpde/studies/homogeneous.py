@@ -110,13 +110,17 @@ class ZeroLoss(OverTime):
             ]
         ranks = np.arange(1.0, 1.0 + len(table.axes["seed"]))
         by_rank = {
-            name: (ranks, np.sort(table.select(block=name)["whole"]))
+            obstructions.label(name): (
+                ranks,
+                np.sort(table.select(block=name)["whole"]),
+            )
             for name in config["blocks"]
         }
         labels = ("Late rate of E", "rank of the draw", "rate / (2 lambda_min)")
         limit = {"E to zero": (ranks, np.ones_like(ranks))}
         rates = curves(*labels, by_rank, bounds=limit, xscale="linear", yscale="linear")
-        loss = traces(*LOSS, self.medians(table, "loss", "block"))
+        medians = self.medians(table, "loss", "block")
+        loss = traces(*LOSS, {obstructions.label(n): v for n, v in medians.items()})
         return Report(verdicts, figures={self.name: [loss, rates]})
 
 

@@ -59,13 +59,14 @@ LABELS = {
     "perceptron:relu": "ReLU",
     "perceptron:identity": "identity",
     "linear": "",
+    "plane-reversal": "plane",
 }
 
 
 def label(case: str) -> str:
     """Return a short form of a case, or of a block's name, for legends."""
     kind, _, name = case.rpartition(" ")
-    return f"{kind} {LABELS.get(name, name)}".strip()
+    return f"{LABELS.get(kind, kind)} {LABELS.get(name, name)}".strip()
 
 
 def block_of(name: str, d: int) -> Any:
