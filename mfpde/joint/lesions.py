@@ -90,8 +90,8 @@ def commutator_check(
     Returns
     -------
     found : dict
-        "exchange_error", the rms over places of n^2 dE - mean p.[f_b, f_a];
-        "lesion_error", that of n dE + mean p.f; "change" of E by exchanging about half
+        "exchange_error", the rms over places of n^2 dE - mean p.[f_b, f_a] over the rms
+        of the latter; "lesion_error", that of n dE + mean p.f likewise; "change" of E by exchanging about half
         of all pairs at once, and what the sum of (20) has "predicted"; "shuffle",
         |dE| / E of a random order.
     """
@@ -110,9 +110,13 @@ def commutator_check(
     pairs = pairs[rng.random(len(pairs)) < 0.5]
     together = evaluated(exchanged(ensemble, pairs)).loss - found.loss
     mixed = evaluated(reordered(ensemble, rng.permutation(n))).loss
+    variations = lesion_slopes(found)[places]
+    errors = n**2 * np.array(changes) - slopes[places]
+    size = _rms(slopes[places])
     return {
-        "exchange_error": _rms(n**2 * np.array(changes) - slopes[places]),
-        "lesion_error": _rms(n * lesions + lesion_slopes(found)[places]),
+        # Nothing to compare with where blocks commute.
+        "exchange_error": _rms(errors) / size if size > 0.0 else 0.0,
+        "lesion_error": _rms(n * lesions + variations) / _rms(variations),
         "change": together,
         "predicted": float(slopes[pairs].sum()) / n**2,
         "shuffle": abs(mixed - found.loss) / found.loss,
