@@ -47,7 +47,7 @@ class Landscape(Experiment):
         "cloud": 32,
         "reaches": [1.0, 10.0, 100.0],
         "mass": 0.1,
-        "s_end": 30.0,
+        "s_end": 100.0,
         "eps": 1e-2,
         "least_fall": 0.02,
     }
