@@ -100,7 +100,8 @@ def escape(
     *,
     mass: float,
     s_end: float,
-    rtol: float = 1e-5,
+    spread: Array | None = None,
+    rtol: float = 1e-4,
 ) -> Escape:
     """Perturb a law at rest by a cloud of particles, and let the flow go on.
 
@@ -112,7 +113,9 @@ def escape(
     ensemble : ParticleEnsemble
         Where the flow rests, or nearly.
     cloud : ndarray, shape (C, k)
-        Spread over the parameters: the candidates of the direction, and what is added.
+        Spread over the parameters: what is added.
+    spread : ndarray, shape (D, k), optional
+        Candidates of the direction; default the cloud.
     mass : float
         That of the cloud, in (0, 1).
     s_end : float
@@ -127,8 +130,17 @@ def escape(
     at_rest = evaluate(problem, grid, ensemble)
     losses = []
     for start in (ensemble, perturbed(ensemble, cloud, mass)):
-        found = solve(problem, grid, start, s_end=s_end, rtol=rtol, atol=1e-2 * rtol)
+        found = solve(
+            problem,
+            grid,
+            start,
+            s_end=s_end,
+            stepper="auto",
+            rtol=rtol,
+            atol=1e-2 * rtol,
+        )
         if found.status != "finished":
             raise NotFiniteError(found.message)
         losses.append(float(found.loss[-1]))
-    return Escape(descent_slopes(at_rest, cloud), at_rest.loss, *losses)
+    slopes = descent_slopes(at_rest, spread if spread is not None else cloud)
+    return Escape(slopes, at_rest.loss, *losses)

@@ -18,7 +18,8 @@ Lu, Ma, Lu, Lu, Ying 2020, arXiv:2003.05508.
 from mfpde.joint.brackets import brackets
 from mfpde.joint.evaluation import JointEvaluation, evaluate_joint, swap_slopes
 from mfpde.joint.lesions import (
-    commutator_check,
+    block_check,
+    divided,
     exchanged,
     lesion_losses,
     lesion_slopes,
@@ -33,9 +34,10 @@ __all__ = [
     "JointEvaluation",
     "JointScheme",
     "JointSolution",
+    "block_check",
     "brackets",
-    "commutator_check",
     "count_swaps",
+    "divided",
     "evaluate_joint",
     "exchanged",
     "lesion_losses",

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import evenly_spaced
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import evaluate, first_variation
@@ -68,12 +67,19 @@ def lesion_slopes(evaluation: JointEvaluation) -> Array:
     return first_variation(network.problem, theta, network.z[:-1], network.p[1:])[:, 0]
 
 
-def commutator_check(
+def divided(ensemble: JointEnsemble, n_parts: int) -> JointEnsemble:
+    """Return each block in so many parts that follow each other: finer steps."""
+    n = ensemble.n_particles * n_parts
+    theta = np.repeat(ensemble.theta[ensemble.order], n_parts, axis=0)
+    return JointEnsemble(theta, (np.arange(n) + 0.5) / n)
+
+
+def block_check(
     problem: MeanFieldProblem,
     ensemble: JointEnsemble,
+    n_parts: int = 1,
     *,
     seed: int = 0,
-    n_places: int = 32,
 ) -> dict[str, float]:
     """Delete and exchange blocks; compare the change of E with Eqs. (5) and (20).
 
@@ -81,40 +87,43 @@ def commutator_check(
     ----------
     problem : MeanFieldProblem
     ensemble : JointEnsemble
-        n blocks, of step 1/n.
+    n_parts : int
+        Into which each block is divided first, n in all, of step 1/n: what is deleted
+        is one part, what is exchanged the parts on both sides of a border.
     seed : int
-        Of the pairs that are exchanged together, and of a random order.
-    n_places : int
-        Places, evenly spread, at which one block or one pair is chosen.
+        Of the borders whose parts are exchanged together, and of a random order.
 
     Returns
     -------
     found : dict
-        "exchange_error", the rms over places of n^2 dE - mean p.[f_b, f_a];
-        "lesion_error", that of n dE + mean p.f; "change" of E by exchanging about half
-        of all pairs at once, and what the sum of (20) has "predicted"; "shuffle",
-        |dE| / E of a random order.
+        "exchange_error", the rms over borders of n^2 dE - mean p.[f_b, f_a], relative
+        to that of the latter; "lesion_error", likewise of n dE + mean p.f; "change" of
+        E by exchanging at about half of every other border at once, and what the sum
+        of (20) has "predicted"; "shuffle", |dE| / E of a random order.
     """
     still = JointScheme(velocity="fixed")
 
     def evaluated(other: JointEnsemble) -> JointEvaluation:
         return evaluate_joint(problem, other, still)
 
-    found, n = evaluated(ensemble), ensemble.n_particles
-    places = evenly_spaced(n - 1, n_places)
-    slopes = swap_slopes(found)
-    changes = [evaluated(exchanged(ensemble, [p])).loss - found.loss for p in places]
-    lesions = lesion_losses(found, places) - found.loss
+    fine = divided(ensemble, n_parts)
+    found, n = evaluated(fine), fine.n_particles
+    borders = np.arange(n_parts - 1, n - 1, n_parts)
+    slopes, variations = swap_slopes(found)[borders], lesion_slopes(found)[borders]
+    exchanges = [evaluated(exchanged(fine, [b])).loss - found.loss for b in borders]
+    lesions = lesion_losses(found, borders) - found.loss
     rng = np.random.default_rng(seed)
-    pairs = np.arange(0, n - 1, 2)
-    pairs = pairs[rng.random(len(pairs)) < 0.5]
-    together = evaluated(exchanged(ensemble, pairs)).loss - found.loss
-    mixed = evaluated(reordered(ensemble, rng.permutation(n))).loss
+    is_chosen = (rng.random(len(borders)) < 0.5) & (np.arange(len(borders)) % 2 == 0)
+    together = evaluated(exchanged(fine, borders[is_chosen])).loss - found.loss
+    mixed = evaluated(reordered(fine, rng.permutation(n))).loss
+    size = _rms(slopes)
+    errors = n**2 * np.array(exchanges) - slopes
     return {
-        "exchange_error": _rms(n**2 * np.array(changes) - slopes[places]),
-        "lesion_error": _rms(n * lesions + lesion_slopes(found)[places]),
+        # Nothing to compare with where blocks commute.
+        "exchange_error": _rms(errors) / size if size > 0.0 else 0.0,
+        "lesion_error": _rms(n * lesions + variations) / _rms(variations),
         "change": together,
-        "predicted": float(slopes[pairs].sum()) / n**2,
+        "predicted": float(slopes[is_chosen].sum()) / n**2,
         "shuffle": abs(mixed - found.loss) / found.loss,
     }
 

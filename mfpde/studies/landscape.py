@@ -36,21 +36,22 @@ class Landscape(Experiment):
     rows = (8,)
     defaults = {
         "starts": ["dirac", "narrow"],
-        "sizes": [1, 2, 3],
-        "n_samples": [8, 24],
-        "seeds": 6,
+        "sizes": [2, 3, 4],
+        "n_samples": [24, 48],
+        "seeds": 5,
         "first_seed": 0,
         "activation": "tanh",
-        "n_nodes": 4,
-        "narrow_s": 100.0,
+        "n_nodes": 2,
+        "narrow_s": 1000.0,
+        "steady": 1e-3,
         "cloud": 32,
-        "spread": 1.0,
-        "mass": 0.05,
-        "s_end": 20.0,
+        "reaches": [1.0, 10.0, 100.0],
+        "mass": 0.1,
+        "s_end": 100.0,
         "eps": 1e-2,
-        "least_fall": 0.1,
+        "least_fall": 0.02,
     }
-    quick = {"sizes": [1, 2], "seeds": 3}
+    quick = {"sizes": [2, 3], "seeds": 2}
     grid = {"start": "starts", "d": "sizes", "n": "n_samples", "seed": "seeds"}
     analysis_keys = ("eps", "least_fall")
     measured = {
@@ -59,7 +60,16 @@ class Landscape(Experiment):
         "control": "E when the flow has gone on from there",
         "moved": "E when it has gone on from the perturbed law",
     }
-    positive = ("n_nodes", "narrow_s", "cloud", "spread", "mass", "s_end", "eps")
+    positive = (
+        "n_nodes",
+        "narrow_s",
+        "steady",
+        "cloud",
+        "reaches",
+        "mass",
+        "s_end",
+        "eps",
+    )
 
     def problems(self, config: Any) -> list[str]:
         """Also of the starts."""
@@ -81,13 +91,21 @@ class Landscape(Experiment):
         start = ParticleEnsemble(theta)
         if at["start"] == "narrow":
             start = ParticleEnsemble(0.5 * rng.normal(size=theta.shape))
-            found = solve(problem, grid, start, s_end=config["narrow_s"], rtol=1e-4)
+            options = {"stepper": "auto", "steady_state": config["steady"]}
+            s_end = config["narrow_s"]
+            found = solve(problem, grid, start, s_end=s_end, rtol=1e-4, **options)
             if found.status != "finished":
                 raise NotFiniteError(found.message)
             start = found.ensemble
-        cloud = config["spread"] * rng.normal(size=(config["cloud"], problem.k))
+        cloud = rng.normal(size=(config["cloud"], problem.k))
+        # Large v, too: dE/drho is linear in it.
+        v = np.zeros(problem.k)
+        v[problem.block.param_groups["v"]] = 1.0
+        spread = [cloud * (1.0 - v + reach * v) for reach in config["reaches"]]
         options = {"mass": config["mass"], "s_end": config["s_end"]}
-        found = escape(problem, grid, start, cloud, **options)
+        found = escape(
+            problem, grid, start, cloud, spread=np.concatenate(spread), **options
+        )
         names = ("rest", "control", "moved")
         return {"slope": found.slopes} | {name: getattr(found, name) for name in names}
 
