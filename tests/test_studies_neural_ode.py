@@ -94,7 +94,7 @@ def test_time_maps_of_the_paper():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_runs(name):
-    """Two iterations, with small states: blocks of the full sizes take long to build."""
+    """Two iterations, with small states: large blocks take long to build."""
     setting = dataclasses.replace(PRESETS[name], iterations=2, d=5)
     found = setting.train(DepthGrid.euler(4), "tied", 0, math.inf)
     assert found.n_steps == 2
