@@ -131,7 +131,7 @@ def test_power_limit():
     limit, interval = power_limit(0.3 + s**-1.0 + s**-2.0)
     assert interval[0] <= 0.3 <= interval[1]
     assert interval[1] - interval[0] < 1e-2
-    assert power_limit([1.0] * 4) == (1.0, (1.0, 1.0))
-    assert np.isnan(power_limit([4.0, 3.0, 2.0, 1.0])[0])
-    with pytest.raises(ValueError, match="must hold four numbers or more"):
-        power_limit([1.0, 2.0, 3.0])
+    assert power_limit([1.0] * 5) == (1.0, (1.0, 1.0))
+    assert np.isnan(power_limit([5.0, 4.0, 3.0, 2.0, 1.0])[0])
+    with pytest.raises(ValueError, match="must hold five numbers or more"):
+        power_limit([1.0, 2.0, 3.0, 4.0])

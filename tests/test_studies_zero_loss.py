@@ -26,7 +26,14 @@ TINY = {
         "depth_steps": 1,
         "n_samples": 3,
     },
-    "bias": {"width": 16, "seeds": 3, "depth_steps": 1, "n_samples": 3},
+    "bias": {
+        "lambdas": [2e-3, 1e-3, 5e-4],
+        "dimension": 3,
+        "width": 16,
+        "seeds": 3,
+        "depth_steps": 1,
+        "n_samples": 3,
+    },
     "networks": {
         "depths": [2, 4, 8],
         "width_of_first": 8,
@@ -135,9 +142,12 @@ def test_a_wrong_sign_of_the_covector_is_seen(tmp_path, monkeypatch):
 
 
 def test_a_regulariser_that_does_not_decay_is_seen(tmp_path, monkeypatch):
-    monkeypatch.setattr(DecayingQuadratic, "strength", lambda self, s: self.lambda0)
-    report = run(Regulariser(), tmp_path, lambda0=[0.1], s_end=50.0)
-    assert "contradicted" in words(report, 6)
+    def constant(lambda0, gamma):
+        return DecayingQuadratic(lambda0)
+
+    monkeypatch.setattr(zero_loss, "DecayingQuadratic", constant)
+    report = run(Regulariser(), tmp_path, lambda0=[0.1, 0.2])
+    assert words(report, 6) == ["confirmed", "contradicted"]
 
 
 def test_a_regulariser_by_the_norm_is_seen(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def power_limit(values: ArrayLike) -> tuple[float, Interval]:
 
     Parameters
     ----------
-    values : array_like, shape (n,), n >= 4
+    values : array_like, shape (n,), n >= 5
         E at s, r s, r^2 s, ..., any ratio r > 1; no chance in them.
 
     Returns
@@ -77,15 +77,18 @@ def power_limit(values: ArrayLike) -> tuple[float, Interval]:
     limit : float
         E_inf through the last three values (Aitken).
     interval : tuple of float
-        By `refinement_interval` from the three values before the last.
+        By `refinement_interval` from the limits one and two values before. The limit
+        may pass through E_inf: half of what it moved before counts as well.
     """
     values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) < 4:
+    if values.ndim != 1 or len(values) < 5:
         raise ValueError(
-            f"`values` must hold four numbers or more, got shape {values.shape}."
+            f"`values` must hold five numbers or more, got shape {values.shape}."
         )
-    coarse, fine = _aitken(*values[-4:-1]), _aitken(*values[-3:])
-    return fine, refinement_interval(fine, coarse)
+    triples = (values[-5:-2], values[-4:-1], values[-3:])
+    first, coarse, fine = (_aitken(*triple) for triple in triples)
+    moved = max(abs(fine - coarse), 0.5 * abs(coarse - first))
+    return fine, refinement_interval(fine, fine - moved)
 
 
 def _aitken(first: float, second: float, third: float) -> float:

@@ -110,11 +110,8 @@ class ZeroLoss(OverTime):
             ]
         ranks = np.arange(1.0, 1.0 + len(table.axes["seed"]))
         by_rank = {
-            obstructions.label(name): (
-                ranks,
-                np.sort(table.select(block=name)["whole"]),
-            )
-            for name in config["blocks"]
+            obstructions.label(n): (ranks, np.sort(table.select(block=n)["whole"]))
+            for n in config["blocks"]
         }
         labels = ("Late rate of E", "rank of the draw", "rate / (2 lambda_min)")
         limit = {"E to zero": (ranks, np.ones_like(ranks))}
@@ -259,10 +256,11 @@ class Obstructions(OverTime):
 
 def _at_infimum(case, ratio, config):
     """The loss over its infimum (seeds, s): never below one, and one in the limit."""
-    fine = [power_limit(each)[0] for each in ratio]
-    coarse = [power_limit(each[:-1])[0] for each in ratio]
+    limits = [power_limit(each) for each in ratio]
+    fine = np.array([value for value, _ in limits])
+    coarse = [0.5 * (value + high) for value, (_, high) in limits]
     # Exact numbers, too, have the tolerance of the flow.
-    others = [coarse, (1.0 + config["rtol"]) * np.array(fine)]
+    others = [coarse, (1.0 + config["rtol"]) * fine]
     stays = np.all(ratio >= 1.0 - ROUNDING, axis=1)
     claim, limit = f"{case}: limit of E / infimum", over_seeds(fine, config, others)
     return [
@@ -293,5 +291,5 @@ STUDY = Collection(
     "homogeneous",
     "Homogeneous blocks: zero loss, and where its hypotheses fail",
     (ZeroLoss(), Separation(), Obstructions(), Identities()),
-    "Ding, Chen, Li, Wright 2021, arXiv 2110.02926",
+    paper="Ding, Chen, Li, Wright 2021, arXiv 2110.02926",
 )

@@ -25,6 +25,7 @@ from mfpde.studies.curves import curves
 from mfpde.studies.ends import evaluation_at
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
+from mfpde.studies.polyak import Polyak
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config
 from mfpde.studies.table import Table
@@ -290,6 +291,6 @@ def _panels(valley: Any, alphas: Array, pure: Array, power: float) -> list[Any]:
 STUDY = Collection(
     "lazy",
     "The lazy scale of independent layers",
-    (Valley(), Symmetric()),
+    (Valley(), Symmetric(), Polyak()),
     paper="Chizat 2025 (arXiv 2509.10167)",
 )

@@ -80,7 +80,7 @@ class Ledger(Experiment):
         "blocks": list(BLOCKS),
         "schemes": list(SCHEMES),
         "steppers": list(ORDERS),
-        "n_steps": [8, 16, 32, 64],
+        "n_steps": [16, 32, 64, 128],
         "seeds": 12,
         "first_seed": 0,
         "s_end": 0.4,
@@ -88,7 +88,7 @@ class Ledger(Experiment):
         "confidence": 0.99,
         "tolerance": 0.1,
     }
-    quick = {"seeds": 3}
+    quick = {"n_steps": [16, 32, 64], "seeds": 3}
     grid = {
         "block": "blocks",
         "scheme": "schemes",

@@ -125,13 +125,15 @@ class LongTime(Preset):
                 f"L = {depth}": (x, *centre(np.moveaxis(part["loss"][i], 0, -1)))
                 for i, depth in list(enumerate(depths))[:: max(1, len(depths) - 1)]
             }
-            options = {"xscale": "linear"}
-            panels.append(traces(label, "s / s_end", "E", curve, **options))
-            entries = {"least D/E": (depths, *centre(least))}
-            entries["late rate"] = (depths, *centre(part["late"]))
-            constant = part["constant"].min(axis=-1)
-            entries["least 2 lambda_min(K)"] = (depths, *centre(constant))
-            panels.append(curves(f"{label}: rates", "L", "1/s", entries))
+            panels.append(traces(label, "s / s_end", "E", curve, xscale="linear"))
+            rates = {
+                "least D/E": least,
+                "late rate": part["late"],
+                "least 2 lambda_min(K)": part["constant"].min(axis=-1),
+            }
+            entries = {name: (depths, centre(each)[0]) for name, each in rates.items()}
+            title = f"{label}: rates, medians"
+            panels.append(curves(title, "L", "rate in s", entries, yscale="linear"))
         return Report(verdicts, self.time_maps(config), {self.name: panels})
 
     def constants(self, label, part, config):
@@ -156,7 +158,7 @@ class Width(Preset):
     """The PL constant at the start against samples and width."""
 
     name = "width"
-    title = "A width proportional to N keeps the Polyak-Lojasiewicz constant"
+    title = "M ~ N keeps the PL constant"
     shows = (
         "2 lambda_min(K) at s = 0 for d ~ N: with M = c N, c fixed, it keeps its share "
         "of the wide limit, and falls far slower than the bound 1/(N^(3/2) d)."
@@ -208,57 +210,54 @@ class Width(Preset):
     def analyse(self, table, config):
         """Judge the share of the wide limit, and the exponents in N."""
         n, ratios = table.axes["n"], np.array(table.axes["ratio"])
-        judged, options = ratios == config["width_judged"], {"confidence": 0.95}
-        options["confidence"] = config["confidence"]
         verdicts, panels = [], []
         for label, _, part in self.lines(table, "preset", "activation"):
-            runs = np.moveaxis(part["constant"], -1, 0)
-            name = f"{label}, M = {config['width_judged']:g} N"
-
-            def share(runs):
-                middle = np.median(runs, axis=0)
-                return float(np.min(middle[:, judged][:, 0] / middle[:, -1]))
-
-            def decay(runs):
-                middle = np.median(runs, axis=0)[:, judged][:, 0]
-                return float(-np.polyfit(np.log(n), np.log(middle), 1)[0])
-
-            def width(runs):
-                return float(
-                    np.polyfit(np.log(n), np.log(_half(runs, ratios, n)), 1)[0]
-                )
-
-            claim = f"{name}: least share of the PL constant at {ratios[-1]:g} N"
-            found = bootstrap(share, runs, **options)
-            verdicts.append(judge_above(claim, 0.25, *found, row=13))
-            claim = f"{name}, d ~ N: decay of the PL constant in N, bound 5/2"
-            found = bootstrap(decay, runs, **options)
-            verdicts.append(judge_below(claim, 2.5, *found, row=13))
-            claim = f"{label}: exponent in N of the width with half the PL constant"
-            found = bootstrap(width, runs, **options)
-            verdicts.append(judge(claim, 1.0, *found, config["tolerance"]))
-            few = runs[..., ratios < 1.0] < ROUNDING * runs[..., -1:]
-            if few.size:
-                claim = f"{label}: no PL constant at s = 0 with M < N"
-                verdicts.append(judge_all(claim, few))
+            constant = part["constant"]
+            verdicts += self.claims(label, n, ratios, constant, config)
+            shown = ratios >= 1.0
             entries = {
-                f"N = {each}": (
-                    ratios[ratios >= 1],
-                    *centre(runs[:, i, ratios >= 1], 0),
-                )
-                for i, each in enumerate(n)
+                f"N = {size}": (ratios[shown], *centre(each[shown]))
+                for size, each in zip(n, constant, strict=True)
             }
             panels.append(curves(label, "M / N", "2 lambda_min(K) at s = 0", entries))
         text = "Sizes are N, M = c N, d = 2 N + 1; other settings: "
         texts = [text + each for each in self.time_maps(config)]
         return Report(verdicts, texts, {self.name: panels})
 
+    def claims(self, label, n, ratios, constant, config):
+        """Judge PL constants (N, M / N, S) by their medians over seeds."""
+        column = list(ratios).index(config["width_judged"])
+        log_n, wide = np.log(n), ratios >= 1.0
 
-def _half(runs, ratios, n):
-    """Widths M (n_N,) at which the median PL constant is half of that of the widest."""
-    middle = np.median(runs, axis=0)[:, ratios >= 1.0]
-    shares, known = middle / middle[:, -1:], np.log(ratios[ratios >= 1.0])
-    return [
-        size * np.exp(np.interp(np.log(0.5), np.log(each), known))
-        for size, each in zip(n, shares, strict=True)
-    ]
+        def share(middle):
+            return np.min(middle[:, column] / middle[:, -1])
+
+        def decay(middle):
+            return -np.polyfit(log_n, np.log(middle[:, column]), 1)[0]
+
+        def width(middle):
+            shares, known = middle[:, wide] / middle[:, -1:], np.log(ratios[wide])
+            half = [np.interp(0.5, each, known) for each in shares]
+            return np.polyfit(log_n, log_n + half, 1)[0]
+
+        def measured(statistic):
+            runs, confidence = np.moveaxis(constant, -1, 0), config["confidence"]
+            return bootstrap(
+                lambda some: statistic(np.median(some, axis=0)),
+                runs,
+                confidence=confidence,
+            )
+
+        name = f"{label}, M = {config['width_judged']:g} N"
+        share_claim = f"{name}: least share of the PL constant at {ratios[-1]:g} N"
+        decay_claim = f"{name}, d ~ N: decay of the PL constant in N, bound 5/2"
+        width_claim = f"{label}: exponent in N of the width with half the PL constant"
+        found = [
+            judge_above(share_claim, 0.25, *measured(share), row=13),
+            judge_below(decay_claim, 2.5, *measured(decay), row=13),
+            judge(width_claim, 1.0, *measured(width), config["tolerance"]),
+        ]
+        if not wide.all():
+            few = constant[:, ~wide] < ROUNDING * constant[:, -1:]
+            found.append(judge_all(f"{label}: no PL constant at s = 0 if M < N", few))
+        return found

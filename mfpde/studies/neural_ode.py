@@ -14,7 +14,7 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
 from mfpde.solver import solve
 from mfpde.studies.collection import Collection
-from mfpde.studies.curves import centre, curves
+from mfpde.studies.curves import curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_below
 from mfpde.studies.limits import output, path_distance
@@ -89,8 +89,8 @@ class Smoothness(Preset):
                         judge_order(claim, expected, depths, values, config, row=row)[0]
                     )
                 most = largest.max(axis=-1)
-                entries[start] = (depths, *centre(most))
-                fits[start] = fit_power(depths, most, confidence=config["confidence"])
+                fit = fit_power(depths, most, confidence=config["confidence"])
+                entries[start], fits[start] = (depths, fit.values), fit
             if "layer" in fits:
                 fit, claim = fits["layer"], f"Decay in L, {label}, layer: max over s"
                 found = (fit.exponent, fit.exponent_interval)
@@ -106,7 +106,7 @@ class Kink(Experiment):
     """The counter-example with ReLU: odd layers stay, even ones move."""
 
     name = "kink"
-    title = "With ReLU neighbouring layers part, independently of L"
+    title = "ReLU parts neighbouring layers"
     shows = (
         "d = 1, 2L layers h + sigma(w h)/(2L), w = (-1)^l/(2L) at s = 0, one datum "
         "(1, C): with ReLU trained neighbours end 2 ln C apart, else O(1/L)."
@@ -162,7 +162,8 @@ class Kink(Experiment):
             )
             rest = (limits[-1], interval, config["tolerance"])
             verdicts.append(judge(claim, exact, *rest, row=11))
-        panel = curves(self.title, "L", "end distance of neighbours", entries)
+        title = f"(1, C), C = {config['target']:g}"
+        panel = curves(title, "L", "end distance of neighbours", entries)
         return Report(verdicts, figures={self.name: [panel]})
 
 
@@ -184,10 +185,10 @@ class Limit(Preset):
         "depths": [16, 32, 64, 128],
         "shares": [0.0, 0.1, 0.3, 1.0],
         "clip": 0.05,
-        "nodes": 8,
+        "nodes": 12,
         **COMMON,
     }
-    quick = {"presets": ["small"], "depths": [16, 32, 64], "nodes": 12}
+    quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 4}
     grid = Smoothness.grid
     measured = {
         "weights": Variable(("share",), "L2 distance over depth of the weights"),
@@ -249,25 +250,29 @@ class Limit(Preset):
     def analyse(self, table, config):
         """Fit exponents in L at each s."""
         depths, verdicts, panels = table.axes["depth"], [], []
-        for label, at, part in self.lines(table, "preset", "activation", "start"):
-            entries, fits = {}, {}
-            for (i, share), what in itertools.product(
-                enumerate(config["shares"]), ("weights", "outputs", "maps")
+        for label, _, part in self.lines(table, "preset", "activation"):
+            fits = {"weights": {}, "outputs": {}, "maps": {}}
+            for (start, _, chosen), (i, share), what in itertools.product(
+                self.lines(part, "start"), enumerate(config["shares"]), fits
             ):
-                values, at_s = part[what][..., i], f"{what}, s = {share:g} s_end"
                 # Tied starts have the same outputs, all starts the same weights.
-                if not share and (what != "outputs" or at["start"] != "lipschitz"):
+                if not share and (what != "outputs" or start != "lipschitz"):
                     continue
-                if what == "maps" and at["start"] != "trained":
+                if what == "maps" and start != "trained":
                     continue
-                claim = f"Order in 1/L, {label}: {at_s}"
+                claim = f"Order in 1/L, {label}, {start}: {what}, s = {share:g} s_end"
+                values = chosen[what][..., i]
                 verdict, fit = judge_order(claim, 1.0, depths, values, config, row=12)
                 verdicts.append(verdict)
-                if share in config["shares"][-2:]:
-                    entries[at_s], fits[at_s] = (depths, *centre(values)), fit
-            panels.append(
-                curves(label, "L", "distance from the limit", entries, fits=fits)
-            )
+                # The last s stays.
+                fits[what][f"{start}, maps" if what == "maps" else start] = fit
+            fits["outputs"] |= fits.pop("maps")
+            for what, found in fits.items():
+                entries = {start: (depths, fit.values) for start, fit in found.items()}
+                title = f"{label}: {what} at the end"
+                panels.append(
+                    curves(title, "L", "distance from the limit", entries, fits=found)
+                )
         share = np.max(table["reference"] / table["outputs"][..., -1])
         text = f"Two limits differ by at most {share:.1e} of the distance at the end."
         return Report(verdicts, [*self.time_maps(config), text], {self.name: panels})

@@ -92,7 +92,8 @@ class Unobstructed(Experiment):
         found = train(config, problem, *start, s_end=config["s_end"], loss_below=end)
         levels = [end / WINDOW**2, end / WINDOW, end, config["threshold"]]
         # Logarithms of the loss are nearly straight between steps.
-        times = np.interp(-np.log(levels), -np.log(found.loss), found.s)
+        logs = -np.log(found.loss)
+        times = np.interp(-np.log(levels), logs, found.s, right=np.nan)
         rates = -np.log(WINDOW) / np.diff(times[:3])
         return descents.summary(found) | {"rates": rates, "s_zero": times[3]}
 
@@ -175,12 +176,12 @@ class Regulariser(Experiment):
         return {"s": TIMES}
 
     def cell(self, at: Mapping[str, Any], config: Config, references: Any) -> Any:
-        """Train until the loss is far below the threshold."""
+        """Train until E_s, and not E alone, has come to its end."""
         names = (config["dimension"], config["activation"], at["seed"])
         decaying = DecayingQuadratic(at["lambda0"], at["gamma"])
         problem = make_problem(config, *names, decaying)
         start = descents.draw(config, problem, config["width"], at["seed"])
-        ends = {"s_end": config["s_end"], "loss_below": 0.1 * config["threshold"]}
+        ends = {"s_end": config["s_end"], "steady_state": config["threshold"]}
         return descents.summary(train(config, problem, *start, **ends))
 
     def analyse(self, table: Table, config: Config) -> Report:

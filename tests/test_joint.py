@@ -1,0 +1,368 @@
+"""Particles in (theta, t): Eqs. (18) to (20), swaps, schemes (theory, 1.4 and T19)."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate, laws
+from mfpde.analysis import fit_power
+from mfpde.blocks import Linear, Perceptron
+from mfpde.joint import (
+    JointEnsemble,
+    JointScheme,
+    block_check,
+    brackets,
+    count_swaps,
+    evaluate_joint,
+    exchanged,
+    lesion_losses,
+    lesion_slopes,
+    reordered,
+    sample_joint,
+    solve_joint,
+    swap_slopes,
+)
+
+AUTODIFF = JointScheme(weights="gap", velocity="autodiff")
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(2, 11, 2))
+    weights = rng.uniform(0.5, 1.5, size=11)
+    return MeanFieldProblem(x, y, Perceptron(2), sample_weights=weights / weights.sum())
+
+
+def particles(n, k=5, seed=0, shift=0.3):
+    law = laws.Gaussian(np.full(k, shift), np.full(k, 0.7))
+    return sample_joint(law, n, seed=seed)
+
+
+def jacobian_bracket(f, g, z, step=1e-6):
+    """[F, f] = (d_z f) F - (d_z F) f at z, by central differences."""
+
+    def along(of, v):
+        return (of(z + step * v) - of(z - step * v)) / (2 * step)
+
+    return along(f, g(z)) - along(g, f(z))
+
+
+def tanh_block(theta):
+    u, v, b = theta[:2], theta[2:4], theta[4]
+    return lambda z: v * np.tanh(u @ z + b)
+
+
+def test_brackets_are_those_of_differentiated_fields(problem):
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(4, 5))
+    z, p = rng.normal(size=(2, 4, 11, 2))
+    ranges = np.array([[0, 2, 0, 1], [4, 3, 0, 3]])
+    found = brackets(problem, theta, z, p, ranges)
+    for j in range(4):
+        others = [tanh_block(theta[m]) for m in range(ranges[0, j], ranges[1, j])]
+        values = [
+            p[j, i]
+            @ jacobian_bracket(
+                tanh_block(theta[j]),
+                lambda at, others=others: sum((f(at) for f in others), np.zeros(2)),
+                z[j, i],
+            )
+            for i in range(11)
+        ]
+        expected = problem.sample_weights @ values
+        # Central differences with steps of 1e-6.
+        assert found[j] == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
+def test_an_exchange_changes_the_loss_by_the_commutator(problem):
+    """Eq. (20): n^2 (E_swapped - E) -> mean p.[f_b, f_a], error O(1 / n)."""
+    start = particles(8)
+    errors, n = [], [16, 32, 64, 128]
+    for n_parts in (2, 4, 8, 16):
+        errors.append(block_check(problem, start, n_parts)["exchange_error"])
+    fit = fit_power(n, errors)
+    assert fit.exponent == pytest.approx(1.0, abs=0.1)
+    assert errors[-1] < 0.02
+
+
+def test_a_deleted_block_takes_its_first_variation_away(problem):
+    n = [32, 64, 128, 256]
+    errors = [block_check(problem, particles(8), m // 8)["lesion_error"] for m in n]
+    assert fit_power(n, errors).exponent == pytest.approx(1.0, abs=0.1)
+    assert errors[-1] < 0.02
+
+
+@pytest.mark.parametrize("local", [{"window": 0.05}, {"n_nodes": 10}])
+def test_velocity_of_t_is_minus_the_derivative_of_the_first_variation(problem, local):
+    """T19: Eq. (19) against a difference of Eq. (5) along the stored trajectory."""
+    n = 2000
+    # Blocks in random order: F is smooth in t, but no block like its neighbours.
+    start = dataclasses.replace(particles(n), t=(np.arange(n) + 0.5) / n)
+    found = evaluate_joint(problem, start, JointScheme(**local))
+    z, p = found.network.z, found.network.p
+    reach = 100
+    # Middles of cells: windows and cells are then those of the difference.
+    for place in (500, 900, 1500):
+        ends = []
+        for at in (place - reach, place + reach):
+            values = [
+                p[at, i] @ tanh_block(start.theta[place])(z[at, i]) for i in range(11)
+            ]
+            ends.append(problem.sample_weights @ values)
+        slope = (ends[1] - ends[0]) / (2 * reach / n)
+        size = np.sqrt(np.mean(found.t_velocity**2))
+        # An error O(h) of p and z within the window is left.
+        assert -found.t_velocity[place] == pytest.approx(slope, abs=0.05 * size)
+
+
+def test_moving_along_the_velocity_lowers_the_loss_at_its_dissipation(problem):
+    """The sum of the jumps at swaps is the dissipation of t, Eq. (18)."""
+    n, gains, rates = 800, [], []
+    for seed in range(4):
+        start = particles(n, seed=seed)
+        scheme = JointScheme(window=0.1)
+        found = evaluate_joint(problem, start, scheme)
+        step = 0.1 / np.abs(found.t_velocity).max()
+        t, _ = scheme.inside(start.t + step * found.t_velocity)
+        moved = evaluate_joint(problem, dataclasses.replace(start, t=t), scheme)
+        gains.append((moved.loss - found.loss) / step)
+        rates.append(-found.t_dissipation)
+    assert np.sum(gains) / np.sum(rates) == pytest.approx(1.0, abs=0.3)
+
+
+def diagonal_problem():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(2, 9, 2))
+    return MeanFieldProblem(x, y, Linear(2), metric=[1.0, 0.0, 0.0, 1.0])
+
+
+def diagonal_particles(n):
+    found = particles(n, k=4)
+    return dataclasses.replace(found, theta=found.theta * [1.0, 0.0, 0.0, 1.0])
+
+
+def scalar_problem():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(2, 9, 1))
+    return MeanFieldProblem(x, y, Perceptron(1), metric=[0.0, 1.0, 0.0])
+
+
+def scalar_particles(n):
+    found = particles(n, k=3)
+    theta = found.theta.copy()
+    theta[:, 0], theta[:, 2] = 1.1, 0.2
+    return dataclasses.replace(found, theta=theta)
+
+
+@pytest.mark.parametrize(
+    ("commuting", "start"),
+    [
+        (diagonal_problem(), diagonal_particles(30)),
+        (scalar_problem(), scalar_particles(30)),
+    ],
+)
+def test_blocks_that_commute_do_not_move(commuting, start):
+    found = evaluate_joint(commuting, start)
+    # Rounding of sums of 6 blocks.
+    assert np.abs(found.t_velocity).max() < 1e-13
+    assert np.abs(swap_slopes(found)).max() < 1e-13
+    curves = [
+        solve_joint(
+            commuting, start, s_end=0.5, ds=0.1, scheme=JointScheme(velocity=velocity)
+        ).loss
+        for velocity in ("pde", "fixed")
+    ]
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-12)
+
+
+def test_shuffles_of_diagonal_blocks_change_nothing():
+    start, options = diagonal_particles(30), {"s_end": 0.5, "ds": 0.1}
+    for velocity in ("shuffle", "pde"):
+        scheme = JointScheme(velocity=velocity)
+        found = solve_joint(diagonal_problem(), start, scheme=scheme, **options)
+        fixed = JointScheme(velocity="fixed")
+        other = solve_joint(diagonal_problem(), start, scheme=fixed, **options)
+        np.testing.assert_allclose(found.loss, other.loss, rtol=1e-12)
+        assert (found.swaps.sum() > 0) == (velocity == "shuffle")
+
+
+def test_the_derivative_in_t_with_gap_weights(problem):
+    start = particles(20)
+    found = evaluate_joint(problem, start, AUTODIFF)
+    step = 1e-6
+    for j in range(20):
+        losses = []
+        for sign in (1, -1):
+            t = start.t.copy()
+            t[j] += sign * step
+            moved = dataclasses.replace(start, t=t)
+            losses.append(evaluate_joint(problem, moved, AUTODIFF).loss)
+        slope = (losses[0] - losses[1]) / (2 * step)
+        assert -found.t_velocity[j] / 20 == pytest.approx(slope, rel=1e-6, abs=1e-8)
+    uniform = JointScheme(velocity="autodiff")
+    assert not evaluate_joint(problem, start, uniform).t_velocity.any()
+
+
+def test_uniform_weights_are_an_ordinary_network(problem):
+    start = particles(12)
+    found = evaluate_joint(problem, start)
+    layers = ParticleEnsemble(start.theta[start.order][:, None])
+    other = evaluate(problem, DepthGrid.euler(12), layers)
+    assert found.loss == other.loss
+    np.testing.assert_array_equal(found.velocity[start.order], other.velocity[:, 0])
+
+
+def test_labels_do_not_matter(problem):
+    start = particles(12)
+    order = np.random.default_rng(0).permutation(12)
+    mixed = JointEnsemble(start.theta[order], start.t[order])
+    one, other = evaluate_joint(problem, start), evaluate_joint(problem, mixed)
+    assert one.loss == other.loss
+    np.testing.assert_array_equal(one.t_velocity[order], other.t_velocity)
+    np.testing.assert_array_equal(one.velocity[order], other.velocity)
+
+
+def test_the_loss_falls_between_swaps(problem):
+    """dE/ds = -D between swaps: the ledger differs from E where blocks exchange."""
+    found = solve_joint(
+        problem, particles(12), s_end=2.0, ds=0.01, stepper="rk4",
+        record=np.linspace(0.0, 2.0, 201),
+    )  # fmt: skip
+    assert found.status == "finished"
+    assert found.n_steps == 200
+    calm = found.swaps == 0
+    assert 100 < np.count_nonzero(calm) < 200
+    jumps = np.diff(found.swap_gain)
+    assert (np.diff(found.loss)[calm] < 0).all()
+    # RK4 with ds = 0.01; a swap to and fro within a step is not counted.
+    assert np.abs(jumps[calm]).max() < 1e-7
+    assert np.abs(jumps[~calm]).max() > 1e-5
+
+
+def test_the_ledger_of_gap_weights_has_the_part_of_t(problem):
+    start = dataclasses.replace(particles(6), t=(np.arange(6) + 0.5) / 6)
+    scheme = dataclasses.replace(AUTODIFF, rate=0.01)
+    found = solve_joint(
+        problem, start, s_end=0.2, ds=0.01, scheme=scheme, stepper="rk4"
+    )
+    assert found.swaps.sum() == 0
+    assert found.t_dissipation[0] > 1e-3
+    assert abs(found.swap_gain[-1]) < 1e-7
+
+
+def test_explicit_euler_is_first_order_between_swaps(problem):
+    start = dataclasses.replace(particles(6), t=(np.arange(6) + 0.5) / 6)
+    scheme = dataclasses.replace(AUTODIFF, rate=0.01)
+    steps, n = {"euler": 1, "heun": 2}, [8, 16, 32, 64]
+    for stepper, order in steps.items():
+        ends = [
+            solve_joint(
+                problem, start, s_end=0.4, ds=0.4 / m, scheme=scheme, stepper=stepper
+            ).t[-1]
+            for m in [*n, 512]
+        ]
+        errors = [np.abs(end - ends[-1]).max() for end in ends[:-1]]
+        fit = fit_power(n[:3], errors[:3])
+        assert fit.exponent == pytest.approx(order, abs=0.15)
+
+
+def test_counting_swaps():
+    assert count_swaps([0, 1, 2], [0, 1, 2]) == 0
+    assert count_swaps([0, 1, 2], [2, 1, 0]) == 3
+    assert count_swaps([3, 0, 1, 2], [0, 1, 2, 3]) == 3
+    rng = np.random.default_rng(0)
+    before, after = rng.permutation(7), rng.permutation(7)
+    pairs = [
+        (list(before).index(a) < list(before).index(b))
+        != (list(after).index(a) < list(after).index(b))
+        for a in range(7)
+        for b in range(a)
+    ]
+    assert count_swaps(before, after) == sum(pairs)
+
+
+def test_depths_stay_inside():
+    t, sign = JointScheme().inside(np.array([-0.2, 0.3, 1.1, 2.3, -1.2]))
+    np.testing.assert_allclose(t, [0.2, 0.3, 0.9, 0.3, 0.8])
+    np.testing.assert_array_equal(sign, [-1, 1, -1, 1, 1])
+    t, sign = JointScheme(ends="clamp").inside(np.array([-0.2, 0.3, 1.1]))
+    np.testing.assert_allclose(t, [0.0, 0.3, 1.0])
+    assert (sign == 1).all()
+
+
+@pytest.mark.parametrize("ends", ["reflect", "clamp"])
+def test_particles_that_run_into_an_end(problem, ends):
+    start = particles(10)
+    scheme = JointScheme(rate=50.0, ends=ends, weights="gap")
+    found = solve_joint(problem, start, s_end=0.5, ds=0.05, scheme=scheme)
+    assert found.t.min() >= 0.0
+    assert found.t.max() <= 1.0
+    is_at_an_end = np.isin(found.t[-1], (0.0, 1.0))
+    assert is_at_an_end.any() == (ends == "clamp")
+
+
+def test_the_same_run_twice(problem):
+    options = {"s_end": 0.3, "ds": 0.1, "scheme": JointScheme(velocity="shuffle")}
+    one, other = (solve_joint(problem, particles(9), **options) for _ in range(2))
+    np.testing.assert_array_equal(one.theta, other.theta)
+    np.testing.assert_array_equal(one.t, other.t)
+
+
+def test_a_blow_up_keeps_the_last_good_state(problem):
+    start = particles(4)
+    found = solve_joint(problem, start, s_end=1e9, ds=1e8, stepper="euler")
+    assert found.status in ("finished", "failed")
+    huge = dataclasses.replace(start, theta=start.theta * 1e200)
+    linear = MeanFieldProblem(problem.x, problem.y, Linear(2))
+    big = JointEnsemble(np.full((4, 4), 30.0), huge.t)
+    failed = solve_joint(linear, big, s_end=10.0, ds=10.0, stepper="rk4")
+    assert failed.status == "failed"
+    assert "not finite" in failed.message
+    assert failed.s[-1] < 10.0
+
+
+def test_lesions_by_hand(problem):
+    start = particles(5)
+    found = evaluate_joint(problem, start)
+    theta = np.delete(start.theta[start.order], 2, axis=0)
+    grid = DepthGrid.layers(4, 0.2)
+    expected = evaluate(problem, grid, ParticleEnsemble(theta[:, None])).loss
+    assert lesion_losses(found, [2])[0] == pytest.approx(expected, rel=1e-14)
+    z, p = found.network.z, found.network.p
+    block = tanh_block(start.theta[start.order][2])
+    values = [p[3, i] @ block(z[2, i]) for i in range(11)]
+    expected = problem.sample_weights @ values
+    assert lesion_slopes(found)[2] == pytest.approx(expected, rel=1e-12)
+
+
+def test_exchanging_and_reordering():
+    start = particles(6)
+    found = exchanged(start, [0, 3])
+    np.testing.assert_array_equal(found.order, start.order[[1, 0, 2, 4, 3, 5]])
+    other = reordered(start, start.order[::-1])
+    np.testing.assert_array_equal(other.order, start.order[::-1])
+    with pytest.raises(ValueError, match="at least two apart"):
+        exchanged(start, [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: JointEnsemble(np.ones((3, 5)), [0.1, 0.2]), "must have shapes"),
+        (lambda p: JointEnsemble(np.ones((1, 5)), [1.2]), r"must lie in \[0, 1\]"),
+        (lambda p: JointScheme(weights="gaps"), "Did you mean"),
+        (lambda p: JointScheme(velocity="ode"), "`velocity` must be one of"),
+        (lambda p: JointScheme(n_nodes=0), "`n_nodes` must be at least 1"),
+        (lambda p: JointScheme(window=0.0), "`window` must be"),
+        (lambda p: sample_joint(laws.Gaussian(0, 1), 3, depths="eve"), "`depths` must"),
+        (
+            lambda p: solve_joint(p, particles(3), s_end=1, ds=None, stepper="dopri5"),
+            "`stepper` must have fixed steps",
+        ),
+    ],
+)
+def test_what_is_refused(problem, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(problem)

@@ -1,0 +1,159 @@
+"""The study reorder on small problems: verdicts, and errors that flip them."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mfpde.errors import ConfigurationError
+from mfpde.joint import evaluation, lesions
+from mfpde.joint.brackets import brackets
+from mfpde.shallow import compare_flows
+from mfpde.studies import resolve
+from mfpde.studies.block_cases import CASES
+from mfpde.studies.collection import parts_of, run_parts
+from mfpde.studies.names import STUDIES
+
+STUDY = STUDIES["reorder"]
+SMALL_CASES = copy.deepcopy(CASES)
+for each in SMALL_CASES:
+    each["data"]["n_samples"] = 12
+SMALL = {
+    "commutators": {"blocks": [16, 32, 64, 128], "seeds": 8, "cases": SMALL_CASES},
+    "shallow": {
+        "eps": [0.0125, 0.025, 0.05],
+        "seeds": 2,
+        "times": [0.0, 0.5],
+        "used": ["spirals"],
+        "n_particles": 4,
+        "cases": SMALL_CASES,
+    },
+    "reordering": {
+        "n_blocks": 16,
+        "seeds": 6,
+        "s_end": 4.0,
+        "n_records": 4,
+        "cases": SMALL_CASES,
+    },
+    "landscape": {"sizes": [2], "n_samples": [24], "seeds": 2, "cloud": 16},
+}
+
+
+def run(name, folder, **changes):
+    """Verdicts by their claims, and the outcome, of one experiment."""
+    config = {"experiments": [name], name: SMALL[name] | changes}
+    parts = parts_of(STUDY, resolve(STUDY, config), folder)
+    ((_, outcome),) = run_parts(parts)
+    assert outcome.status == "finished", outcome.message
+    return {each.claim: each.verdict for each in outcome.report.verdicts}, outcome
+
+
+def test_exchanges_and_lesions(tmp_path):
+    found, outcome = run("commutators", tmp_path)
+    assert "contradicted" not in found.values()
+    for name in ("spirals", "digits"):
+        claim = f"{name}: change of E by many exchanges at once / Eq. (20)"
+        assert found[claim] == "confirmed"
+    claim = "diagonal: shuffling blocks that commute changes nothing"
+    assert found[claim] == "confirmed"
+    assert {each.row for each in outcome.report.verdicts} == {9}
+    table = outcome.table.select(case="spirals")
+    assert (np.diff(np.median(table["exchange_error"], axis=1)) < 0).all()
+
+
+def test_the_wrong_sign_of_the_bracket_flips_verdicts(tmp_path, monkeypatch):
+    """The commutator [f_a, f_b] in place of [f_b, f_a]."""
+
+    def turned(*arguments):
+        return -brackets(*arguments)
+
+    monkeypatch.setattr(evaluation, "brackets", turned)
+    found, _ = run("commutators", tmp_path, used=["spirals", "digits"])
+    for name in ("spirals", "digits"):
+        claim = f"{name}: change of E by many exchanges at once / Eq. (20)"
+        assert found[claim] == "contradicted"
+        claim = f"{name}, exchanged blocks: order of the error in 1/n"
+        assert found[claim] == "contradicted"
+
+
+def test_a_forgotten_factor_of_the_lesion_flips_its_verdict(tmp_path, monkeypatch):
+    slopes = lesions.lesion_slopes
+    monkeypatch.setattr(lesions, "lesion_slopes", lambda e: 2.0 * slopes(e))
+    found, _ = run("commutators", tmp_path, used=["spirals"])
+    assert found["spirals, deleted blocks: order of the error in 1/n"] == "contradicted"
+
+
+def test_small_blocks_are_an_ensemble(tmp_path):
+    found, _ = run("shallow", tmp_path)
+    claims = [claim for claim in found if "not above" not in claim]
+    assert {found[claim] for claim in claims} == {"confirmed"}
+    # Six cells are just enough for "all".
+    assert found["spirals: the gap is not above (21)"] == "confirmed"
+
+
+def test_another_two_layer_network_flips_the_verdict(tmp_path, monkeypatch):
+    """The particles of the two-layer network without their common factor eps."""
+
+    def unscaled(problem, grid, start, times):
+        found = compare_flows(problem, grid, start, times)
+        return dataclasses.replace(found, flow_gap=found.flow_gap / problem.block.scale)
+
+    monkeypatch.setattr("mfpde.studies.reorder.compare_flows", unscaled)
+    found, _ = run("shallow", tmp_path)
+    claim = "spirals: order of the gap in eps at s = 0.5/eps"
+    assert found[claim] == "contradicted"
+
+
+def test_commuting_blocks_have_one_curve(tmp_path):
+    found, outcome = run("reordering", tmp_path)
+    for claim in (
+        "diagonal: the same curve at rest and by pde",
+        "diagonal: the same curve at rest and by shuffle",
+        "scalar: the same curve at rest and by pde",
+    ):
+        assert found[claim] == "confirmed"
+    table = outcome.table.select(case="spirals")
+    for arm in ("pde", "gap", "shuffle"):
+        assert (table.select(arm=arm)["swaps"][:, 1:].sum(axis=1) > 0).all()
+    assert not table.select(arm="fixed")["swaps"].any()
+    both = [table.select(arm=arm)["loss"][:, -1] for arm in ("pde", "fixed")]
+    assert (both[0] != both[1]).all()
+
+
+def test_blocks_that_do_not_commute_have_two(tmp_path):
+    """A case that is wrongly said to commute."""
+    options = {"used": ["spirals"], "commuting": ["spirals"]}
+    found, _ = run("reordering", tmp_path, **options)
+    assert found["spirals: the same curve at rest and by pde"] == "contradicted"
+
+
+def test_ways_down(tmp_path):
+    found, outcome = run("landscape", tmp_path)
+    assert len(found) == 4
+    # Too few cases to be sure of all.
+    assert set(found.values()) <= {"confirmed", "not resolved"}
+    assert (outcome.table["slope"] < 0).all()
+    assert (outcome.table["moved"] < outcome.table["control"]).all()
+    assert {each.row for each in outcome.report.verdicts} == {8}
+
+
+def test_going_up_flips_the_verdict(tmp_path, monkeypatch):
+    """The direction of a wrong sign: the worst of the candidates, not the best."""
+    monkeypatch.setattr("mfpde.landscape.descent_slopes", lambda e, c: np.ones(2))
+    found, _ = run("landscape", tmp_path, starts=["dirac"], s_end=1.0)
+    assert found["dirac: a way down at every depth t0"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"commutators": {"blocks": [16, 24]}}, "all multiples of the first"),
+        ({"reordering": {"used": ["moons"]}}, "`reordering.used` must be of"),
+        ({"landscape": {"starts": ["saddle"]}}, "`landscape.starts` must be of dirac"),
+        ({"shallow": {"eps": [0.1, -0.1]}}, "`shallow.eps` must be positive"),
+    ],
+)
+def test_wrong_configurations(change, message):
+    with pytest.raises(ConfigurationError, match=message):
+        resolve(STUDY, change)
