@@ -22,7 +22,7 @@ SIZES = {"presets": ["tiny"], "activations": ["tanh"]}
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-    slots = dataclasses.replace(TINY, d=5, n_particles=8, n_outputs=1)
+    slots = dataclasses.replace(TINY, d=9, n_particles=16, n_outputs=1)
     monkeypatch.setitem(PRESETS, "tiny-slots", slots)
 
 
@@ -212,7 +212,7 @@ def test_a_wrong_step_contradicts_the_limit(tmp_path, monkeypatch):
     assert {each.verdict for each in found.values()} == {"contradicted"}
 
 
-LONG = {**SIZES, "presets": ["tiny-slots"], "depths": [2, 4, 8], "seeds": 3}
+LONG = {**SIZES, "presets": ["tiny-slots"], "depths": [2, 4, 8], "seeds": 2}
 
 
 def test_long_time(tmp_path):
@@ -243,7 +243,7 @@ def test_a_sum_over_samples_contradicts_the_pl_constant(tmp_path, monkeypatch):
 
 
 def test_width(tmp_path):
-    found = verdicts("width", tmp_path, **SIZES, samples=[2, 4], seeds=12)
+    found = verdicts("width", tmp_path, **SIZES, samples=[4, 8], seeds=12)
     rows = {claim: each.verdict for claim, each in found.items() if each.row == 13}
     assert set(rows.values()) == {"confirmed"}, rows
 
@@ -256,7 +256,7 @@ def test_unnormalised_kernels_contradict_the_width(tmp_path, monkeypatch):
         return kernel(problem, grid, ensemble) * ensemble.n_particles**2
 
     monkeypatch.setattr(local_pl, "tangent_kernel", wrong)
-    found = verdicts("width", tmp_path, **SIZES, samples=[2, 4], seeds=12)
+    found = verdicts("width", tmp_path, **SIZES, samples=[4, 8], seeds=12)
     (share,) = (each for claim, each in found.items() if "least share" in claim)
     assert share.verdict == "contradicted"
 

@@ -27,12 +27,13 @@ TINY = {
         "n_samples": 3,
     },
     "bias": {
-        "lambdas": [2e-3, 1e-3, 5e-4],
+        "lambdas": [4e-3, 2e-3, 1e-3],
         "dimension": 3,
         "width": 16,
-        "seeds": 3,
+        "seeds": 2,
         "depth_steps": 1,
-        "n_samples": 3,
+        "n_samples": 2,
+        "horizon": 2.0,
     },
     "networks": {
         "depths": [2, 4, 8],
@@ -125,7 +126,7 @@ def test_a_loss_with_an_obstruction_is_seen(tmp_path, monkeypatch):
         return problem._with({"y": -problem.x})
 
     monkeypatch.setattr(zero_loss, "make_problem", reversed_)
-    options = {"dimensions": [1], "seeds": 3, "s_end": 20.0}
+    options = {"dimensions": [1], "seeds": 2, "s_end": 5.0, "atol": 1e-9}
     report = run(Unobstructed(), tmp_path, **options)
     assert "contradicted" in words(report, 4)
 
@@ -146,7 +147,7 @@ def test_a_regulariser_that_does_not_decay_is_seen(tmp_path, monkeypatch):
         return DecayingQuadratic(lambda0)
 
     monkeypatch.setattr(zero_loss, "DecayingQuadratic", constant)
-    report = run(Regulariser(), tmp_path, lambda0=[0.1, 0.2])
+    report = run(Regulariser(), tmp_path, lambda0=[0.1, 0.2], s_end=50.0)
     assert words(report, 6) == ["confirmed", "contradicted"]
 
 

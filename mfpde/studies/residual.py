@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde import data
-from mfpde.analysis import fit_asymptotic_power
+from mfpde.analysis import bootstrap, fit_asymptotic_power
+from mfpde.analysis.asymptotic import bent_interval
 from mfpde.analysis.rates import Interval
 from mfpde.blocks import Linear
 from mfpde.depth import DepthGrid, PowerLaw
@@ -153,22 +154,37 @@ def steps_to(losses: ArrayLike, below: float) -> float:
     return k - 1 + (before - np.log(below)) / (before - after)
 
 
-def corrected_exponent(
-    sizes: ArrayLike, values: ArrayLike, small: ArrayLike, *, log: bool = False
-) -> float:
+def corrected_exponent(sizes: ArrayLike, values: ArrayLike, small: ArrayLike) -> float:
     """p of value = c L^p (1 + b small), by least squares in the logarithm.
 
     Parameters
     ----------
     sizes, values, small : array_like, shape (n,)
         L, positive values, and the small quantity of the next term, at least 3.
-    log : bool
-        Whether ln(value) is the power, as for value = exp(c L^p).
     """
     y = np.log(values)
-    y = np.log(np.abs(y)) if log else y
     columns = np.stack([np.ones(len(y)), np.log(sizes), np.asarray(small)], axis=1)
     return float(np.linalg.lstsq(columns, y, rcond=None)[0][1])
+
+
+def corrected_power(
+    sizes: ArrayLike, values: ArrayLike, small: ArrayLike, confidence: float
+) -> tuple[float, Interval]:
+    """`corrected_exponent` of means over seeds; values (n, n_seeds), n at least 4.
+
+    The interval is that of resampled seeds, stretched by `bent_interval`.
+    """
+    sizes, small = np.asarray(sizes), np.asarray(small)
+    values = np.asarray(values, dtype=float)
+
+    def exponent(runs: Array, first: int = 0) -> float:
+        part = slice(first, None)
+        means = runs.mean(axis=0)[part]
+        return corrected_exponent(sizes[part], means, small[part])
+
+    value, own = bootstrap(exponent, values.T, confidence=confidence)
+    moved = exponent(values.T, 1) - value if len(sizes) > 4 else 0.0
+    return value, bent_interval(own, value, moved)
 
 
 def power_of(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from mfpde.analysis import bootstrap
+from mfpde.evaluation import trajectories
+from mfpde.exact import tau_relu_bounds
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_above, judge_all
 from mfpde.studies.report import Report
 from mfpde.studies.residual import (
-    corrected_exponent,
+    corrected_power,
     descend,
     feature_problem,
     feed_forward,
     matrix_network,
+    normal_problem,
     steps_to,
 )  # fmt: skip
 
@@ -37,8 +38,54 @@ SCHEMES = {
 }
 
 
-def _exponent(depths, values):
-    return corrected_exponent(depths, values.mean(axis=0), depths**-0.5)
+class Growth(Experiment):
+    """|h_L|^2 for tau = 1."""
+
+    name, title, rows = "growth", "Growth without a residual scale", (17,)
+    shows = (
+        "Mean over layers of |h_(l+1)|^2 / |h_l|^2 for tau = 1, with the bounds (31)."
+    )
+    leaves_out = (
+        "That E|h_L|^2 >= 2^L |h_0|^2 follows from a factor of two in every layer, in "
+        "the mean over its draws. Typical runs grow more slowly than the mean."
+    )
+    defaults = {
+        "depths": [10, 100, 1000], "width": 32, "n_samples": 8, **SEEDS, "seeds": 24,
+    }  # fmt: skip
+    quick = {"seeds": 12}
+    grid = {"depth": "depths", "seed": "seeds"}
+    measured = {"ratio": "mean over layers of |h_(l+1)|^2 / |h_l|^2"}
+    positive = ("depths", "width", "n_samples")
+
+    def cell(self, at, config, references):
+        """See `Experiment.cell`."""
+        problem = normal_problem(
+            config["width"], config["n_samples"], at["seed"], positive=True
+        )
+        net = matrix_network(problem, at["depth"], 0.0, at["seed"])
+        _, z = trajectories(problem, net.grid, net.ensemble, problem.x)
+        # The square would overflow before the state does.
+        size = np.max(np.abs(z), axis=2)
+        logs = np.log(np.sum((z / size[:, :, np.newaxis]) ** 2, axis=2))
+        return {"ratio": np.exp(np.diff(logs + 2.0 * np.log(size), axis=0)).mean()}
+
+    def analyse(self, table, config):
+        """See `Experiment.analyse`."""
+        verdicts, depths = [], table.axes["depth"]
+        for n, values in zip(depths, table["ratio"], strict=True):
+            found = bootstrap(np.mean, values, confidence=config["confidence"])
+            claim = f"tau = 1, L = {n}: E|h_L|^2 >= 2^L |h_0|^2, mean factor of a layer"
+            verdicts.append(judge_above(claim, 2.0, *found, row=17))
+        panel = curves(
+            "tau = 1", "layers L", "factor of a layer",
+            {"median, quartiles": (depths, *centre(table["ratio"]))},
+            bounds={
+                f"(31): {each:g}": (depths, np.full(len(depths), each))
+                for each in tau_relu_bounds(1, 1.0)
+            },
+            yscale="linear",
+        )  # fmt: skip
+        return Report(verdicts, figures={"growth": [panel]})
 
 
 class Iterations(Experiment):
@@ -58,7 +105,7 @@ class Iterations(Experiment):
         "slow_depth": 64, "most_steps": 150, "below": 0.3,
         **NETWORK, **SEEDS, "seeds": 12,
     }  # fmt: skip
-    quick = {"depths": [8, 16, 32, 64, 128, 256], "slow_depth": 64, "seeds": 8, **FEW}
+    quick = {"slow_depth": 32, "seeds": 10, **FEW}
     grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}
     together = ()
     measured = {"steps": "steps to the loss"}
@@ -96,7 +143,8 @@ class Iterations(Experiment):
         depths, texts, entries = np.array(table.axes["depth"]), [], {}
         verdicts, slow = [], depths <= config["slow_depth"]
         claims = {"sde": 0.0, "ode": 0.0, "slow": 1.0, "plain": None}
-        for scheme, expected in claims.items():
+        for scheme in table.axes["scheme"]:
+            expected = claims[scheme]
             steps, label = table.select(scheme=scheme)["steps"], SCHEMES[scheme][2]
             used = depths > 0 if expected == 0.0 else slow
             entries[label] = (depths, *centre(steps))
@@ -108,8 +156,10 @@ class Iterations(Experiment):
                 verdicts.append(judge_all(claim, failing, row=16))
                 continue
             # Draws approach their path, and gates their share of it, like L^(-1/2).
-            statistic = partial(_exponent, depths[used])
-            found = bootstrap(statistic, steps[used].T, confidence=config["confidence"])
+            sizes = depths[used]
+            found = corrected_power(
+                sizes, steps[used], sizes**-0.5, config["confidence"]
+            )
             claim = f"{label}: exponent of L in the steps"
             verdicts.append(judge(claim, expected, *found, config["tolerance"], row=16))
         panel = curves("Steps to the loss", "layers L", "steps", entries)

@@ -204,8 +204,15 @@ class Regulariser(Experiment):
             for label, place in cases.items()
             for symbol, name in ((r"$E_s$", "objective"), ("E", "loss"))
         }
-        panel = traces("Strong and weak regularisers", S, "", lines)
-        return Report(verdicts, figures={self.name: [panel]})
+        wild = {
+            f"data set {seed}": (TIMES, finite(table["loss"][-1, 0, i]))
+            for i, seed in enumerate(table.axes["seed"][:3])
+        }
+        panels = [
+            traces("Strong and weak regularisers", S, r"E, $E_s$", lines),
+            traces("Strong, slow: E alone rises", S, "E", wild, yscale="linear"),
+        ]
+        return Report(verdicts, figures={self.name: panels})
 
 
 class Bias(Experiment):

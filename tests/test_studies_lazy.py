@@ -1,0 +1,110 @@
+"""The study lazy on small networks: verdicts, planted errors, its file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import ConfigurationError
+from mfpde.linearised import linearised
+from mfpde.problem import MeanFieldProblem
+from mfpde.studies import load_study, resolve
+from mfpde.studies.collection import parts_of, run_parts
+from mfpde.studies.lazy import STUDY, Valley, draw
+from mfpde.studies.names import STUDIES
+
+SMALL = {
+    "experiments": ["valley"],
+    "valley": {
+        "sizes": [64, 256, 1024],
+        "widths": [8],
+        "alphas": [0.5, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0],
+        "seeds": 32,
+        "rtol": 1e-2,
+        "tolerance": 0.1,
+    },
+}
+BEST = "best alpha: power of L M"
+FALLING = "falling: order in 1/alpha"
+RISING = "rising: power of alpha^2/(L M)"
+
+
+def verdicts(folder, config=SMALL):
+    parts = parts_of(STUDY, resolve(STUDY, config), folder)
+    ((_, outcome),) = run_parts(parts)
+    assert outcome.status == "finished", outcome.message
+    return {each.claim: each for each in outcome.report.verdicts}
+
+
+def test_the_file_holds_the_defaults():
+    path = Path(__file__).parents[1] / "data" / "studies" / "lazy.toml"
+    _, config = load_study(str(path), STUDIES)
+    assert config == resolve(STUDY, {})
+
+
+def test_valley_of_small_networks(tmp_path):
+    """With three sizes the powers are known to about 0.1."""
+    found = verdicts(tmp_path)
+    assert found[BEST].value == pytest.approx(0.25, abs=0.1)
+    assert found[FALLING].value == pytest.approx(1.0, abs=0.1)
+    assert found[RISING].value == pytest.approx(0.5, abs=0.1)
+    assert "contradicted" not in {each.verdict for each in found.values()}
+    assert {each.row for each in found.values()} == {19, None}
+
+
+def test_tied_layers_flip_the_verdict(tmp_path, monkeypatch):
+    """The same draws in every layer: M counts, not L M."""
+
+    def tied(config, grid, width, seed):
+        start = draw(config, grid, width, seed)
+        if width == float("inf"):
+            return start
+        first = np.broadcast_to(start.theta[:1], start.theta.shape)
+        return ParticleEnsemble(first, start.weights)
+
+    monkeypatch.setattr("mfpde.studies.lazy.draw", tied)
+    found = verdicts(tmp_path)
+    assert found[RISING].verdict == "contradicted"
+
+
+def test_a_wrong_multiplier_flips_the_verdict(tmp_path, monkeypatch):
+    """A linearised flow at half the speed is not the limit."""
+
+    def slow(problem, ensemble):
+        halved = MeanFieldProblem(
+            problem.x, problem.y, problem.block, metric=0.5 * problem.metric
+        )
+        return linearised(halved, ensemble)
+
+    monkeypatch.setattr("mfpde.studies.lazy.linearised", slow)
+    found = verdicts(tmp_path)
+    assert found["L M = inf: order in 1/alpha"].verdict == "contradicted"
+    assert found[FALLING].verdict == "contradicted"
+
+
+def test_the_same_draws_serve_every_split():
+
+    config = Valley.defaults
+    some = [draw(config, DepthGrid.euler(n), 24 // n, 5).theta for n in (3, 12)]
+    np.testing.assert_array_equal(some[0].ravel(), some[1].ravel())
+
+
+def test_polyak_bounds(tmp_path):
+    change = {"widths": [4, 8], "seeds": 5, "s": [0.0, 0.5, 1.0], "layers": 3}
+    found = verdicts(tmp_path, {"experiments": ["polyak"], "polyak": change})
+    assert {each.verdict for each in found.values()} == {"confirmed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"share": 1.0}, r"`valley.share` must lie in \(0, 1\), got 1"),
+        ({"x": [1.0]}, "`valley.x` and `y` must be lists"),
+        ({"alphas": [-1.0, 1.0]}, "`valley.alphas` must be positive"),
+    ],
+)
+def test_wrong_configurations(change, message):
+    with pytest.raises(ConfigurationError, match=message):
+        resolve(STUDY, {"valley": change})
