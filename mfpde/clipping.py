@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import check_positive
 from mfpde.errors import did_you_mean
+from mfpde.kernels import CLIPPINGS
 from mfpde.kernels.assembly import clip
 
 Array = NDArray[np.float64]
-
-FORMS = ("hard", "smooth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +47,10 @@ class Clipping:
 
     def __post_init__(self) -> None:
         check_positive("bound", self.bound)
-        if self.form not in FORMS:
+        if self.form not in CLIPPINGS:
             raise ValueError(
-                f"`form` must be one of {', '.join(FORMS)}, got {self.form!r}."
-                + did_you_mean(str(self.form), FORMS)
+                f"`form` must be one of {', '.join(CLIPPINGS)}, got {self.form!r}."
+                + did_you_mean(str(self.form), CLIPPINGS)
             )
         object.__setattr__(self, "bound", float(self.bound))
 

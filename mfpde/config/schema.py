@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfpde.clipping import FORMS
 from mfpde.config.checks import (
     AnyOf,
     Choice,
@@ -23,7 +22,7 @@ from mfpde.config.checks import (
 )
 from mfpde.config.keys import Key, key, variants
 from mfpde.data import SOURCES
-from mfpde.kernels import ACTIVATIONS, DTYPES
+from mfpde.kernels import ACTIVATIONS, CLIPPINGS, DTYPES
 
 BLOCK_GROUPS = {
     "perceptron": ("u", "v", "b"),
@@ -214,7 +213,9 @@ class Clip:
     )
     form: str = field(
         default="hard",
-        metadata=key(Choice(FORMS), "hard: cut off; smooth: g / sqrt(1 + (g/bound)^2)"),
+        metadata=key(
+            Choice(CLIPPINGS), "hard: cut off; smooth: g / sqrt(1 + (g/bound)^2)"
+        ),
     )
 
 

@@ -19,3 +19,5 @@ ACTIVATIONS = (
 # all d of them together: relu(a) brought to root mean square one.
 NORMALISED = "normalised_relu"
 OUTER_ACTIVATIONS = (*ACTIVATIONS, NORMALISED)
+# Forms of pi of Eq. (10).
+CLIPPINGS = ("hard", "smooth")
