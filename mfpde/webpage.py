@@ -25,7 +25,8 @@ from mfpde.studies.report import Verdict, number
 SIGNS = {"confirmed": "✓", "not resolved": "?", "contradicted": "✗"}
 """Beside each verdict, so that it is seen without colour."""
 _POWER = re.compile(r"\^\(([^()]*)\)|\^(-?\w+(?:/\w+)?)")
-_INDEX = re.compile(r"(?<=\w)_(\w+)")
+# Symbols of one letter or a Greek name, and not the words of an identifier.
+_INDEX = re.compile(r"\b([A-Za-z]|lambda|tau|theta|eta|rho|sigma|delta)_(\w+)")
 
 STYLE = """
 body { font: 11pt/1.45 Georgia, serif; color: #111; max-width: 62em; margin: 2em auto;
@@ -89,33 +90,61 @@ class Found:
         return [each for each in self.verdicts if each.row == claim.number]
 
 
-def claims_of(found: Sequence[Found]) -> list[Claim]:
-    """Return the claims that the studies are about."""
-    rows = {row for each in found for row in getattr(each.part.study, "rows", ())}
-    rows |= {each.row for study in found for each in study.verdicts}
-    return [claim for claim in CLAIMS if claim.number in rows]
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What all studies that were run say of the claims.
+
+    Attributes
+    ----------
+    found : sequence of Found
+    deciders : dict of int to sequence of str
+        Number of a claim to the names of all experiments that decide it, whether they
+        were run or not (`mfpde.studies.collection.deciders`).
+    are_all : bool
+        Whether all claims are listed, also those of which nothing was run.
+    """
+
+    found: Sequence[Found]
+    deciders: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    are_all: bool = False
+
+    @property
+    def claims(self) -> list[Claim]:
+        """The claims that the studies are about."""
+        if self.are_all:
+            return list(CLAIMS)
+        rows = {row for each in self.found for row in _rows(each)}
+        rows |= {each.row for study in self.found for each in study.verdicts}
+        return [claim for claim in CLAIMS if claim.number in rows]
+
+    def on(self, claim: Claim) -> tuple[str, list[str]]:
+        """Return what the studies say of a claim, why, and what was not run."""
+        verdicts = [each for study in self.found for each in study.decides(claim)]
+        absent = [
+            f"{study.name}: {study.outcome.message}"
+            for study in self.found
+            if claim.number in _rows(study) and not study.decides(claim)
+        ]
+        verdict = decide(verdicts)
+        if absent and verdict == "confirmed":
+            verdict = "not resolved"
+        why = [] if verdict == "confirmed" else [*reasons(verdicts), *absent]
+        run = {each.name for each in self.found}
+        others = [n for n in self.deciders.get(claim.number, ()) if n not in run]
+        if others:
+            why.append(f"In part: {', '.join(others)} decide too and were not run.")
+        return verdict, why
 
 
-def verdict_on(claim: Claim, found: Sequence[Found]) -> tuple[str, list[str]]:
-    """Return what all studies say of a claim, and why it is not confirmed."""
-    verdicts = [each for study in found for each in study.decides(claim)]
-    absent = [
-        f"{study.name}: {study.outcome.message}"
-        for study in found
-        if claim.number in getattr(study.part.study, "rows", ())
-        and not study.decides(claim)
-    ]
-    verdict = decide(verdicts)
-    if absent and verdict == "confirmed":
-        verdict = "not resolved"
-    return verdict, [] if verdict == "confirmed" else [*reasons(verdicts), *absent]
+def _rows(study: Found) -> Sequence[int]:
+    return getattr(study.part.study, "rows", ())
 
 
-def overview(found: Sequence[Found]) -> str:
+def overview(decisions: Decisions) -> str:
     """Return a line of plain text for every claim and a last one that counts them."""
     lines, counts = [], dict.fromkeys(SIGNS, 0)
-    for claim in claims_of(found):
-        verdict, why = verdict_on(claim, found)
+    for claim in decisions.claims:
+        verdict, why = decisions.on(claim)
         counts[verdict] += 1
         lines.append(f"{claim.number:>3}  {verdict:<13} {claim.statement}")
         lines += [f"{'':19}{reason}" for reason in why]
@@ -124,7 +153,7 @@ def overview(found: Sequence[Found]) -> str:
 
 
 def write_page(
-    path: Path, found: Sequence[Found], *, title: str, command: str, wall_time_s: float
+    path: Path, decisions: Decisions, *, title: str, command: str, wall_time_s: float
 ) -> Path:
     """Write the page.
 
@@ -132,12 +161,12 @@ def write_page(
     ----------
     path : Path
         An existing page is replaced.
-    found : sequence of Found
+    decisions : Decisions
     title, command : str
     wall_time_s : float
         Of this call.
     """
-    page = _Page(path.parent, found)
+    page = _Page(path.parent, decisions)
     body = "\n".join(page.body(title, command, wall_time_s))
     head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
     path.write_text(
@@ -151,20 +180,20 @@ def write_page(
 class _Page:
     """The parts of the page; every figure and configuration stands on it once."""
 
-    def __init__(self, folder: Path, found: Sequence[Found]) -> None:
-        self.folder, self.found = folder, found
-        self.claims = claims_of(found)
+    def __init__(self, folder: Path, decisions: Decisions) -> None:
+        self.folder, self.found = folder, decisions.found
+        self.decisions, self.claims = decisions, decisions.claims
         self._figure_of: dict[str, str] = {}
 
     def body(self, title: str, command: str, wall_time_s: float) -> Iterator[str]:
         """The page from top to bottom."""
         yield f"<h1>{_text(title)}</h1>"
         n_tasks = sum(sum(each.outcome.counts.values()) for each in self.found)
-        n_bad = sum(each.outcome.counts.get("diverged", 0) for each in self.found)
+        n_bad = sum(each.outcome.n_diverged for each in self.found)
         yield _paragraph(
-            f"mfpde {__version__}; {n_tasks:,} tasks, {n_bad:,} diverged; this call "
-            f"took {format_duration(wall_time_s)}. t in [0, 1] is depth, s >= 0 is "
-            "training time; they have no units, nor has any other quantity."
+            f"mfpde {__version__}; {n_tasks:,} tasks, {n_bad:,} diverged cells; this "
+            f"call took {format_duration(wall_time_s)}. t in [0, 1] is depth, s >= 0 "
+            "is training time; they have no units, nor has any other quantity."
         )
         yield f"<p>Command: <code>{html.escape(command)}</code></p>"
         if self.claims:
@@ -180,13 +209,13 @@ class _Page:
     def _summary(self) -> str:
         rows = []
         for claim in self.claims:
-            verdict, _ = verdict_on(claim, self.found)
+            verdict, _ = self.decisions.on(claim)
             link = f'<a href="#claim-{claim.number}">{_text(claim.statement)}</a>'
             rows.append([str(claim.number), link, _text(claim.papers), _sign(verdict)])
         return _table(("", "claim", "papers", "verdict"), rows)
 
     def _claim(self, claim: Claim) -> Iterator[str]:
-        verdict, why = verdict_on(claim, self.found)
+        verdict, why = self.decisions.on(claim)
         heading = f"{claim.number}. {_text(claim.statement)}"
         yield f'<h2 id="claim-{claim.number}">{heading}</h2>'
         yield f"<p>{_sign(verdict)}. {_text(claim.papers)}.</p>"
@@ -314,7 +343,7 @@ def _text(text: Any) -> str:
 
 def _formulas(text: str) -> str:
     text = _POWER.sub(lambda m: f"<sup>{m[1] or m[2]}</sup>", text)
-    return _INDEX.sub(r"<sub>\1</sub>", text)
+    return _INDEX.sub(r"\1<sub>\2</sub>", text)
 
 
 def _paragraph(text: str) -> str:

@@ -75,7 +75,8 @@ def test_a_diverged_task_is_inf_and_counted_and_never_averaged(tmp_path):
     outcome = run_study(STUDY, DIVERGE, tmp_path / "out")
     assert outcome.status == "finished"
     assert outcome.counts == {"missing": 0, "done": 14, "diverged": 2, "failed": 0}
-    assert outcome.message == "14 of 16 tasks done, 2 diverged."
+    assert outcome.message == "14 of 16 tasks done, 6 cells diverged."
+    assert outcome.n_diverged == 6
     diverged = np.zeros((4, 2, 2, 3), dtype=bool)
     diverged[1, 1] = True
     table = outcome.table
@@ -88,9 +89,11 @@ def test_a_diverged_task_is_inf_and_counted_and_never_averaged(tmp_path):
 
 def test_one_diverged_seed_of_a_task_is_told_by_inf(tmp_path):
     config = {"mischief": {"kind": "one seed"}, "rules": ["left"]}
-    table = run_study(STUDY, config, tmp_path / "out").table
-    assert table["status"][1, 1, 0].tolist() == [1, 2, 1]
-    assert np.sum(table["status"] == 2) == 1
+    outcome = run_study(STUDY, config, tmp_path / "out")
+    status = outcome.table["status"]
+    assert status[1, 1, 0].tolist() == [1, 2, 1]
+    assert np.sum(status == 2) == outcome.n_diverged == 1
+    assert outcome.message == "8 of 8 tasks done, 1 cell diverged."
 
 
 def test_a_failed_task_is_reported_and_tried_again(tmp_path):

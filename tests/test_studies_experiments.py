@@ -13,6 +13,7 @@ from mfpde.studies.collection import Collection, parts_of, run_parts
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_above, judge_all
+from mfpde.studies.orders import judge_order
 
 
 class Euler(Experiment):
@@ -129,11 +130,74 @@ def test_what_only_the_analysis_reads_may_change(tmp_path):
         ({"euler": {"depths": [-4, 4]}}, "`euler.depths` must be positive"),
         ({"euler": {"tolerance": 2.0}}, r"`euler.tolerance` must lie in \(0, 1\)"),
         ({"euler": {"depth": [4]}}, "`euler.depth` is not a key"),
+        ({"euler": {"depths": [8, 4]}}, "`euler.depths` must be sorted as its default"),
+        ({"other": {"first_seed": -3}}, "`other.first_seed` must not be negative"),
     ],
 )
 def test_wrong_configurations(change, message):
     with pytest.raises(ConfigurationError, match=message):
         resolve(PAIR, change)
+
+
+def test_all_folders_are_checked_before_the_first_is_worked_on(tmp_path):
+    run({"experiments": ["other"]}, tmp_path)
+    with pytest.raises(ConfigurationError, match=r"different: `first_seed`"):
+        run({"other": {"first_seed": 7}}, tmp_path)
+    assert not (tmp_path / "euler").exists()
+
+
+def test_putting_nothing_together(tmp_path):
+    with pytest.raises(ConfigurationError, match="holds nothing to put together"):
+        run({}, tmp_path / "nowhere", compute=False)
+    assert not (tmp_path / "nowhere").exists()
+    run({"experiments": ["other"]}, tmp_path)
+    found = run({}, tmp_path, compute=False)
+    assert found["other"].status == "finished"
+    assert found["euler"].status == "failed"
+    assert not (tmp_path / "euler").exists()
+
+
+def test_tasks_that_are_missing_decide_nothing(tmp_path):
+    part = {"experiments": ["other"]}
+    run(part, tmp_path, share=(1, 2))
+    found = run(part, tmp_path, compute=False)["other"]
+    assert "are missing" in found.message
+    (verdict,) = found.report.verdicts
+    assert verdict.verdict == "not resolved"
+    assert verdict.note.startswith(found.message)
+    assert run(part, tmp_path)["other"].report.verdicts[0].verdict == "confirmed"
+
+
+def test_an_unforeseen_error_of_one_analysis_leaves_the_others(tmp_path, monkeypatch):
+    def broken(self, table, config):
+        return {}["rate"]
+
+    monkeypatch.setattr(Other, "analyse", broken)
+    found = run({}, tmp_path)
+    assert found["euler"].status == "finished"
+    assert found["other"].message == "No analysis: KeyError: 'rate'"
+    assert "broken" in found["other"].failures["analysis"].details
+
+
+def test_rivals_are_excluded():
+    found = judge("q", 0.5, 0.49, (0.1, 0.9), 0.1, rivals=(0.0, 1.0))
+    assert found.verdict == "confirmed"
+    assert "holds no 0, holds no 1;" in found.rule
+    found = judge("q", 0.5, 0.49, (-0.1, 0.9), 0.1, rivals=(0.0, 1.0))
+    assert found.verdict == "not resolved"
+
+
+def test_an_order_with_diverged_runs_is_not_resolved():
+    n = np.array([4.0, 8, 16, 32])
+    errors = np.outer(1.0 / n, [1.0, 1.1, 0.9, 1.0])
+    config = {"confidence": 0.95, "tolerance": 0.1}
+    verdict, fit = judge_order("p", 1.0, n, errors, config, row=1)
+    assert verdict.verdict == "confirmed"
+    assert fit.exponent == pytest.approx(1.0)
+    errors[3, 1] = np.inf
+    verdict, _ = judge_order("p", 1.0, n, errors, config, row=1, note="So.")
+    assert (verdict.verdict, verdict.row) == ("not resolved", 1)
+    assert verdict.note == "1 of 16 runs diverged. So."
 
 
 def test_quick_is_made_of_the_parts():

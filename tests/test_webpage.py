@@ -15,7 +15,7 @@ from mfpde.studies.claims import CLAIMS, decide, reasons
 from mfpde.studies.collection import Collection, parts_of, run_parts
 from mfpde.studies.judging import judge
 from mfpde.studies.names import ALL, STUDIES
-from mfpde.webpage import Found, overview, verdict_on, write_page
+from mfpde.webpage import Decisions, Found, overview, write_page
 
 
 class Tree(HTMLParser):
@@ -50,7 +50,9 @@ def found(tmp_path_factory):
 
 def page(found, folder):
     path = folder / "report.html"
-    write_page(path, found, title="A < B", command="mfpde study x", wall_time_s=3.0)
+    write_page(
+        path, Decisions(found), title="A < B", command="mfpde study x", wall_time_s=3.0
+    )
     return path.read_text()
 
 
@@ -87,11 +89,32 @@ def test_a_study_without_verdicts_is_told(found):
     """What failed cannot confirm, even where another experiment does."""
     outcome = dataclasses.replace(found[1].outcome, report=None, message="It broke.")
     broken = [found[0], dataclasses.replace(found[1], outcome=outcome)]
-    assert verdict_on(CLAIMS[0], found) == ("confirmed", [])
-    verdict, why = verdict_on(CLAIMS[0], broken)
+    assert Decisions(found).on(CLAIMS[0]) == ("confirmed", [])
+    verdict, why = Decisions(broken).on(CLAIMS[0])
     assert verdict == "not resolved"
     assert why == ["pair.other: It broke."]
-    assert "1 not resolved" in overview(broken)
+    assert "1 not resolved" in overview(Decisions(broken))
+
+
+def test_what_was_not_run_is_told(found):
+    """A claim that others decide as well is decided in part; all are listed."""
+    decisions = Decisions(found, {1: ["pair.euler", "more.cases"]}, are_all=True)
+    verdict, (why,) = decisions.on(CLAIMS[0])
+    assert verdict == "confirmed"
+    assert why == "In part: more.cases decide too and were not run."
+    text = overview(decisions)
+    assert "20 claims: 1 confirmed, 19 not resolved, 0 contradicted." in text
+
+
+def test_identifiers_are_no_formulas(found, tmp_path):
+    name = "signed_squared_relu: E_s, s_end, L^(-1/2), lambda_min"
+    outcome = found[0].outcome
+    verdicts = [dataclasses.replace(outcome.report.verdicts[0], claim=name)]
+    report = dataclasses.replace(outcome.report, verdicts=verdicts)
+    changed = dataclasses.replace(outcome, report=report)
+    text = page([dataclasses.replace(found[0], outcome=changed)], tmp_path)
+    assert "signed_squared_relu: E<sub>s</sub>" in text
+    assert "L<sup>-1/2</sup>, lambda<sub>min</sub>" in text
 
 
 def test_every_claim_is_decided_by_some_study():

@@ -20,11 +20,17 @@ from mfpde.plotting import panels, save
 from mfpde.progress import format_duration
 from mfpde.studies import load_study, resolved_text, verdict_table
 from mfpde.studies.checks import read_share
-from mfpde.studies.collection import Collection, Part, parts_of, run_parts
+from mfpde.studies.collection import (
+    Collection,
+    Part,
+    deciders,
+    parts_of,
+    run_parts,
+)
 from mfpde.studies.engine import Outcome
-from mfpde.studies.names import STUDIES
+from mfpde.studies.names import ALL, STUDIES
 from mfpde.studies.study import Study
-from mfpde.webpage import Found, overview, write_page
+from mfpde.webpage import Decisions, Found, overview, write_page
 
 DPI = 150
 PAGE = "report.html"
@@ -62,7 +68,9 @@ def main(arguments: argparse.Namespace) -> int:
         raise ConfigurationError([str(error)]) from error
     if isinstance(study, Collection) and share is None:
         title = f"{study.title}: {study.paper}" if study.paper else study.title
-        _conclude(found, folder, title, command, time.monotonic() - start, arguments)
+        decisions = Decisions(found, deciders(ALL), are_all=study is ALL)
+        wall = time.monotonic() - start
+        _conclude(decisions, folder, title, command, wall, arguments)
     return max(statuses, default=SUCCESS)
 
 
@@ -92,7 +100,7 @@ def _tell(
 
 
 def _conclude(
-    found: list[Found],
+    decisions: Decisions,
     folder: Path,
     title: str,
     command: str,
@@ -103,10 +111,11 @@ def _conclude(
     written = ""
     if not arguments.no_plot:
         path = folder / PAGE
-        write_page(path, found, title=title, command=command, wall_time_s=wall_time_s)
+        options = {"title": title, "command": command, "wall_time_s": wall_time_s}
+        write_page(path, decisions, **options)
         written = f"\n{path} ({format_size(path)}), {format_duration(wall_time_s)}"
     if not arguments.quiet:
-        sys.stdout.write(f"{title}\n{overview(found)}{written}\n")
+        sys.stdout.write(f"{title}\n{overview(decisions)}{written}\n")
 
 
 def _executor(arguments: argparse.Namespace, study: Study | Collection) -> Executor:

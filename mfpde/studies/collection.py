@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfpde.errors import ConfigurationError
 from mfpde.executors import Executor, Serial
 from mfpde.executors.base import Function, Unit
 from mfpde.studies.configuration import quick_of
-from mfpde.studies.engine import Outcome, run_study
+from mfpde.studies.engine import Outcome, nothing_there, run_study
 from mfpde.studies.progress import TaskReporter
+from mfpde.studies.store import Store
 from mfpde.studies.study import Config, Study
 
 SELECTION = "experiments"
@@ -135,9 +138,23 @@ def run_parts(
     part : Part
     outcome : Outcome
         After one that was interrupted there is no other.
+
+    Raises
+    ------
+    ConfigurationError
+        Before anything is computed, if a folder holds something else; without
+        `compute`, if none holds anything.
     """
+    # What is wrong with the last folder is told before the first is worked on.
+    stores = [Store(each.folder, each.study, each.config) for each in parts]
+    is_there = [compute or store.is_begun for store in stores]
+    if parts and not any(is_there):
+        raise ConfigurationError([nothing_there(_common(parts))])
     with _Lent(Serial() if executor is None else executor) as workers:
-        for part in parts:
+        for part, is_some in zip(parts, is_there, strict=True):
+            if not is_some:
+                yield part, Outcome("failed", nothing_there(part.folder), {})
+                continue
             outcome = run_study(
                 part.study,
                 part.config,
@@ -151,6 +168,28 @@ def run_parts(
             yield part, outcome
             if outcome.status == "interrupted":
                 return
+
+
+def deciders(study: Study | Collection) -> dict[int, list[str]]:
+    """Return the experiments whose verdicts decide each claim: row to their names."""
+    found: dict[int, list[str]] = {}
+    for part in parts_of(study, _everything(study), Path()):
+        for row in getattr(part.study, "rows", ()):
+            found.setdefault(row, []).append(part.name)
+    return found
+
+
+def _everything(study: Study | Collection) -> Config:
+    """A configuration that selects all parts; nothing else of it is right."""
+    if not isinstance(study, Collection):
+        return {}
+    tables = {each.name: _everything(each) for each in study.parts}
+    return {SELECTION: list(tables)} | tables
+
+
+def _common(parts: Sequence[Part]) -> Path:
+    """The folder that all parts stand in."""
+    return Path(os.path.commonpath([each.folder for each in parts]))
 
 
 class _Lent:

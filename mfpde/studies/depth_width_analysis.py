@@ -30,7 +30,7 @@ from mfpde.analysis.rates import Interval, log_statistics
 from mfpde.analysis.resampling import counts_with_all, percentile_interval
 from mfpde.errors import ConvergenceError
 from mfpde.studies.depth_width_figures import page
-from mfpde.studies.depth_width_verdicts import judgements
+from mfpde.studies.depth_width_verdicts import judgements, without_fit
 from mfpde.studies.report import Report
 from mfpde.studies.table import Table
 
@@ -106,13 +106,14 @@ def analyse(table: Table, config: Config) -> Report:
                 found = find(part, EXPONENT_OF_L[coupling], config)
             except (ValueError, ConvergenceError) as error:
                 texts.append(f"{name}: there is no fit. {error}")
+                verdicts.append(without_fit(name, EXPONENT_OF_L[coupling]))
                 continue
             for each in judgements(found, config["tolerance"]):
                 claim = f"{name}: {each.claim}"
                 verdicts.append(dataclasses.replace(each, claim=claim))
             texts.append(_text(name, found))
             figures[f"{case}-{coupling}"] = page(found)
-    if not verdicts:
+    if not figures:
         raise ValueError(" ".join(texts))
     return Report(verdicts, texts, figures)
 

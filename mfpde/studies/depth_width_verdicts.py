@@ -5,64 +5,121 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mfpde.studies.judging import judge, judge_at_least, judge_below
+from mfpde.analysis.rates import Interval
+from mfpde.studies.judging import NEIGHBOURS, judge, judge_at_least, judge_below
 from mfpde.studies.report import Verdict
+
+NOT_FITTED = "There is no fit, see the notes."
 
 
 def judgements(found: Any, tolerance: float) -> Iterator[Verdict]:
-    """Verdicts on rows 1 (draws of paths), 18 (of layers), 2 and 3 of the claims."""
-    row, count = (1, "M") if found.a == 0.0 else (18, "(L M)")
+    """Verdicts on rows 1 (draws of paths), 18 (of layers), 2 and 3 of the claims.
+
+    What a row demands and the table does not allow is not resolved.
+    """
+    yield from _rates(found, tolerance)
+    if found.a == 0.0:
+        claim = "outputs: order in 1/L, same draws at all depths"
+        fit = found.paired
+        yield _order(claim, 1.0, fit, "exponent", "interval", tolerance, row=1)
+    for name, expected in (("width", 0.5), ("depth", 0.5 * found.a)):
+        claim = f"spread over draws: order in 1/{'M' if name == 'width' else 'L'}"
+        names = (f"{name}_exponent", f"{name}_interval")
+        row = _row(found.a)
+        yield _order(claim, expected, found.fluctuation, *names, tolerance, row=row)
+    if found.a == 1.0:
+        claim = "one particle a layer: power of L of the error"
+        power = None
+        if found.narrow is not None:
+            low, high = found.narrow.exponent_interval
+            power = -found.narrow.exponent, (-high, -low)
+        yield _below(claim, 0.0, power, row=18)
+    yield from _accuracy_and_confidence(found, tolerance)
+    yield _below("growth of the error in s, late minus early", 0.0, found.growth, row=3)
+
+
+def without_fit(name: str, a: float) -> Verdict:
+    """The verdict on a case and coupling whose outputs have no fit."""
+    return _absent(f"{name}: outputs: order in 1/L", 1.0, _row(a))
+
+
+def _row(a: float) -> int:
+    return 1 if a == 0.0 else 18
+
+
+def _rates(found: Any, tolerance: float) -> Iterator[Verdict]:
+    """Orders of the joint fits, Eq. (29)."""
+    count = "M" if found.a == 0.0 else "(L M)"
     for quantity, rates in found.rates.items():
-        if rates is None:
-            continue
-        # Particles are compared for fewer draws, the loss beside the claims.
-        rule, of, width = {
-            "outputs": (judge, row, tolerance),
-            "particles": (judge, row, 2.0 * tolerance),
-            "loss": (judge_at_least, None, tolerance),
-        }[quantity]
+        fit = None if rates is None else rates.fit
         for name, text, expected in (
             ("p", "p, order in 1/L", 1.0),
             ("q", f"q, order in 1/{count}", 0.5),
         ):
             claim = f"{quantity}: {text}"
-            interval = getattr(rates, f"{name}_interval")
-            yield rule(
-                claim, expected, getattr(rates.fit, name), interval, width, row=of
-            )
-    if found.paired is not None:
-        paired = found.paired
-        claim = "outputs: order in 1/L, same draws at all depths"
-        yield judge(claim, 1.0, paired.exponent, paired.interval, tolerance, row=row)
-    if found.fluctuation is not None:
-        spread = found.fluctuation
-        for name, expected in (("width", 0.5), ("depth", 0.5 * found.a)):
-            claim = f"spread over draws: order in 1/{'M' if name == 'width' else 'L'}"
-            value = getattr(spread, f"{name}_exponent")
-            interval = getattr(spread, f"{name}_interval")
-            yield judge(claim, expected, value, interval, tolerance, row=row)
-    if found.narrow is not None:
-        low, high = found.narrow.exponent_interval
-        claim = "one particle a layer: power of L of the error"
-        yield judge_below(claim, 0.0, -found.narrow.exponent, (-high, -low), row=18)
-    yield from _accuracy_and_confidence(found, tolerance)
-    if found.growth is not None:
-        claim = "growth of the error in s, late minus early"
-        yield judge_below(claim, 0.0, *found.growth, row=3)
+            if quantity != "loss":
+                # Particles are compared for fewer draws.
+                width = tolerance if quantity == "outputs" else 2.0 * tolerance
+                if fit is None:
+                    yield _absent(claim, expected, _row(found.a))
+                    continue
+                yield judge(
+                    claim,
+                    expected,
+                    getattr(fit, name),
+                    getattr(rates, f"{name}_interval"),
+                    width,
+                    rivals=(expected - NEIGHBOURS, expected + NEIGHBOURS),
+                    row=_row(found.a),
+                )
+            elif fit is not None:
+                # Beside the claims: late in training the loss is of second order.
+                interval = getattr(rates, f"{name}_interval")
+                yield judge_at_least(
+                    claim, expected, getattr(fit, name), interval, tolerance
+                )
 
 
 def _accuracy_and_confidence(found: Any, tolerance: float) -> Iterator[Verdict]:
     """Verdicts on row 2: powers of the error of the loss that few draws exceed."""
-    if found.deep is not None:
-        fit = found.deep
-        claim = "loss, infinite width: order in 1/L"
-        ends = fit.exponent_interval
-        yield judge(claim, 1.0, fit.exponent, ends, 2.0 * tolerance, row=2)
-    if found.quantile is not None:
-        eta, fit = found.quantile
-        claim = f"loss, {1.0 - eta:g}-quantile over draws: order in 1/M"
-        ends = fit.exponent_interval
-        yield judge(claim, 0.5, fit.exponent, ends, 2.0 * tolerance, row=2)
-    if found.eta is not None:
-        claim = "loss, quantiles over draws: order in 1/eta"
-        yield judge_below(claim, 0.5, found.eta.exponent, found.eta.interval, row=2)
+    names = ("exponent", "exponent_interval")
+    claim = "loss, infinite width: order in 1/L"
+    yield _order(claim, 1.0, found.deep, *names, 2.0 * tolerance, row=2)
+    eta, fit = found.quantile or (None, None)
+    of = "quantile" if eta is None else f"{1.0 - eta:g}-quantile"
+    claim = f"loss, {of} over draws: order in 1/M"
+    yield _order(claim, 0.5, fit, *names, 2.0 * tolerance, row=2)
+    claim = "loss, quantiles over draws: order in 1/eta"
+    power = None if found.eta is None else (found.eta.exponent, found.eta.interval)
+    yield _below(claim, 0.5, power, row=2)
+
+
+def _order(
+    claim: str,
+    expected: float,
+    fit: Any,
+    value: str,
+    interval: str,
+    tolerance: float,
+    *,
+    row: int,
+) -> Verdict:
+    """Judge an attribute of a fit by another that holds its interval."""
+    if fit is None:
+        return _absent(claim, expected, row)
+    rivals = (expected - NEIGHBOURS, expected + NEIGHBOURS)
+    found = getattr(fit, value), getattr(fit, interval)
+    return judge(claim, expected, *found, tolerance, rivals=rivals, row=row)
+
+
+def _below(
+    claim: str, bound: float, found: tuple[float, Interval] | None, *, row: int
+) -> Verdict:
+    if found is None:
+        return _absent(claim, f"< {bound:g}", row)
+    return judge_below(claim, bound, *found, row=row)
+
+
+def _absent(claim: str, expected: float | str, row: int) -> Verdict:
+    """What a claim demands and could not be fitted."""
+    return Verdict(claim, expected, None, None, "not resolved", "", NOT_FITTED, row)

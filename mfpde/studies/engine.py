@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mfpde import __version__
-from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.errors import ConfigurationError, ConvergenceError, NotFiniteError
 from mfpde.executors import Executor, Lost, Serial, Unit
 from mfpde.executors.base import counted
 from mfpde.progress import format_duration
@@ -20,7 +23,7 @@ from mfpde.studies.assemble import assemble, encode
 from mfpde.studies.checks import check_share, checked_tasks, share_of
 from mfpde.studies.configuration import resolve
 from mfpde.studies.progress import TaskReporter
-from mfpde.studies.report import Report
+from mfpde.studies.report import Report, undecided
 from mfpde.studies.store import Store
 from mfpde.studies.study import Config, Study, Task
 from mfpde.studies.table import STATUS, Table
@@ -47,6 +50,8 @@ class Outcome:
         None if there was no analysis.
     path : Path or None
         study.h5.
+    n_diverged : int
+        Cells that diverged, also those of tasks that measured several.
     """
 
     status: str
@@ -56,6 +61,7 @@ class Outcome:
     table: Table | None = None
     report: Report | None = None
     path: Path | None = None
+    n_diverged: int = 0
 
     def __repr__(self) -> str:
         return f"<Outcome, {self.status}: {self.message}>"
@@ -115,9 +121,11 @@ def run_study(
     config = resolve(study, config or {})
     tasks = checked_tasks(study, config)
     mine = tasks if share is None else share_of(tasks, *share)
-    session = _Session(
-        study, config, mine, Store(folder, study, config), _made(progress)
-    )
+    store = Store(folder, study, config)
+    if not compute and not store.is_begun:
+        raise ConfigurationError([nothing_there(store.folder)])
+    store.begin()
+    session = _Session(study, config, mine, store, _made(progress))
     if share is None:
         session.store.clear_leftovers()
     session.load()
@@ -135,6 +143,14 @@ def run_study(
     if share is not None:
         return session.share_outcome(share, is_interrupted)
     return session.conclude(command, is_interrupted)
+
+
+def nothing_there(folder: Path) -> str:
+    """A sentence on a folder of which nothing can be put together."""
+    return (
+        f"{folder} holds nothing to put together. Give the folder of the tasks with "
+        "--out, or leave out --assemble."
+    )
 
 
 class _Session:
@@ -275,7 +291,8 @@ class _Session:
     def conclude(self, command: str, is_interrupted: bool) -> Outcome:
         """Put together what is there, analyse it, and write study.h5."""
         table = assemble(self.study, self.config, self.pieces)
-        status, message = self._ending(is_interrupted)
+        n_diverged = int(np.sum(table["status"] == STATUS.index("diverged")))
+        status, message = self._ending(is_interrupted, n_diverged)
         report = None
         if status == "finished" and not self.counts["done"]:
             n = counted(len(self.tasks), "task")
@@ -291,14 +308,37 @@ class _Session:
             )
             try:
                 report = self.study.analyse(table, self.config)
-            except (ValueError, ConvergenceError, NotFiniteError) as error:
+            # One study of many must not end the others, whatever is wrong with it.
+            except Exception as error:
                 before = f"{message} " if status == "failed" else ""
-                status, message = "failed", f"{before}No analysis: {error}"
+                status = "failed"
+                message = f"{before}No analysis: {self._told(error)}"
+            else:
+                if status == "failed":
+                    report = undecided(report, message)
         content = encode(self.study, self.config, table, report, command)
         path = self.store.keep_assembled(content)
-        return Outcome(status, message, self.counts, self.failures, table, report, path)
+        return Outcome(
+            status,
+            message,
+            self.counts,
+            self.failures,
+            table,
+            report,
+            path,
+            n_diverged,
+        )
 
-    def _ending(self, is_interrupted: bool) -> tuple[str, str]:
+    def _told(self, error: Exception) -> str:
+        """Return an error in words; keep the traceback of one that nobody foresaw."""
+        if isinstance(error, ValueError | ConvergenceError | NotFiniteError):
+            return str(error)
+        text = f"{type(error).__name__}: {error}"
+        details = "".join(traceback.format_exception(error))
+        self.failures["analysis"] = Piece("failed", text, details=details)
+        return text
+
+    def _ending(self, is_interrupted: bool, n_diverged: int = 0) -> tuple[str, str]:
         """Return status and sentence, before the analysis."""
         counts = self.counts
         n = counted(len(self.tasks), "task")
@@ -315,7 +355,9 @@ class _Session:
             )
         if counts["missing"]:
             return "failed", f"{counts['missing']} of {n} are missing."
-        end = f", {counts['diverged']} diverged" if counts["diverged"] else ""
+        end = ""
+        if n_diverged:
+            end = f", {counted(n_diverged, 'cell')} diverged"
         return "finished", f"{counts['done']} of {n} done{end}."
 
 

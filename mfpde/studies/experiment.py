@@ -107,6 +107,15 @@ class Experiment:
                     found.append(f"`{key}` must be at least 1, got {values}.")
             elif not values or len(set(values)) < len(values):
                 found.append(f"`{key}` must hold one value or more, all different.")
+            elif not _is_ordered_like(values, self.defaults[key]):
+                found.append(
+                    f"`{key}` must be sorted as its default {self.defaults[key]} is, "
+                    f"got {values}."
+                )
+        if config.get(FIRST_SEED, 0) < 0:
+            found.append(
+                f"`{FIRST_SEED}` must not be negative, got {config[FIRST_SEED]}."
+            )
         for key in self.positive:
             if not np.all(np.asarray(config[key], dtype=float) > 0):
                 found.append(f"`{key}` must be positive, got {config[key]}.")
@@ -196,6 +205,17 @@ class Experiment:
         if unknown:
             raise ValueError(f"`cell` gave {sorted(unknown)}, not in `measured`.")
         return stacked
+
+
+def _is_ordered_like(values: list, default: Any) -> bool:
+    """Whether numbers rise where those of the default do, and fall where they fall."""
+    if not isinstance(default, list) or isinstance(values[0], str):
+        return True
+    rising = np.diff(np.asarray(default, dtype=float))
+    if not (np.all(rising > 0) or np.all(rising < 0)):
+        return True
+    steps = np.diff(np.asarray(values, dtype=float))
+    return len(rising) == 0 or bool(np.all(steps * rising[0] > 0))
 
 
 def _cells(coordinates: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ verdict decides, and `note`, a sentence that stands below it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +18,8 @@ from mfpde.studies.report import Verdict
 
 MOST_LENGTH = 12.0
 """Longest interval that confirms, in tolerances."""
+NEIGHBOURS = 0.5
+"""Orders of the theory are multiples of it: the interval of one excludes the next."""
 LEAST_SHARE = 0.5
 """What the share of cases in which a claim holds must surely exceed."""
 SHARE_CONFIDENCE = 0.95
@@ -29,22 +32,25 @@ def judge(
     interval: Interval,
     tolerance: float,
     *,
+    rivals: Sequence[float] = (),
     row: int | None = None,
     note: str = "",
 ) -> Verdict:
-    """Judge a claim of equality."""
+    """Judge a claim of equality; no interval that holds one of the rivals confirms."""
     is_near = abs(value - expected) <= tolerance
     is_inside = interval[0] <= expected <= interval[1]
+    is_alone = not any(interval[0] <= each <= interval[1] for each in rivals)
     verdict = "not resolved"
-    if is_inside and is_near and _is_sharp(interval, tolerance):
+    if is_inside and is_near and is_alone and _is_sharp(interval, tolerance):
         verdict = "confirmed"
     elif not is_near and _is_far(expected, interval):
         verdict = "contradicted"
+    without = "".join(f", holds no {each:g}" for each in rivals)
     rule = (
         "Confirmed if the expected value lies in the interval and within "
         f"{tolerance:g} of the value, and the interval is no longer than "
-        f"{MOST_LENGTH * tolerance:g}; contradicted if it lies outside twice the "
-        "interval and farther from the value."
+        f"{MOST_LENGTH * tolerance:g}{without}; contradicted if it lies outside twice "
+        "the interval and farther from the value."
     )
     return Verdict(claim, expected, value, interval, verdict, rule, note, row)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from mfpde.analysis import PowerFit, fit_asymptotic_power
-from mfpde.studies.judging import judge
+from mfpde.studies.judging import NEIGHBOURS, judge
 from mfpde.studies.report import Verdict
 
 
@@ -39,6 +41,8 @@ def judge_order(
     Returns
     -------
     verdict : Verdict
+        Its interval must exclude the orders one half above and below; "not resolved"
+        if a run diverged.
     fit : PowerFit
     """
     fit = fit_asymptotic_power(n, errors, confidence=config["confidence"])
@@ -48,7 +52,13 @@ def judge_order(
         fit.exponent,
         fit.exponent_interval,
         config["tolerance"],
+        rivals=(expected - NEIGHBOURS, expected + NEIGHBOURS),
         row=row,
         note=note,
     )
+    n_diverged = int(np.isinf(np.asarray(errors, dtype=float)).sum())
+    if n_diverged:
+        # The sizes that diverge are left out of the fit: it says nothing of them.
+        told = f"{n_diverged} of {np.size(errors)} runs diverged. {note}".strip()
+        verdict = dataclasses.replace(verdict, verdict="not resolved", note=told)
     return verdict, fit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,17 @@ class Report:
     verdicts: Sequence[Verdict] = ()
     texts: Sequence[str] = ()
     figures: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
+
+
+def undecided(report: Report, reason: str) -> Report:
+    """Return a report that decides nothing: some of what it needs is not there."""
+    verdicts = [
+        dataclasses.replace(
+            each, verdict="not resolved", note=f"{reason} {each.note}".strip()
+        )
+        for each in report.verdicts
+    ]
+    return dataclasses.replace(report, verdicts=verdicts)
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:

@@ -40,7 +40,7 @@ class Store:
     Parameters
     ----------
     folder : path-like
-        Made if it does not exist.
+        Made by `begin` if it does not exist.
     study : Study
     config : mapping
         Resolved.
@@ -69,10 +69,25 @@ class Store:
         self.digest = config_digest(text)
         self._title = study.name
         self.version = self._check(study, config)
+        self._description = {
+            "study": study.name,
+            "version": __version__,
+            "sha256": self.digest,
+            "config": config,
+        }
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the folder holds the study already."""
+        return (self.folder / DESCRIPTION).exists()
+
+    def begin(self) -> None:
+        """Make the folder, unless it is there."""
         for name in (TASKS, REFERENCES):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        if not (self.folder / DESCRIPTION).exists():
-            self._describe(study, config)
+        if not self.is_begun:
+            text = json.dumps(self._description, indent=2) + "\n"
+            replace_bytes(self.folder / DESCRIPTION, text.encode(), is_shared=True)
 
     @property
     def assembled_path(self) -> Path:
@@ -160,16 +175,6 @@ class Store:
         ours = {TASKS, REFERENCES}
         names = sorted(path.name for path in self.folder.iterdir())
         return [n for n in names if n not in ours and not n.endswith(".part")]
-
-    def _describe(self, study: Study, config: Config) -> None:
-        description = {
-            "study": study.name,
-            "version": __version__,
-            "sha256": self.digest,
-            "config": config,
-        }
-        text = json.dumps(description, indent=2) + "\n"
-        replace_bytes(self.folder / DESCRIPTION, text.encode(), is_shared=True)
 
     def _read(self, kind: str, name: str) -> Piece | None:
         path = self.folder / kind / f"{name}.h5"
