@@ -142,7 +142,7 @@ class Kink(Experiment):
 
     def analyse(self, table, config):
         """Fit exponents; the limit of the distance with ReLU is 2 ln C."""
-        depths, verdicts, entries = table.axes["depth"], [], {}
+        depths, verdicts, entries, bounds = table.axes["depth"], [], {}, {}
         for activation in config["activations"]:
             distance = table.select(activation=activation)["distance"]
             is_kinked = activation.endswith("relu")
@@ -156,14 +156,13 @@ class Kink(Experiment):
             # Richardson: the first two terms in 1/L.
             limits = 2.0 * distance[1:] - distance[:-1]
             interval = refinement_interval(limits[-1], limits[-2])
-            claim, exact = (
-                "ReLU: limit of that distance",
-                2.0 * math.log(config["target"]),
-            )
+            exact = 2.0 * math.log(config["target"])
             rest = (limits[-1], interval, config["tolerance"])
+            claim = "ReLU: limit of that distance"
             verdicts.append(judge(claim, exact, *rest, row=11))
-        title = f"(1, C), C = {config['target']:g}"
-        panel = curves(title, "L", "end distance of neighbours", entries)
+            bounds = {"2 ln C": (depths, np.full(len(depths), exact))}
+        title = f"one datum (1, C), C = {config['target']:g}"
+        panel = curves(title, "L", "end distance of neighbours", entries, bounds=bounds)
         return Report(verdicts, figures={self.name: [panel]})
 
 
@@ -234,10 +233,8 @@ class Limit(Preset):
     def cell(self, at, config, references):
         """Train one network and compare it with its limit."""
         limit = references[self.needs(at, config)[0]]
-        grid, nodes = (
-            DepthGrid.euler(at["depth"]),
-            DepthGrid.gauss(config["nodes"]).nodes,
-        )
+        grid = DepthGrid.euler(at["depth"])
+        nodes = DepthGrid.gauss(config["nodes"]).nodes
         found = self.train(grid, at, config)
         pairs = zip(found["theta"], limit["theta"], strict=True)
         return {
