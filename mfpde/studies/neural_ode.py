@@ -40,7 +40,7 @@ class Smoothness(Preset):
         "presets": ["large-depth", "large-depth-script"],
         "activations": ["gelu", "tanh"],
         "starts": ["tied", "lipschitz", "clipped", "layer"],
-        "depths": [16, 32, 64, 128],
+        "depths": [8, 16, 32, 64],
         "records": 20,
         "clip": 0.05,
         **COMMON,
@@ -181,10 +181,10 @@ class Limit(Preset):
         "presets": ["large-depth", "large-depth-script"],
         "activations": ["gelu"],
         "starts": ["tied", "lipschitz", "clipped", "trained"],
-        "depths": [16, 32, 64, 128],
+        "depths": [8, 16, 32, 64],
         "shares": [0.0, 0.1, 0.3, 1.0],
         "clip": 0.05,
-        "nodes": 12,
+        "nodes": 16,
         **COMMON,
     }
     quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 4}
