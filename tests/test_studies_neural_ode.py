@@ -22,7 +22,8 @@ SIZES = {"presets": ["tiny"], "activations": ["gelu"]}
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-    slots = dataclasses.replace(TINY, d=9, n_particles=16, n_outputs=1)
+    sizes = {"d": 9, "n_particles": 16, "n_outputs": 1, "activation": "tanh"}
+    slots = dataclasses.replace(TINY, **sizes)
     monkeypatch.setitem(PRESETS, "tiny-slots", slots)
 
 
