@@ -16,13 +16,14 @@ from mfpde.studies.marion import PRESETS, Setting, layer_steps
 
 STUDY = neural_ode.STUDY
 TINY = Setting(2, 3, 4, 0.05, 20, (8, 16, 32))
-SIZES = {"presets": ["tiny"], "activations": ["tanh"]}
+SIZES = {"presets": ["tiny"], "activations": ["gelu"]}
 
 
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "tiny", TINY)
-    slots = dataclasses.replace(TINY, d=9, n_particles=16, n_outputs=1)
+    sizes = {"d": 9, "n_particles": 16, "n_outputs": 1, "activation": "tanh"}
+    slots = dataclasses.replace(TINY, **sizes)
     monkeypatch.setitem(PRESETS, "tiny-slots", slots)
 
 
@@ -94,8 +95,8 @@ def test_time_maps_of_the_paper():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_runs(name):
-    """Two iterations, with small states: large blocks take long to build."""
-    setting = dataclasses.replace(PRESETS[name], iterations=2, d=5)
+    """Two iterations, with small states: every size of a block is compiled anew."""
+    setting = dataclasses.replace(PRESETS[name], iterations=2, d=2, n_particles=3)
     found = setting.train(DepthGrid.euler(4), "tied", 0, math.inf)
     assert found.n_steps == 2
     assert found.loss[-1] < found.loss[0]
@@ -108,7 +109,7 @@ def test_starts():
     assert np.abs(np.diff(layer, axis=0)).max() > 0.5
     assert np.abs(tied[..., 2:]).max() == 0.0
     problem = PRESETS["tiny-slots"].problem(0, labels=0.1)
-    np.testing.assert_allclose(np.linalg.norm(problem.x, axis=1), 5**0.5)
+    np.testing.assert_allclose(np.linalg.norm(problem.x, axis=1), 9**0.5)
     first = mfpde.evaluate(problem, grid, PRESETS["tiny-slots"].start(grid, "tied", 0))
     assert np.abs(first.output).max() == 0.0
     assert TINY.problem(0, clip=0.3).clipping.bound == 0.3
@@ -142,10 +143,10 @@ def test_smoothness(tmp_path):
     found = verdicts("smoothness", tmp_path, **SIZES, depths=[16, 32, 64], records=4)
     assert {each.row for each in found.values()} == {11, None}
     # So few draws of so few layers do not settle that exponent.
-    by_chance = found.pop("Decay in L, tiny, tanh, layer: rms, end")
+    by_chance = found.pop("Decay in L, tiny, gelu, layer: rms, end")
     assert by_chance.verdict != "contradicted"
     assert {each.verdict for each in found.values()} == {"confirmed"}
-    assert found["Decay in L, tiny, tanh, tied: root of sum"].expected == 0.5
+    assert found["Decay in L, tiny, gelu, tied: root of sum"].expected == 0.5
 
 
 def test_shuffled_layers_are_not_smooth(tmp_path, monkeypatch):
@@ -165,7 +166,8 @@ def test_shuffled_layers_are_not_smooth(tmp_path, monkeypatch):
 
 def test_relu_parts_neighbours_exactly(tmp_path):
     """Even layers end at 2L (C^(1/L) - 1), odd ones at -1/(2L)."""
-    outcome = run("kink", tmp_path, depths=[4, 8, 16, 32])
+    sizes = {"depths": [4, 8, 16, 32], "activations": ["relu", "tanh"]}
+    outcome = run("kink", tmp_path, **sizes)
     n = np.array([4, 8, 16, 32])
     expected = 2 * n * (2.0 ** (1 / n) - 1) + 1 / (2 * n)
     np.testing.assert_allclose(outcome.table["distance"][0], expected, rtol=1e-5)
@@ -199,20 +201,21 @@ def test_limit(tmp_path):
 
 
 def test_a_wrong_step_contradicts_the_limit(tmp_path, monkeypatch):
-    """Planted: the residual scale is 1.02 / L, a missing factor of the network."""
-    euler = DepthGrid.euler
+    """Planted: the residual scale is sqrt(2) / L, a lost factor of the network."""
+    euler, problem, root2 = DepthGrid.euler, TINY.problem(0), 2.0**0.5
     monkeypatch.setattr(
         DepthGrid,
         "euler",
         lambda n: (
-            mfpde.ResNet(TINY.problem(0), TINY.start(euler(n), "tied", 0), 1.1 / n).grid
+            mfpde.ResNet(problem, TINY.start(euler(n), "tied", 0), root2 / n).grid
         ),
     )
     found = verdicts("limit", tmp_path, **LIMIT | {"starts": ["tied"]})
     assert {each.verdict for each in found.values()} == {"contradicted"}
 
 
-LONG = {**SIZES, "presets": ["tiny-slots"], "depths": [2, 4, 8], "seeds": 2}
+LONG = {"presets": ["tiny-slots"], "activations": ["tanh"]}
+LONG |= {"depths": [2, 4, 8], "seeds": 2}
 
 
 def test_long_time(tmp_path):
@@ -242,8 +245,34 @@ def test_a_sum_over_samples_contradicts_the_pl_constant(tmp_path, monkeypatch):
     }
 
 
+def test_long_time_ends_without_a_pl_constant(tmp_path, monkeypatch):
+    """M < N: lambda_min(K) is zero up to rounding, and nothing is claimed of E."""
+    few = dataclasses.replace(PRESETS["tiny-slots"], n_particles=2)
+    monkeypatch.setitem(PRESETS, "tiny-slots", few)
+    outcome = run("long-time", tmp_path, **LONG, longest=50.0)
+    assert (outcome.table["end"] == 50.0).all()
+    assert "6 of 6 ended there" in outcome.report.texts[0]
+    found = {each.claim: each for each in outcome.report.verdicts}
+    falls = found["tiny-slots, tanh: E falls below 1e-06 of the first"]
+    assert falls.verdict == "not resolved"
+    assert not any("PL constant" in claim for claim in found)
+
+
+def test_long_time_without_kernels(tmp_path):
+    """Kernels too large to compute: the time of the preset, and fewer claims."""
+    outcome = run("long-time", tmp_path, **LONG, most_outputs=1)
+    assert (outcome.table["end"] == PRESETS["tiny-slots"].s_end).all()
+    claims = [each.claim for each in outcome.report.verdicts]
+    assert len(claims) == 4
+    assert not any("PL constant" in claim for claim in claims)
+
+
+WIDTH = {"presets": ["tiny-slots"], "activations": ["tanh"], "samples": [4, 16]}
+WIDTH |= {"widths_per_sample": [0.5, 2.0, 4.0, 16.0], "seeds": 12}
+
+
 def test_width(tmp_path):
-    found = verdicts("width", tmp_path, **SIZES, samples=[4, 8], seeds=12)
+    found = verdicts("width", tmp_path, **WIDTH)
     rows = {claim: each.verdict for claim, each in found.items() if each.row == 13}
     assert set(rows.values()) == {"confirmed"}, rows
 
@@ -256,7 +285,7 @@ def test_unnormalised_kernels_contradict_the_width(tmp_path, monkeypatch):
         return kernel(problem, grid, ensemble) * ensemble.n_particles**2
 
     monkeypatch.setattr(local_pl, "tangent_kernel", wrong)
-    found = verdicts("width", tmp_path, **SIZES, samples=[4, 8], seeds=12)
+    found = verdicts("width", tmp_path, **WIDTH)
     (share,) = (each for claim, each in found.items() if "least share" in claim)
     assert share.verdict == "contradicted"
 
