@@ -274,9 +274,10 @@ class Width(Preset):
         found = [
             judge_above(share_claim, 0.25, *measured(share), row=13),
             judge_below(decay_claim, 2.5, *measured(decay), row=13),
-            judge(width_claim, 1.0, *measured(width), config["tolerance"]),
+            judge(width_claim, 1.0, *measured(width), config["tolerance"], row=13),
         ]
         if not wide.all():
             few = constant[:, ~wide] < ROUNDING * constant[:, -1:]
-            found.append(judge_all(f"{label}: no PL constant at s = 0 if M < N", few))
+            claim = f"{label}: no PL constant at s = 0 if M < N"
+            found.append(judge_all(claim, few, row=13))
         return found
