@@ -17,12 +17,12 @@ from scipy.spatial.distance import pdist
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import NotFiniteError
 from mfpde.laws import Path, standard_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
 from mfpde.solution import Solution
 from mfpde.solver import solve
+from mfpde.studies.ends import finished
 from mfpde.studies.judging import judge_all
 from mfpde.studies.report import Verdict
 from mfpde.studies.study import Config, Variable
@@ -89,14 +89,11 @@ def train(
     Raises
     ------
     NotFiniteError
-        If the run does not get to its end, be it that the objective only rises.
+        If the run does not get to its end.
     """
     options = {"record": Steps(1)} | options
     tolerances = {name: config[name] for name in ("rtol", "atol")}
-    found = solve(problem, grid, start, **tolerances, **options)
-    if found.status != "finished":
-        raise NotFiniteError(found.message)
-    return found
+    return finished(solve(problem, grid, start, **tolerances, **options))
 
 
 def summary(found: Solution) -> dict[str, Any]:
@@ -117,11 +114,6 @@ def at_times(s: Array, values: Array) -> Array:
     """Values (R,) > 0 at `TIMES`, by their logarithms; NaN after the end."""
     after = np.array(TIMES) > s[-1]
     return np.where(after, np.nan, np.exp(np.interp(TIMES, s, np.log(values))))
-
-
-def finite(values: Array) -> Array:
-    """Values, NaN where a run diverged."""
-    return np.where(np.isfinite(values), values, np.nan)
 
 
 def judge_descent(

@@ -98,7 +98,7 @@ class ZeroLoss(OverTime):
 
     def analyse(self, table, config):
         """Judge row 4."""
-        verdicts = []
+        table, verdicts = table.finite(), []
         for name in config["blocks"]:
             at = table.select(block=name)
             claim = f"{name}: late rate of the slowest mode of E, over 2 lambda_min"
@@ -168,7 +168,7 @@ class Separation(OverTime):
 
     def analyse(self, table, config):
         """Judge what row 5 says of supports that separate."""
-        verdicts = []
+        table, verdicts = table.finite(), []
         for kind in config["supports"]:
             at = table.select(support=kind)
             kept = np.all((at["kept"] == 1.0) & (at["gap"] < np.pi), axis=1)
@@ -227,7 +227,7 @@ class Obstructions(OverTime):
 
     def analyse(self, table, config):
         """Judge what row 5 says of section 5.7."""
-        verdicts, s = [], np.array(table.axes["s"])
+        table, verdicts, s = table.finite(), [], np.array(table.axes["s"])
         excess, moments, stalled, free = {}, {}, {}, {}
         for case in config["cases"]:
             at, kind = table.select(case=case), case.split()[0]

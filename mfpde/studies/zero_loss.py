@@ -14,7 +14,7 @@ from mfpde.panels import Panel, Series
 from mfpde.studies import descents
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves, traces
-from mfpde.studies.descents import RISE, TIMES, finite, make_problem, train
+from mfpde.studies.descents import RISE, TIMES, make_problem, train
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import (
     judge,
@@ -99,8 +99,9 @@ class Unobstructed(Experiment):
 
     def analyse(self, table: Table, config: Config) -> Report:
         """Judge descent and late rate."""
+        table = table.finite()
         verdicts = descents.judge_descent(table, config, "E", 4)
-        late, rates, s_zero = (finite(table[n]) for n in ("late", "rates", "s_zero"))
+        late, rates, s_zero = (table[name] for name in ("late", "rates", "s_zero"))
         ratios = (rates / late[..., np.newaxis]).reshape(-1, 2)
         ratios = ratios[np.isfinite(ratios).all(axis=1)]
         if not len(ratios):
@@ -123,7 +124,7 @@ class Unobstructed(Experiment):
         )
         kinds = list(enumerate(table.axes["activation"]))
         losses = {
-            f"{activation}, d = {d}": (TIMES, finite(table["loss"][i, j, -1, 0]))
+            f"{activation}, d = {d}": (TIMES, table["loss"][i, j, -1, 0])
             for i, activation in kinds
             for j, d in enumerate(table.axes["dimension"])
         }
@@ -186,7 +187,9 @@ class Regulariser(Experiment):
 
     def analyse(self, table: Table, config: Config) -> Report:
         """Judge E_s; count where E rises."""
-        strongest, slowest = config["lambda0"][-1], config["gamma"][0]
+        orders = {name: sorted(table.axes[name]) for name in ("lambda0", "gamma")}
+        strongest, slowest = orders["lambda0"][-1], orders["gamma"][0]
+        table = table.select(**orders).finite()
         rises = table.select(lambda0=strongest, gamma=slowest)["rise_loss"]
         rises = rises[np.isfinite(rises)]
         n = int(np.sum(rises > RISE))
@@ -200,12 +203,12 @@ class Regulariser(Experiment):
         ]
         cases = {"strong, slow": (-1, 0, 0), "weak, fast": (0, -1, 0)}
         lines = {
-            f"{label}: {symbol}": (TIMES, finite(table[name][place]))
+            f"{label}: {symbol}": (TIMES, table[name][place])
             for label, place in cases.items()
             for symbol, name in ((r"$E_s$", "objective"), ("E", "loss"))
         }
         wild = {
-            f"data set {seed}": (TIMES, finite(table["loss"][-1, 0, i]))
+            f"data set {seed}": (TIMES, table["loss"][-1, 0, i])
             for i, seed in enumerate(table.axes["seed"][:3])
         }
         panels = [
@@ -258,12 +261,15 @@ class Bias(Experiment):
 
     def analyse(self, table: Table, config: Config) -> Report:
         """Fit the exponent of lambda."""
-        n, left = 1.0 / np.array(table.axes["lambda"]), table["left"]
+        falling = sorted(table.axes["lambda"], reverse=True)
+        table = table.select(**{"lambda": falling})
+        n, left = 1.0 / np.array(falling), table["left"]
         options = {"statistic": "median", "confidence": config["confidence"]}
         fit = fit_asymptotic_power(n, left, **options)
         claim = "exponent of the loss that a constant lambda leaves"
         found = (fit.exponent, fit.exponent_interval, config["tolerance"])
-        change = np.nanmedian(np.abs(finite(table["half"]) / finite(left) - 1))
+        table = table.finite()
+        change = np.nanmedian(np.abs(table["half"] / table["left"] - 1.0))
         text = (
             f"In the second half of the time E changes by {100 * change:.2g} % "
             f"(median). Least 2 lambda_min of K: {np.nanmin(table['late']):.2g}."
