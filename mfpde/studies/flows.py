@@ -134,10 +134,12 @@ class OverTime(Experiment):
         last = np.searchsorted(found.s, axis)
         return found.scalars[name][np.minimum(last, len(found.s) - 1)]
 
-    def medians(self, table: Table, name: str, axis: str) -> dict[str, tuple]:
+    def medians(
+        self, table: Table, name: str, axis: str, label: Callable[[str], str] = str
+    ) -> dict[str, tuple]:
         """Median and quartiles over seeds against s > 0, for every value of an axis."""
         return {
-            each: (
+            label(each): (
                 table.axes["s"][1:],
                 *(v[1:] for v in centre(table.select(**{axis: each})[name].T)),
             )

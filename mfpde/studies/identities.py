@@ -20,6 +20,7 @@ from mfpde.studies.report import Report
 
 ROUNDING = 1e-10
 N_SAMPLES, N_LAYERS, N_PARTICLES = 3, 4, 12
+TITLES = {"drift": "Moments by p . F (T12)", "balance": "|v|² - |u|² - b² (T12)"}
 OBSERVERS = {
     "moments": homogeneity.group_moments,
     "rates": homogeneity.group_moment_rates,
@@ -112,7 +113,7 @@ class Identities(Experiment):
                 fits[label(name), kind] = fit
         panels = [
             curves(
-                f"T12 in time: {kind}",
+                TITLES[kind],
                 "1 / ds",
                 "relative error",
                 lines,
