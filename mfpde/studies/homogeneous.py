@@ -252,8 +252,9 @@ class Obstructions(OverTime):
         note = "laws of one atom and dead ones lie on 1"
         stalls = traces("Stalled", time, "E / infimum", stalled, note=note, **linear)
         zero = traces("Nothing in the way", time, "E", free, note=HELD)
-        pages = {"stalled": [stalls, zero]}
-        return Report(verdicts, figures={self.name: [falling, growing]} | pages)
+        pages = {self.name: [falling, growing], "stalled": [stalls, zero]}
+        pages = {name: [p for p in pages[name] if p.series] for name in pages}
+        return Report(verdicts, figures={name: p for name, p in pages.items() if p})
 
 
 def _at_infimum(case, ratio, config):

@@ -51,8 +51,8 @@ class Obstructed:
 
 
 LABELS = {
-    "squared_relu": "squared",
-    "signed_squared_relu": "signed",
+    "squared_relu": "ReLU²",
+    "signed_squared_relu": "signed ReLU²",
     "capped:regularised_relu": "capped ReLU",
     "capped:tanh": "capped tanh",
     "perceptron:tanh": "tanh",

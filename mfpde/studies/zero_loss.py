@@ -216,7 +216,7 @@ class Regulariser(Experiment):
             for i, seed in enumerate(table.axes["seed"][:3])
         }
         panels = [
-            traces("Strong and weak regularisers", S, r"E, $E_s$", lines),
+            traces(f"Strong and weak: {next(iter(wild))}", S, r"E, $E_s$", lines),
             traces("Strong, slow: E alone rises", S, "E", wild, yscale="linear"),
         ]
         return Report(verdicts, figures={self.name: panels})
