@@ -127,6 +127,14 @@ def test_infima():
             {"obstructions": {"cases": ["diracs bilinear"]}},
             "a case must be one of reversal.*Did you mean 'dirac'",
         ),
+        (
+            {"obstructions": {"cases": ["dirac capped:regularised_relu"]}},
+            "must have theta = 0 as a stationary point, which 'capped:reg",
+        ),
+        (
+            {"obstructions": {"cases": ["orientation perceptron:tanh"]}},
+            "'orientation' must be linear, got 'perceptron:tanh'",
+        ),
     ],
 )
 def test_wrong_configurations(change, message):
