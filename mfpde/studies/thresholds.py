@@ -34,8 +34,9 @@ class Networks(Experiment):
     )
     leaves_out = "One data set in d = 1; the constants of the theorem are not compared."
     defaults = descents.DATA | {
-        "depths": [4, 8, 16, 32],
-        "width_of_first": 16,
+        "rtol": 1e-4,
+        "depths": [8, 11, 16, 22, 32],
+        "width_of_first": 64,
         "activation": "tanh",
         "dimension": 1,
         "data_seed": 0,
@@ -47,9 +48,9 @@ class Networks(Experiment):
         "margin": 1.5,
         "eta": 0.1,
         "confidence": 0.95,
-        "tolerance": 0.1,
+        "tolerance": 0.15,
     }
-    quick = {"depths": [4, 8, 16], "seeds": 100}
+    quick = {"depths": [5, 7, 10, 14, 20], "width_of_first": 25, "seeds": 150}
     grid = {"depth": "depths", "seed": "seeds"}
     measured = {
         "error": Variable(("s",), "error of the loss"),
