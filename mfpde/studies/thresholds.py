@@ -40,7 +40,7 @@ class Networks(Experiment):
         "activation": "tanh",
         "dimension": 1,
         "data_seed": 0,
-        "seeds": 200,
+        "seeds": 400,
         "first_seed": 0,
         "s": [1.0, 4.0, 16.0],
         "atol": 1e-7,
@@ -50,7 +50,12 @@ class Networks(Experiment):
         "confidence": 0.95,
         "tolerance": 0.15,
     }
-    quick = {"depths": [5, 7, 10, 14, 20], "width_of_first": 25, "seeds": 150}
+    quick = {
+        "depths": [5, 7, 10, 14, 20],
+        "width_of_first": 25,
+        "seeds": 200,
+        "s": [1.0, 4.0],
+    }
     grid = {"depth": "depths", "seed": "seeds"}
     measured = {
         "error": Variable(("s",), "error of the loss"),
