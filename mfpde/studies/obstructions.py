@@ -53,7 +53,7 @@ class Obstructed:
 
 LABELS = {
     "squared_relu": "ReLU²",
-    "signed_squared_relu": "signed ReLU²",
+    "signed_squared_relu": "±ReLU²",
     "capped:regularised_relu": "capped ReLU",
     "capped:tanh": "capped tanh",
     "perceptron:tanh": "tanh",
