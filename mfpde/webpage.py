@@ -25,7 +25,8 @@ from mfpde.studies.report import Verdict, number
 SIGNS = {"confirmed": "✓", "not resolved": "?", "contradicted": "✗"}
 """Beside each verdict, so that it is seen without colour."""
 _POWER = re.compile(r"\^\(([^()]*)\)|\^(-?\w+(?:/\w+)?)")
-_INDEX = re.compile(r"(?<=\w)_(\w+)")
+# Of a letter or a Greek one: names such as signed_squared_relu stay as they are.
+_INDEX = re.compile(r"\b([A-Za-z]|lambda|theta|tau|rho|eta|sigma)_(\w{1,3})\b")
 
 STYLE = """
 body { font: 11pt/1.45 Georgia, serif; color: #111; max-width: 62em; margin: 2em auto;
@@ -314,7 +315,7 @@ def _text(text: Any) -> str:
 
 def _formulas(text: str) -> str:
     text = _POWER.sub(lambda m: f"<sup>{m[1] or m[2]}</sup>", text)
-    return _INDEX.sub(r"<sub>\1</sub>", text)
+    return _INDEX.sub(r"\1<sub>\2</sub>", text)
 
 
 def _paragraph(text: str) -> str:

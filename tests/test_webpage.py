@@ -71,6 +71,13 @@ def test_the_page_holds_all_it_shows(found, tmp_path):
             assert (tmp_path / link).exists()
 
 
+def test_indices_are_those_of_formulas(found, tmp_path):
+    path, title = tmp_path / "report.html", "E_s, lambda_min of signed_squared_relu"
+    write_page(path, found, title=title, command="", wall_time_s=3.0)
+    shown = "E<sub>s</sub>, lambda<sub>min</sub> of signed_squared_relu"
+    assert f"<h1>{shown}</h1>" in path.read_text()
+
+
 def test_a_claim_is_as_good_as_its_worst_verdict():
     good = judge("a", 1.0, 1.0, (0.9, 1.1), 0.1)
     unclear = judge("b", 1.0, 1.0, (-9.0, 9.0), 0.1, note="Few draws.")
