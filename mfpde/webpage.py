@@ -25,8 +25,8 @@ from mfpde.studies.report import Verdict, number
 SIGNS = {"confirmed": "✓", "not resolved": "?", "contradicted": "✗"}
 """Beside each verdict, so that it is seen without colour."""
 _POWER = re.compile(r"\^\(([^()]*)\)|\^(-?\w+(?:/\w+)?)")
-# Symbols of one letter or a Greek name, and not the words of an identifier.
-_INDEX = re.compile(r"\b([A-Za-z]|lambda|tau|theta|eta|rho|sigma|delta)_(\w+)")
+# Of a letter or a Greek one: names such as signed_squared_relu stay as they are.
+_INDEX = re.compile(r"\b([A-Za-z]|lambda|theta|tau|rho|eta|sigma|delta)_(\w{1,3})\b")
 
 STYLE = """
 body { font: 11pt/1.45 Georgia, serif; color: #111; max-width: 62em; margin: 2em auto;

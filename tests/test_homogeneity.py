@@ -54,6 +54,20 @@ def test_identity_holds_to_rounding(rng, block, grid):
     np.testing.assert_allclose((after - moments) / step, rates, rtol=1e-4, atol=1e-6)
 
 
+def test_rates_of_a_law_without_depth_are_the_same_at_all_depths():
+    """T12: p . F is a constant of the motion in t if rho is."""
+    spreads = []
+    for n_nodes in (3, 10):
+        grid = DepthGrid.gauss(n_nodes)
+        problem, ensemble = flow(np.random.default_rng(1), BLOCKS[2], grid)
+        theta = np.broadcast_to(ensemble.theta[:1], ensemble.theta.shape)
+        start = ParticleEnsemble(theta, ensemble.weights)
+        rates = homogeneity.predicted_moment_rates(evaluate(problem, grid, start))
+        spreads.append(np.ptp(rates) / np.abs(rates).max())
+    assert spreads[0] < 1e-2
+    assert spreads[1] < 1e-9
+
+
 @pytest.mark.parametrize(("stepper", "order"), [("euler", 1.0), ("heun", 3.0)])
 def test_balances_are_kept_to_an_order(rng, stepper, order):
     """A quadratic invariant: Heun breaks it at ds^4 |k_2 - k_1|^2, one order later."""

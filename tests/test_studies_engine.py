@@ -431,6 +431,8 @@ def test_a_table_is_cut_by_values():
     assert part["n"].tolist() == [0.0, 12.0]
     assert "error" in part
     assert list(part) == ["error", "n"]
+    diverged = Table({"n": [1, 2]}, {"error": (("n",), np.array([0.5, np.inf]))})
+    np.testing.assert_array_equal(diverged.finite()["error"], [0.5, np.nan])
     with pytest.raises(KeyError, match=r"no axis 'dept'\. Did you mean 'depth'"):
         table.select(dept=2)
     with pytest.raises(KeyError, match="Axis 'depth' has no value 3, but 2, 4"):

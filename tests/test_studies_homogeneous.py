@@ -78,6 +78,23 @@ def test_what_stalls_and_what_does_not(tmp_path, monkeypatch):
     assert of(found, "limit of E / infimum") == "contradicted"
 
 
+def test_a_run_that_diverged_is_counted_and_has_no_value(tmp_path, monkeypatch):
+    right, calls = flows.solve, []
+
+    def first_fails(*args, **options):
+        calls.append(None)
+        limit = {"wall_time_s": 1e-9} if len(calls) == 1 else {}
+        return right(*args, **options, **limit)
+
+    monkeypatch.setattr(flows, "solve", first_fails)
+    options = {"cases": ["orientation linear"], "s_end": 64.0, "tolerance": 0.05}
+    found = verdicts(tmp_path, "obstructions", **options)
+    assert of(found, "E >= its infimum") == "contradicted"
+    assert of(found, "limit of E / infimum") == "confirmed"
+    value, interval = flows.over_seeds([np.nan], {"confidence": 0.95})
+    assert np.isnan([value, *interval]).all()
+
+
 def test_identities(tmp_path):
     blocks = ["capped:tanh", "perceptron:relu"]
     steps = [0.08, 0.04, 0.02]
@@ -109,6 +126,14 @@ def test_infima():
         (
             {"obstructions": {"cases": ["diracs bilinear"]}},
             "a case must be one of reversal.*Did you mean 'dirac'",
+        ),
+        (
+            {"obstructions": {"cases": ["dirac capped:regularised_relu"]}},
+            "must have theta = 0 as a stationary point, which 'capped:reg",
+        ),
+        (
+            {"obstructions": {"cases": ["orientation perceptron:tanh"]}},
+            "'orientation' must be linear, got 'perceptron:tanh'",
         ),
     ],
 )

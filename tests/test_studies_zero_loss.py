@@ -92,6 +92,14 @@ def test_decaying_regularisers(tmp_path):
     assert report.verdicts[3].value == 1.0
 
 
+def test_a_law_that_was_shrunk_to_a_saddle_leaves_it(tmp_path):
+    """theta is about e^-20 there: E moves as little as at the end."""
+    options = {"activation": "gelu", "dimension": 3, "first_seed": 101, "seeds": 1}
+    options |= {"lambda0": [1.0], "width": 32, "depth_steps": 2, "n_samples": 4}
+    report = run(Regulariser(), tmp_path, **options)
+    assert [each.value for each in report.verdicts[:2]] == [1.0, 1.0]
+
+
 def test_a_constant_regulariser_leaves_its_square(tmp_path):
     report = run(Bias(), tmp_path)
     assert words(report) == ["confirmed"]

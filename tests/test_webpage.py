@@ -73,6 +73,13 @@ def test_the_page_holds_all_it_shows(found, tmp_path):
             assert (tmp_path / link).exists()
 
 
+def test_indices_are_those_of_formulas(found, tmp_path):
+    path, title = tmp_path / "report.html", "E_s, lambda_min of signed_squared_relu"
+    write_page(path, found, title=title, command="", wall_time_s=3.0)
+    shown = "E<sub>s</sub>, lambda<sub>min</sub> of signed_squared_relu"
+    assert f"<h1>{shown}</h1>" in path.read_text()
+
+
 def test_a_claim_is_as_good_as_its_worst_verdict():
     good = judge("a", 1.0, 1.0, (0.9, 1.1), 0.1)
     unclear = judge("b", 1.0, 1.0, (-9.0, 9.0), 0.1, note="Few draws.")
@@ -104,17 +111,6 @@ def test_what_was_not_run_is_told(found):
     assert why == "In part: more.cases decide too and were not run."
     text = overview(decisions)
     assert "20 claims: 1 confirmed, 19 not resolved, 0 contradicted." in text
-
-
-def test_identifiers_are_no_formulas(found, tmp_path):
-    name = "signed_squared_relu: E_s, s_end, L^(-1/2), lambda_min"
-    outcome = found[0].outcome
-    verdicts = [dataclasses.replace(outcome.report.verdicts[0], claim=name)]
-    report = dataclasses.replace(outcome.report, verdicts=verdicts)
-    changed = dataclasses.replace(outcome, report=report)
-    text = page([dataclasses.replace(found[0], outcome=changed)], tmp_path)
-    assert "signed_squared_relu: E<sub>s</sub>" in text
-    assert "L<sup>-1/2</sup>, lambda<sub>min</sub>" in text
 
 
 def test_every_claim_is_decided_by_some_study():

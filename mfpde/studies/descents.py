@@ -17,12 +17,12 @@ from scipy.spatial.distance import pdist
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import NotFiniteError
 from mfpde.laws import Path, standard_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
 from mfpde.solution import Solution
 from mfpde.solver import solve
+from mfpde.studies.ends import finished
 from mfpde.studies.judging import judge_all
 from mfpde.studies.report import Verdict
 from mfpde.studies.study import Config, Variable
@@ -40,7 +40,7 @@ TIMES = np.geomspace(0.1, 1e4, 51).tolist()
 MEASURED: dict[str, str | Variable] = {
     "loss": Variable(("s",), "loss"),
     "objective": Variable(("s",), "objective"),
-    "end": "objective at the end",
+    "end": "loss at the end",
     "rise_loss": "largest rise of E in a step, of E_s(0)",
     "rise_objective": "largest rise of E_s in a step, of E_s(0)",
     "residual": "largest residual of the ledger (28), of E_s(0)",
@@ -89,14 +89,11 @@ def train(
     Raises
     ------
     NotFiniteError
-        If the run does not get to its end, be it that the objective only rises.
+        If the run does not get to its end.
     """
     options = {"record": Steps(1)} | options
     tolerances = {name: config[name] for name in ("rtol", "atol")}
-    found = solve(problem, grid, start, **tolerances, **options)
-    if found.status != "finished":
-        raise NotFiniteError(found.message)
-    return found
+    return finished(solve(problem, grid, start, **tolerances, **options))
 
 
 def summary(found: Solution) -> dict[str, Any]:
@@ -105,7 +102,7 @@ def summary(found: Solution) -> dict[str, Any]:
     return {
         "loss": at_times(found.s, found.loss),
         "objective": at_times(found.s, found.objective),
-        "end": found.objective[-1],
+        "end": found.loss[-1],
         "rise_loss": np.diff(found.loss).max() / size,
         "rise_objective": np.diff(found.objective).max() / size,
         "residual": np.abs(found.scalars["energy_residual"]).max() / size,
@@ -119,17 +116,12 @@ def at_times(s: Array, values: Array) -> Array:
     return np.where(after, np.nan, np.exp(np.interp(TIMES, s, np.log(values))))
 
 
-def finite(values: Array) -> Array:
-    """Values, NaN where a run diverged."""
-    return np.where(np.isfinite(values), values, np.nan)
-
-
 def judge_descent(
     table: Mapping[str, Any], config: Config, name: str, row: int
 ) -> list[Verdict]:
-    """Judge whether E or E_s falls in every step, to the threshold, by its ledger."""
+    """Judge whether E or E_s falls in every step, E to the threshold, by the ledger."""
     end, most = config["threshold"], config["tolerance"]
-    claims = (f"{name} falls in every step", f"{name} falls below {end:g}")
+    claims = (f"{name} falls in every step", f"E falls below {end:g}")
     claim = f"the ledger (28) closes to {most:g} of the objective at s = 0"
     return [
         judge_all(claims[0], table["rise_objective"] <= RISE, row=row),

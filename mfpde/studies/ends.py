@@ -55,12 +55,24 @@ def solved(
     Raises
     ------
     NotFiniteError
-        If the run did not finish: it diverged.
+        As `finished`.
     """
     options = {"record": s, "snapshots": s} | options
     found = solve(
         problem, grid, start, s_end=float(s[-1]), observers=observers, **options
     )
-    if found.status != "finished":
+    return finished(found)
+
+
+def finished(found: Solution) -> Solution:
+    """Return a run that came to its end.
+
+    Raises
+    ------
+    NotFiniteError
+        If it did not, be it that the objective only rises: a study counts it as
+        diverged.
+    """
+    if not found.converged:
         raise NotFiniteError(found.message)
     return found

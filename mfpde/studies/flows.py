@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.studies.curves import centre
+from mfpde.studies.ends import finished
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.study import Config
 from mfpde.studies.table import Table
@@ -34,12 +36,15 @@ def over_seeds(
 
     The interval also holds what `refinement_interval` gives for the medians of coarser
     measurements, `others`: chance and what is neglected in every measurement alike.
+    Runs that diverged, NaN, are left out; NaN if all did.
     """
-    value, interval = bootstrap(
-        np.median, np.ravel(values), confidence=config["confidence"]
-    )
+    values = np.ravel(values)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return math.nan, (math.nan, math.nan)
+    value, interval = bootstrap(np.median, values, confidence=config["confidence"])
     ends = [interval]
-    ends += [refinement_interval(value, float(np.median(each))) for each in others]
+    ends += [refinement_interval(value, float(np.nanmedian(each))) for each in others]
     return value, (min(low for low, _ in ends), max(high for _, high in ends))
 
 
@@ -111,12 +116,17 @@ class OverTime(Experiment):
         config: Config,
         **options: Any,
     ) -> Solution:
-        """Solve with the records of the table, or those of `options`."""
+        """Solve with the records of the table, or those of `options`.
+
+        Raises
+        ------
+        NotFiniteError
+            If the run does not get to its end.
+        """
         options = {"record": self.further_axes(config)["s"]} | options
         tolerances = {"rtol": config["rtol"], "atol": 1e-3 * config["rtol"]}
-        return solve(
-            problem, grid, start, s_end=float(config["s_end"]), **tolerances, **options
-        )
+        options = options | {"s_end": float(config["s_end"])}
+        return finished(solve(problem, grid, start, **tolerances, **options))
 
     def held(self, config: Config, found: Solution, name: str) -> Array:
         """A scalar at the records of the table; after an early end the last value."""
@@ -124,10 +134,12 @@ class OverTime(Experiment):
         last = np.searchsorted(found.s, axis)
         return found.scalars[name][np.minimum(last, len(found.s) - 1)]
 
-    def medians(self, table: Table, name: str, axis: str) -> dict[str, tuple]:
+    def medians(
+        self, table: Table, name: str, axis: str, label: Callable[[str], str] = str
+    ) -> dict[str, tuple]:
         """Median and quartiles over seeds against s > 0, for every value of an axis."""
         return {
-            each: (
+            label(each): (
                 table.axes["s"][1:],
                 *(v[1:] for v in centre(table.select(**{axis: each})[name].T)),
             )

@@ -16,6 +16,7 @@ from mfpde.blocks import from_description
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import did_you_mean
+from mfpde.evaluation import evaluate
 from mfpde.exact import order_reversal_infimum, orientation_infimum
 from mfpde.laws import standard_path
 from mfpde.problem import MeanFieldProblem
@@ -51,8 +52,8 @@ class Obstructed:
 
 
 LABELS = {
-    "squared_relu": "squared",
-    "signed_squared_relu": "signed",
+    "squared_relu": "ReLU²",
+    "signed_squared_relu": "±ReLU²",
     "capped:regularised_relu": "capped ReLU",
     "capped:tanh": "capped tanh",
     "perceptron:tanh": "tanh",
@@ -217,6 +218,16 @@ CASES = (
 """Kinds with the blocks that they are about."""
 
 
+ONLY = {
+    "orientation": ("linear",),
+    "plane-orientation": ("linear",),
+    "positivity": ("squared_relu",),
+    "one-sided": ("signed_squared_relu",),
+    "dead": ("squared_relu", "signed_squared_relu"),
+}
+"""Blocks for which the infimum of a kind is what it says; other kinds take any."""
+
+
 def obstruction(case: str, seed: int) -> Obstructed:
     """Make a case from its kind and the name of a block, separated by a space."""
     kind, _, name = case.partition(" ")
@@ -235,10 +246,24 @@ def block_problem(name: str) -> str | None:
 def case_problem(case: str) -> str | None:
     """Return what is wrong with a case, or None."""
     kind, _, name = case.partition(" ")
-    if kind in OBSTRUCTIONS:
-        return block_problem(name)
-    known = ", ".join(OBSTRUCTIONS)
-    return (
-        f"a case must be one of {known}, a space and a block, got {case!r}."
-        f"{did_you_mean(kind, OBSTRUCTIONS)}"
-    )
+    if kind not in OBSTRUCTIONS:
+        known = ", ".join(OBSTRUCTIONS)
+        return (
+            f"a case must be one of {known}, a space and a block, got {case!r}."
+            f"{did_you_mean(kind, OBSTRUCTIONS)}"
+        )
+    problem = block_problem(name)
+    if problem is None and name not in ONLY.get(kind, (name,)):
+        blocks = " or ".join(ONLY[kind])
+        problem = f"the block of a case {kind!r} must be {blocks}, got {name!r}."
+    if problem is None and kind == "dirac" and _moves(dirac(name, 0)):
+        problem = (
+            "the block of a case 'dirac' must have theta = 0 as a stationary point, "
+            f"which {name!r} has not: sigma(0) must be 0."
+        )
+    return problem
+
+
+def _moves(found: Obstructed) -> bool:
+    """Whether the start is not stationary."""
+    return bool(evaluate(found.problem, found.grid, found.start).velocity.any())

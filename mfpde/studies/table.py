@@ -84,6 +84,14 @@ class Table:
             variables[name] = (kept, np.asarray(part))
         return Table(axes, variables)
 
+    def finite(self) -> Table:
+        """Return the table with NaN for inf: a run that diverged has no value."""
+        variables = {
+            name: (dims, np.where(np.isinf(values), np.nan, values))
+            for name, (dims, values) in self.variables.items()
+        }
+        return Table(self.axes, variables)
+
     def _place(self, axis: str, value: Any) -> int | list[int]:
         if axis not in self.axes:
             hint = did_you_mean(axis, self.axes)
