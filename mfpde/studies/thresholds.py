@@ -28,6 +28,7 @@ class Networks(Experiment):
 
     name = "networks"
     title = "Finite networks reach a threshold"
+    rows = (2,)
     shows = (
         "Along L ~ 1/eps, M ~ 1/eps^2 the error of the loss that a share eta of the "
         "draws exceeds falls like eps; large networks are below 1.5 times the limit."
@@ -112,11 +113,11 @@ class Networks(Experiment):
             shares[label] = depths, is_below[..., i].mean(axis=1)
             claim = f"{label}: exponent in L of the {1 - eta:g}-quantile of the error"
             found = (fit.exponent, fit.exponent_interval, config["tolerance"])
-            verdicts.append(judge_at_least(claim, 1.0, *found))
+            verdicts.append(judge_at_least(claim, 1.0, *found, row=2))
         n_runs, n_below = is_below.shape[1], int(is_below[-1].sum(axis=0).min())
         claim = f"share of the largest networks below {config['margin']:g} E, every s"
         share = n_below / n_runs, share_interval(n_below, n_runs)
-        verdicts.append(judge_above(claim, 1.0 - eta, *share))
+        verdicts.append(judge_above(claim, 1.0 - eta, *share, row=2))
         ends = config["margin"] * np.nanmax(table.finite()["limit"], axis=(0, 1))
         told = zip(ends, config["s"], strict=True)
         told = ", ".join(f"{end:.2g} at s = {s:g}" for end, s in told)
