@@ -33,7 +33,7 @@ SMALL = {
         "n_blocks": 16,
         "seeds": 6,
         "s_end": 4.0,
-        "n_records": 4,
+        "n_records": 6,
         "cases": SMALL_CASES,
     },
     "landscape": {"sizes": [2], "n_samples": [24], "seeds": 2, "cloud": 16},
