@@ -20,7 +20,7 @@ from mfpde.studies.curves import centre, curves, scatter
 from mfpde.studies.judging import judge, judge_all
 from mfpde.studies.landscape import Landscape
 from mfpde.studies.orders import judge_order
-from mfpde.studies.reordering import Reordering
+from mfpde.studies.reordering import Commuting, Reordering
 from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
 
@@ -36,7 +36,7 @@ class Commutators(CaseExperiment):
     )
     leaves_out = (
         "Small data. One network is trained up to s and its blocks are divided, so "
-        "that all n follow the same fields; networks trained at each n are not compared."
+        "that all n follow the same fields; none is trained at each n."
     )
     rows = (9,)
     defaults = COMMON | {
@@ -97,7 +97,7 @@ class Commutators(CaseExperiment):
                 verdicts.append(judge_all(claim, holds, row=9))
                 continue
             pairs = np.stack([part["change"][-1], part["predicted"][-1]], axis=1)
-            changes[name] = (pairs[:, 1], pairs[:, 0])
+            changes[name] = (1e6 * pairs[:, 1], 1e6 * pairs[:, 0])
             value, ends = bootstrap(_slope, pairs, **options)
             claim = f"{name}: change of E by many exchanges at once / Eq. (20)"
             verdicts.append(judge(claim, 1.0, value, ends, config["tolerance"], row=9))
@@ -105,9 +105,9 @@ class Commutators(CaseExperiment):
         panels = [curves(title, "blocks n", "relative error", errors, fits=fits)]
         if changes:
             title = f"Many pairs exchanged at once, n = {n[-1]}"
-            labels = ("change of E by Eq. (20)", "change of E")
-            sums = np.concatenate([x for x, _ in changes.values()])
-            line = {"equal": (np.sort(sums), np.sort(sums))}
+            labels = ("10^6 times change of E by Eq. (20)", "10^6 times change of E")
+            ends = np.sort(np.concatenate([x for x, _ in changes.values()]))[[0, -1]]
+            line = {"equal": (ends, ends)}
             panels.append(scatter(title, *labels, changes, bounds=line))
         return Report(verdicts, figures={self.name: panels})
 
@@ -201,6 +201,6 @@ class ShallowEnsemble(CaseExperiment):
 STUDY = Collection(
     "reorder",
     "Order of the blocks, shallow ensembles and the landscape",
-    (Commutators(), ShallowEnsemble(), Reordering(), Landscape()),
+    (Commutators(), ShallowEnsemble(), Reordering(), Commuting(), Landscape()),
     "Lu, Ma, Lu, Lu, Ying 2020, arXiv:2003.05508",
 )
