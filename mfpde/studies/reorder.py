@@ -151,6 +151,18 @@ class ShallowEnsemble(CaseExperiment):
     }
     positive = ("eps", "n_particles", "n_nodes")
 
+    def problems(self, config):
+        """Also of blocks: the constants of (21) and T8 are known for one of them."""
+        found = super().problems(config)
+        for name in config["used"] if not found else ():
+            block = build_case(config, name).problem.block
+            if getattr(block, "activation", "") != "tanh":
+                found.append(
+                    f"`used` must name cases whose block is a perceptron with tanh, "
+                    f"got {name!r} with {block!r}."
+                )
+        return found
+
     def further_axes(self, config):
         """Training times, in units of 1 / eps."""
         return {"time": config["times"]}
