@@ -41,14 +41,14 @@ class Commutators(CaseExperiment):
     rows = (9,)
     defaults = COMMON | {
         "used": ["spirals", "digits", "diagonal"],
-        "blocks": [32, 64, 128, 256, 512],
+        "blocks": [64, 128, 256, 512],
         "seeds": 24,
         "s": 1.0,
         "ds": 0.1,
         "commuting": COMMUTING,
         "tolerance": 0.1,
     }
-    quick = {"blocks": [32, 64, 128, 256], "seeds": 12}
+    quick = {"blocks": [64, 128, 256], "seeds": 8}
     grid = {"case": "used", "n": "blocks", "seed": "seeds"}
     measured = {
         "exchange_error": "rms error of the commutator for n^2 (change of E), relative",
