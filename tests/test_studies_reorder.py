@@ -20,7 +20,7 @@ SMALL_CASES = copy.deepcopy(CASES)
 for each in SMALL_CASES:
     each["data"]["n_samples"] = 12
 SMALL = {
-    "commutators": {"blocks": [16, 32, 64, 128], "seeds": 8, "cases": SMALL_CASES},
+    "commutators": {"blocks": [16, 32, 64, 128], "seeds": 6, "cases": SMALL_CASES},
     "shallow": {
         "eps": [0.0125, 0.025, 0.05],
         "seeds": 2,
@@ -30,6 +30,13 @@ SMALL = {
         "cases": SMALL_CASES,
     },
     "reordering": {
+        "n_blocks": 16,
+        "seeds": 6,
+        "s_end": 4.0,
+        "n_records": 4,
+        "cases": SMALL_CASES,
+    },
+    "commuting": {
         "n_blocks": 16,
         "seeds": 6,
         "s_end": 4.0,
@@ -106,26 +113,34 @@ def test_another_two_layer_network_flips_the_verdict(tmp_path, monkeypatch):
 
 
 def test_commuting_blocks_have_one_curve(tmp_path):
-    found, outcome = run("reordering", tmp_path)
-    for claim in (
-        "diagonal: the same curve at rest and by pde",
-        "diagonal: the same curve at rest and by shuffle",
-        "scalar: the same curve at rest and by pde",
-    ):
-        assert found[claim] == "confirmed"
-    table = outcome.table.select(case="spirals")
-    for arm in ("pde", "gap", "shuffle"):
-        assert (table.select(arm=arm)["swaps"][:, 1:].sum(axis=1) > 0).all()
-    assert not table.select(arm="fixed")["swaps"].any()
-    both = [table.select(arm=arm)["loss"][:, -1] for arm in ("pde", "fixed")]
-    assert (both[0] != both[1]).all()
+    found, outcome = run("commuting", tmp_path)
+    assert found == {
+        "diagonal: the same curve at rest and by pde": "confirmed",
+        "diagonal: the same curve at rest and by shuffle": "confirmed",
+        "scalar: the same curve at rest and by pde": "confirmed",
+    }
+    assert {each.row for each in outcome.report.verdicts} == {10}
 
 
 def test_blocks_that_do_not_commute_have_two(tmp_path):
     """A case that is wrongly said to commute."""
-    options = {"used": ["spirals"], "commuting": ["spirals"]}
-    found, _ = run("reordering", tmp_path, **options)
-    assert found["spirals: the same curve at rest and by pde"] == "contradicted"
+    found, _ = run("commuting", tmp_path, used=["spirals"], exact=["spirals"])
+    assert set(found.values()) == {"contradicted"}
+
+
+def test_exchanges_are_counted(tmp_path):
+    _, outcome = run("reordering", tmp_path, used=["spirals"], seeds=2)
+    table = outcome.table.select(case="spirals")
+    for arm in ("pde", "gap", "shuffle"):
+        part = table.select(arm=arm)
+        assert (part["swaps"][:, 1:].sum(axis=1) > 0).all()
+        # An exchange and its return count twice, or not at all.
+        assert (part["net"] <= part["swaps"]).all()
+    assert not table.select(arm="fixed")["swaps"].any()
+    both = [table.select(arm=arm)["loss"][:, -1] for arm in ("pde", "fixed")]
+    assert (both[0] != both[1]).all()
+    rows = [each.row for each in outcome.report.verdicts]
+    assert rows.count(10) == 1
 
 
 def test_ways_down(tmp_path):
@@ -150,7 +165,9 @@ def test_going_up_flips_the_verdict(tmp_path, monkeypatch):
     [
         ({"commutators": {"blocks": [16, 24]}}, "all multiples of the first"),
         ({"reordering": {"used": ["moons"]}}, "`reordering.used` must be of"),
+        ({"commuting": {"arms": ["fixed"]}}, "`commuting.arms` must hold pde, shuffle"),
         ({"landscape": {"starts": ["saddle"]}}, "`landscape.starts` must be of dirac"),
+        ({"shallow": {"used": ["diagonal"]}}, "a perceptron with tanh"),
         ({"shallow": {"eps": [0.1, -0.1]}}, "`shallow.eps` must be positive"),
     ],
 )

@@ -45,6 +45,10 @@ CASES = [
     _case("scalar", CURVE, "perceptron", FIXED_U, V_ALONE),
 ]
 
+COMMON = {"first_seed": 0, "confidence": 0.99, "cases": CASES}
+ROUNDING = 1e-9
+"""Losses that differ by less, relative to that at the start, are the same."""
+
 
 class CaseExperiment(Experiment):
     """An experiment on `cases`, of which `used` are in the grid."""

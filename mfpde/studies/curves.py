@@ -63,6 +63,30 @@ def traces(
     return Panel(title, xlabel, ylabel, series, **options)
 
 
+def scatter(
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    entries: Mapping[str, Sequence[ArrayLike]],
+    *,
+    bounds: Mapping[str, Sequence[ArrayLike]] | None = None,
+    **options: Any,
+) -> Panel:
+    """Return a panel of points that no line joins: label to (x, y); linear axes.
+
+    Parameters
+    ----------
+    title, xlabel, ylabel, entries, bounds, **options
+        As for `curves`.
+    """
+    series = [Series(x, y, label) for label, (x, y) in entries.items()]
+    series += [
+        Series(x, y, label, style="line") for label, (x, y) in (bounds or {}).items()
+    ]
+    options = {"xscale": "linear", "yscale": "linear"} | options
+    return Panel(title, xlabel, ylabel, series, **options)
+
+
 def centre(values: ArrayLike, axis: int = -1) -> tuple[Any, Any, Any]:
     """Median and quartiles along the axis of the seeds, without diverged runs.
 

@@ -13,7 +13,7 @@ from mfpde.errors import NotFiniteError
 from mfpde.landscape import escape
 from mfpde.problem import MeanFieldProblem
 from mfpde.solver import solve
-from mfpde.studies.curves import curves
+from mfpde.studies.curves import scatter
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge_all
 from mfpde.studies.report import Report
@@ -49,9 +49,9 @@ class Landscape(Experiment):
         "mass": 0.1,
         "s_end": 100.0,
         "eps": 1e-2,
-        "least_fall": 0.02,
+        "least_fall": 0.01,
     }
-    quick = {"sizes": [2, 3], "seeds": 2}
+    quick = {"sizes": [2, 3], "seeds": 2, "s_end": 50.0}
     grid = {"start": "starts", "d": "sizes", "n": "n_samples", "seed": "seeds"}
     analysis_keys = ("eps", "least_fall")
     measured = {
@@ -130,18 +130,11 @@ class Landscape(Experiment):
                     rest[i][above],
                     (values[i] / rest[i])[above],
                 )
-        panels = [
-            _cloud("Flattest of the best directions", "-slope", shown, "log"),
-            _cloud("After the flow went on", "E / E at rest", ratios, "linear"),
-        ]
+        log, label = {"xscale": "log"}, "E at rest"
+        title = "Flattest of the best directions"
+        slopes = scatter(title, label, "minus the slope", shown, **log, yscale="log")
+        title = f"After the flow went on for s = {config['s_end']:g}"
+        ends = scatter(title, label, "E / E at rest", ratios, **log)
         n_left = int((rest <= config["eps"]).sum())
         text = f"Points of rest with E <= {config['eps']:g}, left out: {n_left}."
-        return Report(verdicts, [text], {self.name: panels})
-
-
-def _cloud(title: str, ylabel: str, entries: dict, scale: str) -> Any:
-    """Return a panel of points in the order of E at rest."""
-    ordered = {
-        label: (x[np.argsort(x)], y[np.argsort(x)]) for label, (x, y) in entries.items()
-    }
-    return curves(title, "E at rest", ylabel, ordered, yscale=scale)
+        return Report(verdicts, [text], {self.name: [slopes, ends]})
