@@ -1,6 +1,6 @@
 """Networks of one matrix per layer, as in Zhang et al.: problems, draws, descents.
 
-h[l+1] = psi(h[l] + tau W[l] h[l]), W_ij ~ N(0, variance / width), section 1.5.
+h[l+1] = psi(h[l] + tau W[l] h[l]), W_ij ~ N(0, variance / width), sections 1.5, 5.5.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ def matrix_network(
     exponent: float,
     seed: int,
     *,
+    tau0: float = 1.0,
     outer: str = "relu",
     variance: float = HE,
     length: float = 0.0,
     n_finest: int | None = None,
 ) -> ResNet:
-    """A network with tau = L^exponent and random matrices.
+    """A network with tau = tau0 L^exponent and random matrices.
 
     Parameters
     ----------
@@ -52,6 +53,7 @@ def matrix_network(
     n_layers : int
     exponent : float
     seed : int
+    tau0 : float
     outer : str
         psi of Eq. (9).
     variance : float
@@ -69,7 +71,7 @@ def matrix_network(
     if smooth:
         law = GaussianProcess(0.0, std, length, problem.k)
     coupling = "path" if smooth else "tied" if length else "layer"
-    scale = PowerLaw(1.0, exponent)
+    scale = PowerLaw(tau0, exponent)
     n_drawn = n_finest or n_layers
     grid = DepthGrid.layers(n_drawn)
     drawn = law.sample(grid, 1, coupling=coupling, seed=seed)
