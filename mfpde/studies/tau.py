@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.analysis import bootstrap, fit_power
+from mfpde.depth import PowerLaw
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_relu_bounds
+from mfpde.networks.resnet import ResNet
 from mfpde.panels import Image, Panel
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves
@@ -85,14 +87,16 @@ class Norms(Experiment):
         problem = normal_problem(
             config["width"], config["n_samples"], seed, positive=True
         )
+        drawn = matrix_network(
+            problem, at["depth"], -0.5, seed, n_finest=max(config["depths"])
+        )
+        ensembles = [
+            drawn.ensemble.with_theta(sign * drawn.ensemble.theta) for sign in (1, -1)
+        ]
         for c in config["powers"]:
-            net = matrix_network(
-                problem, at["depth"], -0.5 + c, seed, n_finest=max(config["depths"])
-            )
-            pair = []
-            for sign in (1.0, -1.0):
-                theta = sign * net.ensemble.theta
-                done = net.with_parameters(net.ensemble.with_theta(theta)).evaluate()
+            scale, pair = PowerLaw(1.0, -0.5 + c), []
+            for ensemble in ensembles:
+                done = ResNet(problem, ensemble, scale, drawn.outer).evaluate()
                 z, p = done.z[[0, -1]], done.p[[-1, 0]]
                 ratios = growth(z), growth(p)
                 moved = growth(np.stack([p[0], p[1] - p[0]]))
