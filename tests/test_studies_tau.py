@@ -8,7 +8,7 @@ import pytest
 
 import mfpde
 from mfpde.blocks import Linear
-from mfpde.errors import NotFiniteError
+from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_growth
 from mfpde.studies import resolve, run_study, tau, tau_training
@@ -62,6 +62,21 @@ def test_configuration_holds_the_defaults():
     table = tomllib.loads(text)
     assert table.pop("study") == STUDY.name
     assert table == STUDY.defaults
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"iterations": {"schemes": ["fast"]}}, "`iterations.schemes` must be of sde"),
+        ({"iterations": {"depths": [8, 12]}}, "`iterations.depths` must divide"),
+        ({"norms": {"depths": [8, 12]}}, "`norms.depths` must divide"),
+        ({"training": {"scales": ["sde"]}}, "`training.scales` must hold sde, one"),
+        ({"phases": {"smoothness": ["tied", "x"]}}, "`phases.smoothness` must hold"),
+    ],
+)
+def test_wrong_keys_are_refused(changes, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        resolve(STUDY, changes)
 
 
 @pytest.mark.parametrize("outer", ["relu", "identity"])

@@ -20,6 +20,7 @@ from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
 from mfpde.studies.report import Report
 from mfpde.studies.residual import (
+    MatrixExperiment,
     corrected_power,
     matrix_network,
     normal_problem,
@@ -42,7 +43,7 @@ def growth(values):
     return last / first
 
 
-class Norms(Experiment):
+class Norms(MatrixExperiment):
     """E|h_L|^2 and the norms of the adjoint at the start, Eq. (31)."""
 
     name, title, rows = "norms", "Forward and backward norms against depth", (14,)
@@ -71,7 +72,7 @@ class Norms(Experiment):
             "moved": "|p_0 - p_L|^2 / |p_L|^2",
         }.items()
     }  # fmt: skip
-    positive = ("depths", "width", "n_samples")
+    positive, one_path = ("depths", "width", "n_samples"), True
 
     def further_axes(self, config):
         """See `Experiment.further_axes`."""
@@ -199,6 +200,17 @@ class Phases(Experiment):
     positive = ("depths", "width", "n_samples", "threshold")
     analysis_keys = ("confidence", "tolerance", "threshold")
     lengths = {"independent": 0.0, "tied": np.inf}
+
+    def problems(self, config):
+        """See `Experiment.problems`."""
+        found, given = super().problems(config), set(config["smoothness"])
+        numbers = [each for each in given if each.replace(".", "", 1).isdigit()]
+        if given - set(numbers) != set(self.lengths) or -0.5 not in config["exponents"]:
+            found.append(
+                "`smoothness` must hold independent, tied and any lengths in t, and "
+                f"`exponents` -0.5, got {config['smoothness']}, {config['exponents']}."
+            )
+        return found
 
     def cell(self, at, config, references):
         """See `Experiment.cell`."""

@@ -8,10 +8,10 @@ from mfpde.analysis import bootstrap
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_relu_bounds
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_above, judge_all
 from mfpde.studies.report import Report
 from mfpde.studies.residual import (
+    MatrixExperiment,
     corrected_power,
     descend,
     feature_problem,
@@ -38,7 +38,7 @@ SCHEMES = {
 }
 
 
-class Growth(Experiment):
+class Growth(MatrixExperiment):
     """|h_L|^2 for tau = 1."""
 
     name, title, rows = "growth", "Growth without a residual scale", (17,)
@@ -88,7 +88,7 @@ class Growth(Experiment):
         return Report(verdicts, figures={"growth": [panel]})
 
 
-class Training(Experiment):
+class Training(MatrixExperiment):
     """Whether networks without normalisation train, by scale and depth."""
 
     name, title, rows = "training", "Training without normalisation", (17,)
@@ -105,6 +105,7 @@ class Training(Experiment):
     together = ()
     measured = {"steps": "steps to the loss"}
     positive = ("depths", "width", "readout", "rate", "below", "most_steps")
+    known, whole = {"scales": EXPONENTS}, ("scales",)
 
     def cost(self, at, config):
         """See `Experiment.cost`."""
@@ -152,7 +153,7 @@ class Training(Experiment):
         return Report(verdicts, texts, {"training": panels})
 
 
-class Iterations(Experiment):
+class Iterations(MatrixExperiment):
     """Steps to a loss by the scale, the learning rate and the depth."""
 
     name, title, rows = "iterations", "Steps of descent to a loss against depth", (16,)
@@ -175,6 +176,7 @@ class Iterations(Experiment):
     together = ()
     measured = {"steps": "steps to the loss"}
     positive = (*Training.positive, "tau0")
+    known, one_path = {"schemes": SCHEMES}, True
 
     def network(self, at, config):
         """The network of a cell and the learning rates that are tried."""
