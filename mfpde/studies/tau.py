@@ -148,11 +148,8 @@ class Norms(MatrixExperiment):
                 claim = f"{name} norms, c = 0: exponent of L"
                 found.append(judge(claim, 0.0, *power, tolerance, row=14))
             return found
-        # The kink of ReLU costs the share O(tau) of the growth: nothing for c < 0.
-        logs = values["forward_log"]
-        power = power_of(depths, logs, confidence)
-        if c > 0.0:
-            power = corrected_power(depths, logs, tau, confidence)
+        # The kink of ReLU costs the share O(tau) of the growth.
+        power = corrected_power(depths, values["forward_log"], tau, confidence)
         claim = f"forward norms, c = {c:g}: exponent of L in the logarithm"
         found = [judge(claim, 2.0 * c, *power, tolerance, row=14)]
         if c < 0.0:
@@ -261,15 +258,13 @@ class Phases(Experiment):
         claim = "regions of all cells: critical at -1/2 (independent), -1 (others)"
         verdicts = [judge_all(claim, holds, row=15)]
         entries, confidence = {}, config["confidence"]
-        # Differences of doubled depths are free of the constant beside c sqrt(L).
-        statistics = {
-            "tied": (0.5, lambda v: slope(depths[:-1], np.diff(v.mean(axis=0)))),
-            "independent": (0.0, lambda v: slope(depths, v.mean(axis=0))),
-        }
-        for smooth, (expected, statistic) in statistics.items():
+        for smooth, expected in (("tied", 0.5), ("independent", 0.0)):
             values = table.select(smoothness=smooth, exponent=-0.5)["growth"]
             entries[smooth] = (depths, *centre(values))
-            found = bootstrap(statistic, values.T, confidence=confidence)
+            if smooth == "tied":
+                # The differences are free of the constant beside c sqrt(L).
+                values = np.diff(values, axis=0)
+            found = power_of(depths[: len(values)], values, confidence)
             claim = f"{smooth} layers, tau = L^(-1/2): exponent of L in the logarithm"
             verdicts.append(judge(claim, expected, *found, config["tolerance"], row=15))
         image = Image(
