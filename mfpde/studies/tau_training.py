@@ -163,7 +163,7 @@ class Iterations(MatrixExperiment):
     leaves_out = (
         "One data set and one learning rate, rate / tau0^2; without skips the better "
         "of two. Draws for different L are increments of one path. For tau0 = 1 more "
-        "gates close, and the term L^(-1/2) beside the limit is several times as large. "
+        "gates close, and the term L^(-1/2) beside the limit is several times larger. "
         "Schemes whose steps grow with L are run up to `slow_depth`."
     )
     defaults = {
