@@ -8,7 +8,7 @@ import pytest
 
 import mfpde
 from mfpde.blocks import Linear
-from mfpde.errors import NotFiniteError
+from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_growth
 from mfpde.studies import resolve, run_study, tau, tau_training
@@ -35,11 +35,11 @@ PHASES = {
 }
 STEPS = {
     "data": DATA,
-    "width": 12,
+    "width": 16,
     "depths": [4, 8, 16, 32],
-    "slow_depth": 16,
-    "below": 0.38,
-    "seeds": 6,
+    "slow_depth": 32,
+    "below": 0.4,
+    "seeds": 8,
 }
 
 
@@ -62,6 +62,21 @@ def test_configuration_holds_the_defaults():
     table = tomllib.loads(text)
     assert table.pop("study") == STUDY.name
     assert table == STUDY.defaults
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"iterations": {"schemes": ["fast"]}}, "`iterations.schemes` must be of sde"),
+        ({"iterations": {"depths": [8, 12]}}, "`iterations.depths` must divide"),
+        ({"norms": {"depths": [8, 12]}}, "`norms.depths` must divide"),
+        ({"training": {"scales": ["sde"]}}, "`training.scales` must hold sde, one"),
+        ({"phases": {"smoothness": ["tied", "x"]}}, "`phases.smoothness` must hold"),
+    ],
+)
+def test_wrong_keys_are_refused(changes, sentence):
+    with pytest.raises(ConfigurationError, match=sentence):
+        resolve(STUDY, changes)
 
 
 @pytest.mark.parametrize("outer", ["relu", "identity"])
@@ -127,10 +142,15 @@ def test_corrected_exponent_is_exact():
 
 
 def test_descent_reports_a_blow_up():
-    problem = feature_problem(DATA, 8, 0.3, 0)
-    net = matrix_network(problem, 200, 1.0, 0)
+    problem = feature_problem(DATA, 12, 0.3, 0)
+    # Layers grow by a factor of about 1.5: 2000 of them pass the largest number.
+    with pytest.raises(NotFiniteError, match="not finite after layer"):
+        descend(matrix_network(problem, 2000, 0.0, 0), 1.0, 20, None)
+    # 20 layers are finite at the start, but not after a step as long as this.
+    net = matrix_network(problem, 20, 0.0, 0)
+    assert np.isfinite(net.evaluate().loss)
     with pytest.raises(NotFiniteError, match="not finite"):
-        descend(net, 1.0, 20, None)
+        descend(net, 1e3, 20, None)
     losses = descend(matrix_network(problem, 8, -0.5, 0), 1.0, 5, None)
     assert losses.shape == (6,)
     assert (np.diff(losses) < 0).all()
@@ -191,7 +211,7 @@ def test_steps_and_a_rate_without_its_factor(tmp_path, monkeypatch):
     verdicts = report(tau_training.Iterations(), changes, tmp_path / "right")
     assert verdict(verdicts, "rate O(L)") == "confirmed"
     assert verdict(verdicts, "1/L, rate O(1)") == "confirmed"
-    # The learning rate of tau = 1/L without its factor L.
+    # The learning rate of tau ~ 1/L without its factor L.
     schemes = tau_training.SCHEMES
     wrong = (-1.0, (0.0,), schemes["ode"][2])
     monkeypatch.setitem(schemes, "ode", wrong)
@@ -215,9 +235,10 @@ def test_growth_and_normalisation(tmp_path):
         tau_training.Growth(), {"depths": [10, 60], "width": 12, "seeds": 12}, tmp_path
     )
     assert verdict(verdicts, "L = 60") == "confirmed"
+    # So many steps that the loss falls below that of the best constant outputs.
     changes = {
-        "data": DATA, "width": 12, "depths": [8, 64], "seeds": 4, "n_steps": 15,
-        "rates": [0.1, 2.5],
+        "data": DATA, "width": 24, "depths": [64], "seeds": 6, "n_steps": 30,
+        "rates": [2.5, 12.5],
     }  # fmt: skip
     verdicts = report(tau_training.Normalised(), changes, tmp_path)
     assert verdict(verdicts, "L = 64") == "confirmed"

@@ -1,12 +1,12 @@
 """Networks of one matrix per layer, as in Zhang et al.: problems, draws, descents.
 
-h[l+1] = psi(h[l] + tau W[l] h[l]), W_ij ~ N(0, variance / width), section 1.5.
+h[l+1] = psi(h[l] + tau W[l] h[l]), W_ij ~ N(0, variance / width), sections 1.5, 5.5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,8 @@ from mfpde.networks.resnet import ResNet
 from mfpde.objectives import Functional
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
+from mfpde.studies.experiment import Experiment
+from mfpde.studies.study import Config
 from mfpde.training import train
 
 Array = NDArray[np.float64]
@@ -38,12 +40,13 @@ def matrix_network(
     exponent: float,
     seed: int,
     *,
+    tau0: float = 1.0,
     outer: str = "relu",
     variance: float = HE,
     length: float = 0.0,
     n_finest: int | None = None,
 ) -> ResNet:
-    """A network with tau = L^exponent and random matrices.
+    """A network with tau = tau0 L^exponent and random matrices.
 
     Parameters
     ----------
@@ -52,6 +55,7 @@ def matrix_network(
     n_layers : int
     exponent : float
     seed : int
+    tau0 : float
     outer : str
         psi of Eq. (9).
     variance : float
@@ -69,7 +73,7 @@ def matrix_network(
     if smooth:
         law = GaussianProcess(0.0, std, length, problem.k)
     coupling = "path" if smooth else "tied" if length else "layer"
-    scale = PowerLaw(1.0, exponent)
+    scale = PowerLaw(tau0, exponent)
     n_drawn = n_finest or n_layers
     grid = DepthGrid.layers(n_drawn)
     drawn = law.sample(grid, 1, coupling=coupling, seed=seed)
@@ -80,6 +84,38 @@ def matrix_network(
     parts = drawn.theta.reshape(n_layers, -1, 1, problem.k)
     theta = parts.sum(axis=1) / np.sqrt(parts.shape[1])
     return ResNet(problem, ParticleEnsemble(theta), scale, outer)
+
+
+class MatrixExperiment(Experiment):
+    """An experiment on `matrix_network`, with checks of its keys.
+
+    Attributes
+    ----------
+    known : dict of str to collection of str
+        The names that the list of a key may hold; all of them for a key of `whole`.
+    whole : tuple of str
+        Keys whose names are compared with each other.
+    one_path : bool
+        Whether draws are increments of one path: `depths` divide the largest.
+    """
+
+    known: ClassVar[dict[str, Collection[str]]] = {}
+    whole: ClassVar[tuple[str, ...]] = ()
+    one_path: ClassVar[bool] = False
+
+    def problems(self, config: Config) -> list[str]:
+        """Also of names and depths; see `Experiment.problems`."""
+        found = super().problems(config)
+        for key, known in self.known.items():
+            names, given = ", ".join(known), set(config[key])
+            if key in self.whole and given != set(known):
+                found.append(f"`{key}` must hold {names}, got {config[key]}.")
+            elif given - set(known):
+                found.append(f"`{key}` must be of {names}, got {config[key]}.")
+        depths = config["depths"]
+        if self.one_path and any(max(depths) % n for n in depths):
+            found.append(f"`depths` must divide the largest of them, got {depths}.")
+        return found
 
 
 def feed_forward(net: ResNet) -> ResNet:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.analysis import bootstrap, fit_power
+from mfpde.depth import PowerLaw
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_relu_bounds
+from mfpde.networks.resnet import ResNet
 from mfpde.panels import Image, Panel
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves
@@ -18,6 +20,7 @@ from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
 from mfpde.studies.report import Report
 from mfpde.studies.residual import (
+    MatrixExperiment,
     corrected_power,
     matrix_network,
     normal_problem,
@@ -40,7 +43,7 @@ def growth(values):
     return last / first
 
 
-class Norms(Experiment):
+class Norms(MatrixExperiment):
     """E|h_L|^2 and the norms of the adjoint at the start, Eq. (31)."""
 
     name, title, rows = "norms", "Forward and backward norms against depth", (14,)
@@ -69,7 +72,7 @@ class Norms(Experiment):
             "moved": "|p_0 - p_L|^2 / |p_L|^2",
         }.items()
     }  # fmt: skip
-    positive = ("depths", "width", "n_samples")
+    positive, one_path = ("depths", "width", "n_samples"), True
 
     def further_axes(self, config):
         """See `Experiment.further_axes`."""
@@ -85,14 +88,16 @@ class Norms(Experiment):
         problem = normal_problem(
             config["width"], config["n_samples"], seed, positive=True
         )
+        drawn = matrix_network(
+            problem, at["depth"], -0.5, seed, n_finest=max(config["depths"])
+        )
+        ensembles = [
+            drawn.ensemble.with_theta(sign * drawn.ensemble.theta) for sign in (1, -1)
+        ]
         for c in config["powers"]:
-            net = matrix_network(
-                problem, at["depth"], -0.5 + c, seed, n_finest=max(config["depths"])
-            )
-            pair = []
-            for sign in (1.0, -1.0):
-                theta = sign * net.ensemble.theta
-                done = net.with_parameters(net.ensemble.with_theta(theta)).evaluate()
+            scale, pair = PowerLaw(1.0, -0.5 + c), []
+            for ensemble in ensembles:
+                done = ResNet(problem, ensemble, scale, drawn.outer).evaluate()
                 z, p = done.z[[0, -1]], done.p[[-1, 0]]
                 ratios = growth(z), growth(p)
                 moved = growth(np.stack([p[0], p[1] - p[0]]))
@@ -143,11 +148,8 @@ class Norms(Experiment):
                 claim = f"{name} norms, c = 0: exponent of L"
                 found.append(judge(claim, 0.0, *power, tolerance, row=14))
             return found
-        # The kink of ReLU costs the share O(tau) of the growth: nothing for c < 0.
-        logs = values["forward_log"]
-        power = power_of(depths, logs, confidence)
-        if c > 0.0:
-            power = corrected_power(depths, logs, tau, confidence)
+        # The kink of ReLU costs the share O(tau) of the growth.
+        power = corrected_power(depths, values["forward_log"], tau, confidence)
         claim = f"forward norms, c = {c:g}: exponent of L in the logarithm"
         found = [judge(claim, 2.0 * c, *power, tolerance, row=14)]
         if c < 0.0:
@@ -195,6 +197,17 @@ class Phases(Experiment):
     positive = ("depths", "width", "n_samples", "threshold")
     analysis_keys = ("confidence", "tolerance", "threshold")
     lengths = {"independent": 0.0, "tied": np.inf}
+
+    def problems(self, config):
+        """See `Experiment.problems`."""
+        found, given = super().problems(config), set(config["smoothness"])
+        numbers = [each for each in given if each.replace(".", "", 1).isdigit()]
+        if given - set(numbers) != set(self.lengths) or -0.5 not in config["exponents"]:
+            found.append(
+                "`smoothness` must hold independent, tied and any lengths in t, and "
+                f"`exponents` -0.5, got {config['smoothness']}, {config['exponents']}."
+            )
+        return found
 
     def cell(self, at, config, references):
         """See `Experiment.cell`."""
@@ -245,15 +258,13 @@ class Phases(Experiment):
         claim = "regions of all cells: critical at -1/2 (independent), -1 (others)"
         verdicts = [judge_all(claim, holds, row=15)]
         entries, confidence = {}, config["confidence"]
-        # Differences of doubled depths are free of the constant beside c sqrt(L).
-        statistics = {
-            "tied": (0.5, lambda v: slope(depths[:-1], np.diff(v.mean(axis=0)))),
-            "independent": (0.0, lambda v: slope(depths, v.mean(axis=0))),
-        }
-        for smooth, (expected, statistic) in statistics.items():
+        for smooth, expected in (("tied", 0.5), ("independent", 0.0)):
             values = table.select(smoothness=smooth, exponent=-0.5)["growth"]
             entries[smooth] = (depths, *centre(values))
-            found = bootstrap(statistic, values.T, confidence=confidence)
+            if smooth == "tied":
+                # The differences are free of the constant beside c sqrt(L).
+                values = np.diff(values, axis=0)
+            found = power_of(depths[: len(values)], values, confidence)
             claim = f"{smooth} layers, tau = L^(-1/2): exponent of L in the logarithm"
             verdicts.append(judge(claim, expected, *found, config["tolerance"], row=15))
         image = Image(

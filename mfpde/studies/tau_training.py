@@ -8,10 +8,10 @@ from mfpde.analysis import bootstrap
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_relu_bounds
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_above, judge_all
 from mfpde.studies.report import Report
 from mfpde.studies.residual import (
+    MatrixExperiment,
     corrected_power,
     descend,
     feature_problem,
@@ -31,14 +31,14 @@ MARKS = {"sde": "tau = L^(-1/2)", "one": "tau = 1"}
 EXPONENTS = {"sde": -0.5, "one": 0.0}
 # Exponent of tau, exponents of L in the learning rates that are tried, label.
 SCHEMES = {
-    "sde": (-0.5, (0.0,), "tau = L^(-1/2), rate O(1)"),
-    "ode": (-1.0, (1.0,), "tau = 1/L, rate O(L)"),
-    "slow": (-1.0, (0.0,), "tau = 1/L, rate O(1)"),
+    "sde": (-0.5, (0.0,), "L^(-1/2), rate O(1)"),
+    "ode": (-1.0, (1.0,), "1/L, rate O(L)"),
+    "slow": (-1.0, (0.0,), "1/L, rate O(1)"),
     "plain": (0.0, (-1.0, -0.5), "no skips"),
 }
 
 
-class Growth(Experiment):
+class Growth(MatrixExperiment):
     """|h_L|^2 for tau = 1."""
 
     name, title, rows = "growth", "Growth without a residual scale", (17,)
@@ -88,92 +88,10 @@ class Growth(Experiment):
         return Report(verdicts, figures={"growth": [panel]})
 
 
-class Iterations(Experiment):
-    """Steps to a loss by the scale, the learning rate and the depth."""
-
-    name, title, rows = "iterations", "Steps of descent to a loss against depth", (16,)
-    shows = (
-        "Steps of plain descent, Eq. (30), until the training loss is below a bound."
-    )
-    leaves_out = (
-        "One data set and one learning rate; without skips the better of two rates. "
-        "Draws for different L are increments of one path. Schemes whose steps grow "
-        "with L are run up to `slow_depth`."
-    )
-    defaults = {
-        "schemes": list(SCHEMES), "depths": [8, 16, 32, 64, 128, 256, 512],
-        "slow_depth": 64, "most_steps": 150, "below": 0.3,
-        **NETWORK, **SEEDS, "seeds": 12,
-    }  # fmt: skip
-    quick = {"slow_depth": 32, "seeds": 10, **FEW}
-    grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}
-    together = ()
-    measured = {"steps": "steps to the loss"}
-    positive = ("depths", "width", "readout", "rate", "below", "most_steps")
-
-    def network(self, at, config):
-        """The network of a cell and the learning rates that are tried."""
-        problem = feature_problem(
-            config["data"], config["width"], config["readout"], at["seed"]
-        )
-        exponent, rates, _ = SCHEMES[at["scheme"]]
-        finest = max(config["depths"])
-        net = matrix_network(
-            problem, at["depth"], exponent, at["seed"], n_finest=finest
-        )
-        net = feed_forward(net) if at["scheme"] == "plain" else net
-        return net, [config["rate"] * float(at["depth"]) ** each for each in rates]
-
-    def cost(self, at, config):
-        """See `Experiment.cost`."""
-        return at["depth"] ** (2 if at["scheme"] == "slow" else 1)
-
-    def cell(self, at, config, references):
-        """See `Experiment.cell`."""
-        is_flat = at["scheme"] in ("sde", "ode")
-        if not is_flat and at["depth"] > config["slow_depth"]:
-            return {"steps": np.nan}
-        net, rates = self.network(at, config)
-        most = config["most_steps"] * (at["depth"] if at["scheme"] == "slow" else 1)
-        losses = [descend(net, rate, most, config["below"]) for rate in rates]
-        return {"steps": min(steps_to(each, config["below"]) for each in losses)}
-
-    def analyse(self, table, config):
-        """See `Experiment.analyse`."""
-        depths, texts, entries = np.array(table.axes["depth"]), [], {}
-        verdicts, slow = [], depths <= config["slow_depth"]
-        claims = {"sde": 0.0, "ode": 0.0, "slow": 1.0, "plain": None}
-        for scheme in table.axes["scheme"]:
-            expected = claims[scheme]
-            steps, label = table.select(scheme=scheme)["steps"], SCHEMES[scheme][2]
-            used = depths > 0 if expected == 0.0 else slow
-            entries[label] = (depths, *centre(steps))
-            net, rates = self.network({"scheme": scheme, "depth": 8, "seed": 0}, config)
-            texts.append(f"{label}: {net.rate_sentence(net.ds(rates[0]))}.")
-            if expected is None:
-                failing = ~np.isfinite(steps[slow][-1])
-                claim = f"{label}, L = {depths[slow][-1]}: the loss is not reached"
-                verdicts.append(judge_all(claim, failing, row=16))
-                continue
-            # Draws approach their path, and gates their share of it, like L^(-1/2).
-            sizes = depths[used]
-            found = corrected_power(
-                sizes, steps[used], sizes**-0.5, config["confidence"]
-            )
-            claim = f"{label}: exponent of L in the steps"
-            verdicts.append(judge(claim, expected, *found, config["tolerance"], row=16))
-        panel = curves("Steps to the loss", "layers L", "steps", entries)
-        return Report(verdicts, texts, {"iterations": [panel]})
-
-
-class Training(Experiment):
+class Training(MatrixExperiment):
     """Whether networks without normalisation train, by scale and depth."""
 
-    name, title, rows = (
-        "training",
-        "Training without normalisation up to L = 1,000",
-        (17,),
-    )
+    name, title, rows = "training", "Training without normalisation", (17,)
     shows = "Runs that reach the loss, and their steps; runs that blow up are counted."
     leaves_out = (
         "Both scales use one learning rate; fully connected layers of one width."
@@ -186,7 +104,8 @@ class Training(Experiment):
     grid = {"scale": "scales", "depth": "depths", "seed": "seeds"}
     together = ()
     measured = {"steps": "steps to the loss"}
-    positive = Iterations.positive
+    positive = ("depths", "width", "readout", "rate", "below", "most_steps")
+    known, whole = {"scales": EXPONENTS}, ("scales",)
 
     def cost(self, at, config):
         """See `Experiment.cost`."""
@@ -234,14 +153,105 @@ class Training(Experiment):
         return Report(verdicts, texts, {"training": panels})
 
 
+class Iterations(MatrixExperiment):
+    """Steps to a loss by the scale, the learning rate and the depth."""
+
+    name, title, rows = "iterations", "Steps of descent to a loss against depth", (16,)
+    shows = (
+        "Steps of plain descent, Eq. (30), until the training loss is below a bound."
+    )
+    leaves_out = (
+        "One data set and one learning rate, rate / tau0^2; without skips the better "
+        "of two. Draws for different L are increments of one path. For tau0 = 1 more "
+        "gates close, and the term L^(-1/2) beside the limit is several times larger. "
+        "Schemes whose steps grow with L are run up to `slow_depth`."
+    )
+    defaults = {
+        "schemes": list(SCHEMES), "depths": [16, 32, 64, 128, 256, 512],
+        "slow_depth": 128, "most_steps": 150, "below": 0.35, "tau0": 0.5,
+        **NETWORK, "rate": 2.0, **SEEDS, "seeds": 12,
+    }  # fmt: skip
+    quick = {"depths": [16, 32, 64, 128, 256], "most_steps": 80, "seeds": 8, **FEW}
+    grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}
+    together = ()
+    measured = {"steps": "steps to the loss"}
+    positive = (*Training.positive, "tau0")
+    known, one_path = {"schemes": SCHEMES}, True
+
+    def network(self, at, config):
+        """The network of a cell and the learning rates that are tried."""
+        problem = feature_problem(
+            config["data"], config["width"], config["readout"], at["seed"]
+        )
+        exponent, powers, _ = SCHEMES[at["scheme"]]
+        is_plain = at["scheme"] == "plain"
+        tau0 = 1.0 if is_plain else config["tau0"]
+        net = matrix_network(
+            problem, at["depth"], exponent, at["seed"],
+            tau0=tau0, n_finest=max(config["depths"]),
+        )  # fmt: skip
+        # The kernel is of size sum of tau^2, section 1.5.
+        rate, depth = config["rate"] / tau0**2, float(at["depth"])
+        # At the least depth both rates of tau ~ 1/L are the same.
+        rate *= min(config["depths"]) if at["scheme"] == "slow" else 1
+        net = feed_forward(net) if is_plain else net
+        return net, [rate * depth**power for power in powers]
+
+    def cost(self, at, config):
+        """See `Experiment.cost`."""
+        return at["depth"] ** (2 if at["scheme"] == "slow" else 1)
+
+    def cell(self, at, config, references):
+        """See `Experiment.cell`."""
+        is_flat = at["scheme"] in ("sde", "ode")
+        if not is_flat and at["depth"] > config["slow_depth"]:
+            return {"steps": np.nan}
+        net, rates = self.network(at, config)
+        longer = at["depth"] / min(config["depths"]) if at["scheme"] == "slow" else 1
+        most = int(config["most_steps"] * longer)
+        losses = [descend(net, rate, most, config["below"]) for rate in rates]
+        return {"steps": min(steps_to(each, config["below"]) for each in losses)}
+
+    def analyse(self, table, config):
+        """See `Experiment.analyse`."""
+        depths, texts, entries = np.array(table.axes["depth"]), [], {}
+        verdicts, slow = [], depths <= config["slow_depth"]
+        claims = {"sde": 0.0, "ode": 0.0, "slow": 1.0, "plain": None}
+        for scheme in table.axes["scheme"]:
+            expected = claims[scheme]
+            steps, label = table.select(scheme=scheme)["steps"], SCHEMES[scheme][2]
+            used = depths > 0 if expected == 0.0 else slow
+            entries[label] = (depths, *centre(steps))
+            at = {"scheme": scheme, "depth": depths[0], "seed": 0}
+            net, rates = self.network(at, config)
+            texts.append(f"{label}: {net.rate_sentence(net.ds(rates[0]))}.")
+            if expected is None:
+                failing = ~np.isfinite(steps[slow][-1])
+                claim = f"{label}, L = {depths[slow][-1]}: the loss is not reached"
+                verdicts.append(judge_all(claim, failing, row=16))
+                continue
+            # Draws approach their path, and gates their share of it, like L^(-1/2).
+            sizes = depths[used]
+            found = corrected_power(
+                sizes, steps[used], sizes**-0.5, config["confidence"]
+            )
+            claim = f"tau ~ {label}: exponent of L in the steps"
+            verdicts.append(judge(claim, expected, *found, config["tolerance"], row=16))
+        panel = curves("Steps to the loss, by tau", "layers L", "steps", entries)
+        return Report(verdicts, texts, {"iterations": [panel]})
+
+
 class Normalised(Training):
     """The loss with a normalisation layer, by scale and depth."""
 
     name, title, rows = "normalised", "With a normalisation layer: the gain by tau", ()
     shows = "Loss after some steps, each tau at its best rate; psi = normalised ReLU."
-    leaves_out = "The normalisation has no parameters and no batch statistics."
+    leaves_out = (
+        "The normalisation has no parameters and no batch statistics. Best is the best "
+        "of the rates tried."
+    )
     defaults = {
-        "scales": ["sde", "one"], "rates": [0.02, 0.1, 0.5, 2.5],
+        "scales": ["sde", "one"], "rates": [0.1, 0.5, 2.5, 12.5],
         "depths": [8, 32, 128], "n_steps": 40, **NETWORK, **SEEDS, "seeds": 8,
     }  # fmt: skip
     quick = {"seeds": 5, "n_steps": 20, **FEW}
@@ -266,17 +276,22 @@ class Normalised(Training):
         depths, logs = np.array(table.axes["depth"]), np.log(table["loss"])
         best = logs.mean(axis=3).argmin(axis=1)
         found = np.take_along_axis(logs, best[:, None, :, None], axis=1)[:, 0]
-        gain = found[1] - found[0]
+        found = dict(zip(table.axes["scale"], found, strict=True))
+        gains = found["one"] - found["sde"]
         verdicts = [
             judge_above(
                 f"L = {n}: ln of the loss of tau = 1 over that of L^(-1/2)", 0.0,
                 *bootstrap(np.mean, each, confidence=config["confidence"]),
             )
-            for n, each in zip(depths, gain, strict=True)
+            for n, each in zip(depths, gains, strict=True)
         ]  # fmt: skip
+        rates = np.take(config["rates"], best)
+        text = "Best rates, shallow to deep: " + "; ".join(
+            f"{MARKS[name]}: {', '.join(f'{each:g}' for each in row)}"
+            for name, row in zip(table.axes["scale"], rates, strict=True)
+        )
         entries = {
-            MARKS[name]: (depths, *centre(np.exp(each)))
-            for name, each in zip(table.axes["scale"], found, strict=True)
+            MARKS[name]: (depths, *centre(np.exp(each))) for name, each in found.items()
         }
         panel = curves("Normalised", "layers L", "loss after the steps", entries)
-        return Report(verdicts, figures={"normalised": [panel]})
+        return Report(verdicts, [f"{text}."], {"normalised": [panel]})
