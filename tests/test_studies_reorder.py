@@ -140,7 +140,7 @@ def test_exchanges_are_counted(tmp_path):
     both = [table.select(arm=arm)["loss"][:, -1] for arm in ("pde", "fixed")]
     assert (both[0] != both[1]).all()
     rows = [each.row for each in outcome.report.verdicts]
-    assert rows.count(10) == 1
+    assert rows.count(10) == 2
 
 
 def test_ways_down(tmp_path):
