@@ -340,7 +340,7 @@ def test_no_depth_moves_out_of_an_end(problem, place, depth, seed, ends):
 @pytest.mark.parametrize("ends", ["clamp", "reflect"])
 @pytest.mark.parametrize("stepper", ["euler", "rk4"])
 def test_the_ledger_of_a_depth_that_is_driven_to_an_end(problem, stepper, ends):
-    """It counts the way that was made, not the one beyond the end: that is 5e-4."""
+    """It counts the way that was made, not the one beyond the end: that is 2e-3."""
     scheme = dataclasses.replace(AUTODIFF, rate=0.1, ends=ends)
     errors = []
     for n_steps in (10, 40):
@@ -428,6 +428,22 @@ def test_a_blow_up_keeps_the_last_good_state(problem):
     assert failed.status == "failed"
     assert "not finite" in failed.message
     assert failed.s[-1] < 10.0
+
+
+def test_particles_that_overflow_end_the_run(problem):
+    """theta or t itself, before any state: rates times a step."""
+    start, step = particles(4), 1.7e308
+    for options in ({"rate": 1e5}, {"velocity": "fixed"}):
+        steep = (
+            perceptrons(metric=np.full(5, 1e5)) if "rate" not in options else problem
+        )
+        failed = solve_joint(
+            steep, start, s_end=step, ds=step, stepper="euler",
+            scheme=JointScheme(**options),
+        )  # fmt: skip
+        assert failed.status == "failed"
+        assert "particles are not finite" in failed.message
+        np.testing.assert_array_equal(failed.theta[-1], start.theta)
 
 
 def test_lesions_by_hand(problem):

@@ -186,6 +186,10 @@ class _Flow:
     def point(self, s: float, y: Array) -> Point:
         """The rate of the flat vector."""
         self.n_evaluations += 1
+        if not np.isfinite(y).all():
+            raise NotFiniteError(
+                f"The particles are not finite at training time s = {s:g}. Reduce `ds`."
+            )
         theta, t, _ = self._unpack(y)
         t, sign = self.scheme.inside(t)
         ensemble = dataclasses.replace(self.ensemble, theta=theta, t=t)
