@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,6 @@ class JointEvaluation:
     scheme: JointScheme
     velocity: Array
     t_velocity: Array
-    t_gradient: Array
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -78,11 +78,19 @@ class JointEvaluation:
     @property
     def ledger_rate(self) -> float:
         """dE_s/ds between two swaps, where it exists: gaps depend on t, too."""
-        return self.rate_along(self.t_velocity)
+        return self.network.ledger_rate + self.change_along(self.t_velocity)
 
-    def rate_along(self, t_velocity: Array) -> float:
-        """dE_s/ds between two swaps, if the depths move with other velocities (n,)."""
-        return self.network.ledger_rate + float(self.t_gradient @ t_velocity)
+    @functools.cached_property
+    def t_gradient(self) -> Array:
+        """dE_s/dt of each particle (n,) between two swaps."""
+        gradient = np.zeros(len(self.order))
+        if self.scheme.weights == "gap":
+            gradient[self.order] = _gap_gradient(self.network)
+        return gradient
+
+    def change_along(self, t_change: Array) -> float:
+        """First-order change of E_s where depths change so (n,), the order held."""
+        return float(self.t_gradient @ t_change) if t_change.any() else 0.0
 
     @property
     def output(self) -> Array:
@@ -128,21 +136,14 @@ def evaluate_joint(
     network = evaluate(problem, grid, layers, s)
     velocity = np.empty_like(theta)
     velocity[order] = network.velocity[:, 0]
-    t_velocity, t_gradient = np.zeros((2, len(t)))
-    if scheme.weights == "gap":
-        t_gradient[order] = _gap_gradient(network)
-    if scheme.velocity == "pde":
-        t_velocity[order] = scheme.rate * _mean_field(network, scheme, t, theta)
-    elif scheme.velocity == "autodiff":
-        t_velocity = -scheme.rate * len(t) * t_gradient
-    if not np.isfinite([t_velocity, t_gradient]).all():
+    found = JointEvaluation(network, ensemble, scheme, velocity, np.zeros(len(t)))
+    found.t_velocity[:] = without_flux(ensemble.t, _t_velocity(found))
+    if not np.isfinite(found.t_velocity).all():
         raise NotFiniteError(
             f"The velocity of the depths is not finite at training time s = {s:g}. "
             "Reduce the scale of theta."
         )
-    t_velocity = without_flux(ensemble.t, t_velocity)
-    found = (network, ensemble, scheme, velocity, t_velocity, t_gradient)
-    return JointEvaluation(*found)
+    return found
 
 
 def check_joint(problem: object, ensemble: object, scheme: object) -> None:
@@ -190,11 +191,22 @@ def swap_slopes(evaluation: JointEvaluation) -> Array:
     return brackets(network.problem, theta, z, p, ranges)[:-1]
 
 
-def _mean_field(
-    network: Evaluation, scheme: JointScheme, t: Array, theta: Array
-) -> Array:
-    """Velocity (n,) of Eq. (19), with the exact adjoint of each block."""
+def _t_velocity(found: JointEvaluation) -> Array:
+    """Velocity (n,) of the depths by the scheme, as if there were no ends."""
+    scheme, n = found.scheme, len(found.order)
+    velocity = np.zeros(n)
+    if scheme.velocity == "pde":
+        t = found.ensemble.t[found.order]
+        velocity[found.order] = _mean_field(found.network, scheme, t)
+    elif scheme.velocity == "autodiff":
+        velocity = -n * found.t_gradient
+    return scheme.rate * velocity
+
+
+def _mean_field(network: Evaluation, scheme: JointScheme, t: Array) -> Array:
+    """Velocity (n,) of Eq. (19) at sorted depths, with the adjoint of each block."""
     ranges, lengths = scheme.neighbours(t)
+    theta = network.ensemble.theta[:, 0]
     values = brackets(network.problem, theta, network.z[:-1], network.p[1:], ranges)
     return -values / (len(t) * lengths)
 

@@ -196,8 +196,9 @@ class _Flow:
         found = evaluate_joint(self.problem, ensemble, self.scheme, s)
         # Beyond an end E_s is continued along its derivative there, see `_settled`.
         t_rate = sign * found.t_velocity
-        rate = [found.velocity.ravel(), t_rate, [found.rate_along(t_rate)]]
-        return Point(s, y, np.concatenate(rate), found)
+        ledger_rate = found.network.ledger_rate + found.change_along(t_rate)
+        rate = np.concatenate([found.velocity.ravel(), t_rate, [ledger_rate]])
+        return Point(s, y, rate, found)
 
     def steps(
         self, method: Any, targets: list[float]
@@ -229,7 +230,7 @@ class _Flow:
         y = point.y.copy()
         self._unpack(y)[1][:] = inside
         # The way beyond an end and back is none of the flow.
-        y[-1] += point.info.t_gradient @ undone
+        y[-1] += point.info.change_along(undone)
         return self.point(point.s, y)
 
     def _unpack(self, y: Array) -> tuple[Array, Array, Array]:
