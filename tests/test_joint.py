@@ -5,7 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate, laws
+from mfpde import (
+    DecayingQuadratic,
+    DepthGrid,
+    Langevin,
+    MeanFieldProblem,
+    ParticleEnsemble,
+    evaluate,
+    laws,
+)
 from mfpde.analysis import fit_power
 from mfpde.blocks import Linear, Perceptron
 from mfpde.joint import (
@@ -14,6 +22,7 @@ from mfpde.joint import (
     block_check,
     brackets,
     count_swaps,
+    divided,
     evaluate_joint,
     exchanged,
     lesion_losses,
@@ -23,21 +32,42 @@ from mfpde.joint import (
     solve_joint,
     swap_slopes,
 )
+from mfpde.steppers import ADAPTIVE, ErrorControl, heun, make_stepper
 
 AUTODIFF = JointScheme(weights="gap", velocity="autodiff")
 
 
-@pytest.fixture(scope="module")
-def problem():
+def perceptrons(**options):
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(2, 11, 2))
     weights = rng.uniform(0.5, 1.5, size=11)
-    return MeanFieldProblem(x, y, Perceptron(2), sample_weights=weights / weights.sum())
+    options = {"sample_weights": weights / weights.sum()} | options
+    return MeanFieldProblem(x, options.pop("y", y), Perceptron(2), **options)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return perceptrons()
+
+
+@pytest.fixture(scope="module")
+def ridged():
+    """With a regulariser that decays, and a parameter that rests."""
+    ridge = DecayingQuadratic(0.5, 0.7)
+    return perceptrons(regulariser=ridge, metric=[0.0, 1.0, 1.0, 1.0, 2.0])
 
 
 def particles(n, k=5, seed=0, shift=0.3):
     law = laws.Gaussian(np.full(k, shift), np.full(k, 0.7))
     return sample_joint(law, n, seed=seed)
+
+
+def evenly(n, depths=None, seed=0):
+    """Particles at even depths, but some of them, {place: t}, elsewhere."""
+    t = (np.arange(n) + 0.5) / n
+    for place, depth in (depths or {}).items():
+        t[place] = depth
+    return dataclasses.replace(particles(n, seed=seed), t=t)
 
 
 def jacobian_bracket(f, g, z, step=1e-6):
@@ -188,21 +218,44 @@ def test_shuffles_of_diagonal_blocks_change_nothing():
         assert (found.swaps.sum() > 0) == (velocity == "shuffle")
 
 
-def test_the_derivative_in_t_with_gap_weights(problem):
-    start = particles(20)
-    found = evaluate_joint(problem, start, AUTODIFF)
+@pytest.mark.parametrize("name", ["problem", "ridged"])
+def test_the_derivative_in_t_with_gap_weights(name, request):
+    """It is that of the objective: M2 is the sum of gaps times |theta|^2, too."""
+    given, start, s = request.getfixturevalue(name), particles(20), 0.3
+    found = evaluate_joint(given, start, AUTODIFF, s)
     step = 1e-6
     for j in range(20):
-        losses = []
+        values = []
         for sign in (1, -1):
             t = start.t.copy()
             t[j] += sign * step
             moved = dataclasses.replace(start, t=t)
-            losses.append(evaluate_joint(problem, moved, AUTODIFF).loss)
-        slope = (losses[0] - losses[1]) / (2 * step)
-        assert -found.t_velocity[j] / 20 == pytest.approx(slope, rel=1e-6, abs=1e-8)
-    uniform = JointScheme(velocity="autodiff")
-    assert not evaluate_joint(problem, start, uniform).t_velocity.any()
+            values.append(evaluate_joint(given, moved, AUTODIFF, s).objective)
+        slope = (values[0] - values[1]) / (2 * step)
+        assert found.t_gradient[j] == pytest.approx(slope, rel=1e-6, abs=1e-8)
+    np.testing.assert_array_equal(found.t_velocity, -20 * found.t_gradient)
+    uniform = evaluate_joint(given, start, JointScheme(velocity="autodiff"), s)
+    assert not uniform.t_velocity.any()
+    assert not uniform.t_gradient.any()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("gap", [1e-3, 1e-9, 0.0])
+def test_the_derivative_in_t_where_depths_come_together(dtype, gap):
+    start = dataclasses.replace(particles(5), t=[0.1, 0.3, 0.3 + gap, 0.6, 0.8])
+    given = perceptrons(dtype=dtype)
+    found = evaluate_joint(given, start, AUTODIFF)
+    z, p = found.network.z, found.network.p
+    values = [
+        [p[j + 1, i] @ tanh_block(start.theta[j])(z[j, i]) for i in range(11)]
+        for j in range(5)
+    ]
+    slopes = np.array(values) @ given.sample_weights
+    expected = -np.diff(slopes, prepend=0.0)
+    # Units of rounding, whatever the gap.
+    error = np.abs(found.t_gradient - expected).max() / np.abs(expected).max()
+    assert error < 20 * np.finfo(dtype).eps
+    np.testing.assert_allclose(lesion_slopes(found), slopes, rtol=1e-5)
 
 
 def test_uniform_weights_are_an_ordinary_network(problem):
@@ -241,15 +294,69 @@ def test_the_loss_falls_between_swaps(problem):
     assert np.abs(jumps[~calm]).max() > 1e-5
 
 
-def test_the_ledger_of_gap_weights_has_the_part_of_t(problem):
-    start = dataclasses.replace(particles(6), t=(np.arange(6) + 0.5) / 6)
-    scheme = dataclasses.replace(AUTODIFF, rate=0.01)
+@pytest.mark.parametrize("name", ["problem", "ridged"])
+@pytest.mark.parametrize("weights", ["uniform", "gap"])
+@pytest.mark.parametrize("velocity", ["pde", "autodiff"])
+def test_the_ledger_holds_between_swaps(name, weights, velocity, request):
+    """Gaps depend on t, whatever moves it: dE_s/ds has a part of t with any scheme."""
+    # No window: F of Eq. (19) jumps where particles enter one.
+    options = {"weights": weights, "velocity": velocity, "n_nodes": 1}
     found = solve_joint(
-        problem, start, s_end=0.2, ds=0.01, scheme=scheme, stepper="rk4"
-    )
+        request.getfixturevalue(name), evenly(6), s_end=0.02, ds=0.001, stepper="rk4",
+        scheme=JointScheme(rate=0.2, **options),
+    )  # fmt: skip
     assert found.swaps.sum() == 0
-    assert found.t_dissipation[0] > 1e-3
-    assert abs(found.swap_gain[-1]) < 1e-7
+    is_moving = (weights, velocity) != ("uniform", "autodiff")
+    assert (found.t_dissipation[0] > 1e-3) == is_moving
+    assert abs(found.swap_gain[-1]) < 1e-10
+    if velocity == "autodiff":
+        assert found.objective[-1] < found.objective[0]
+
+
+@pytest.mark.parametrize("ends", ["clamp", "reflect"])
+@pytest.mark.parametrize(("place", "depth", "seed"), [(0, 0.0, 0), (-1, 1.0, 3)])
+def test_no_depth_moves_out_of_an_end(problem, place, depth, seed, ends):
+    """What the end holds back is no part of the rates, nor of the dissipation."""
+    scheme = dataclasses.replace(AUTODIFF, rate=0.1, ends=ends)
+    start = evenly(6, {place: depth}, seed)
+    found = evaluate_joint(problem, start, scheme)
+    # Outward: t = 0 would fall, t = 1 would rise.
+    assert (found.t_gradient[place] < 0.0) == (depth == 1.0)
+    assert found.t_velocity[place] == 0.0
+    rest = np.delete(found.t_velocity, place)
+    expected = -0.6 * np.delete(found.t_gradient, place)
+    np.testing.assert_allclose(rest, expected, rtol=1e-15)
+    assert found.t_dissipation == pytest.approx(np.sum(rest**2) / 6 / 0.1, rel=1e-13)
+    expected = found.network.ledger_rate - found.t_dissipation
+    assert found.ledger_rate == pytest.approx(expected, rel=1e-13)
+    options = {"s_end": 0.05, "ds": 0.005, "scheme": scheme, "stepper": "rk4"}
+    solution = solve_joint(problem, start, **options)
+    assert solution.swaps.sum() == 0
+    assert solution.t[-1, place] == depth
+    # RK4 with ds = 0.005.
+    assert abs(solution.swap_gain[-1]) < 1e-8
+
+
+@pytest.mark.parametrize("ends", ["clamp", "reflect"])
+@pytest.mark.parametrize("stepper", ["euler", "rk4"])
+def test_the_ledger_of_a_depth_that_is_driven_to_an_end(problem, stepper, ends):
+    """It counts the way that was made, not the one beyond the end: that is 2e-3."""
+    scheme = dataclasses.replace(AUTODIFF, rate=0.1, ends=ends)
+    errors = []
+    for n_steps in (10, 40):
+        # Beside a depth that is at the end from the start: Euler's own error.
+        gains = []
+        for depth in (0.001, 0.0):
+            found = solve_joint(
+                problem, evenly(6, {0: depth}), s_end=0.1, ds=0.1 / n_steps,
+                scheme=scheme, stepper=stepper,
+            )  # fmt: skip
+            assert found.swaps.sum() == 0
+            assert found.t[-1, 0] < 0.1 / n_steps
+            gains.append(found.swap_gain[-1])
+        errors.append(abs(gains[0] - gains[1]))
+    assert errors[1] < errors[0] / 2
+    assert errors[1] < 1e-4
 
 
 def test_explicit_euler_is_first_order_between_swaps(problem):
@@ -323,6 +430,22 @@ def test_a_blow_up_keeps_the_last_good_state(problem):
     assert failed.s[-1] < 10.0
 
 
+def test_particles_that_overflow_end_the_run(problem):
+    """theta or t itself, before any state: rates times a step."""
+    start, step = particles(4), 1.7e308
+    for options in ({"rate": 1e5}, {"velocity": "fixed"}):
+        steep = (
+            perceptrons(metric=np.full(5, 1e5)) if "rate" not in options else problem
+        )
+        failed = solve_joint(
+            steep, start, s_end=step, ds=step, stepper="euler",
+            scheme=JointScheme(**options),
+        )  # fmt: skip
+        assert failed.status == "failed"
+        assert "particles are not finite" in failed.message
+        np.testing.assert_array_equal(failed.theta[-1], start.theta)
+
+
 def test_lesions_by_hand(problem):
     start = particles(5)
     found = evaluate_joint(problem, start)
@@ -337,14 +460,126 @@ def test_lesions_by_hand(problem):
     assert lesion_slopes(found)[2] == pytest.approx(expected, rel=1e-12)
 
 
-def test_exchanging_and_reordering():
+@pytest.mark.parametrize("t", [None, np.zeros(6), [0.5, 0.5, 0.2, 0.2, 0.2, 1.0]])
+def test_exchanging_and_reordering(t):
+    """Also at equal depths, of which the first particle comes first."""
     start = particles(6)
+    start = start if t is None else dataclasses.replace(start, t=t)
+    layers = start.theta[start.order]
     found = exchanged(start, [0, 3])
-    np.testing.assert_array_equal(found.order, start.order[[1, 0, 2, 4, 3, 5]])
+    np.testing.assert_array_equal(found.theta[found.order], layers[[1, 0, 2, 4, 3, 5]])
+    np.testing.assert_array_equal(np.sort(found.t), np.sort(start.t))
     other = reordered(start, start.order[::-1])
-    np.testing.assert_array_equal(other.order, start.order[::-1])
-    with pytest.raises(ValueError, match="at least two apart"):
-        exchanged(start, [2, 3])
+    np.testing.assert_array_equal(other.theta[other.order], layers[::-1])
+    same = exchanged(start, [])
+    np.testing.assert_array_equal(same.theta, start.theta)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda e: exchanged(e, [2, 3]), ValueError, "at least two apart"),
+        (lambda e: exchanged(e, [-1]), ValueError, "`layers` must lie from 0 to 4"),
+        (lambda e: exchanged(e, [5]), ValueError, "`layers` must lie from 0 to 4"),
+        (lambda e: exchanged(e, [0.5]), TypeError, "`layers` must be a sequence of"),
+        (lambda e: exchanged(e, 1), TypeError, "`layers` must be a sequence of"),
+        (lambda e: exchanged(particles(1), [0]), ValueError, "two particles or more"),
+        (lambda e: reordered(e, [0, 0, 0, 1, 2, 3]), ValueError, "each of the part"),
+        (lambda e: reordered(e, [0, 1]), ValueError, "`order` must hold each"),
+        (lambda e: reordered(e, 3), ValueError, "`order` must hold each"),
+        (lambda e: reordered(e, np.arange(6.0)), ValueError, "`order` must hold each"),
+        (lambda e: divided(e, 0), ValueError, "`n_parts` must be at least 1"),
+    ],
+)
+def test_what_cannot_be_exchanged(call, error, message):
+    with pytest.raises(error, match=message):
+        call(particles(6))
+
+
+def test_lesions_that_are_refused(problem):
+    found = evaluate_joint(problem, particles(3))
+    with pytest.raises(ValueError, match="`layers` must lie from 0 to 2, got 3"):
+        lesion_losses(found, [1, 3])
+    alone = evaluate_joint(problem, particles(1))
+    with pytest.raises(ValueError, match="two particles or more, got 1"):
+        lesion_losses(alone, [0])
+    with pytest.raises(ValueError, match="two particles or more, got 1"):
+        block_check(problem, particles(1), 2)
+
+
+def test_the_check_of_blocks_that_do_nothing(problem):
+    """Loss, first variations and commutators are 0: nothing to be relative to."""
+    solved = perceptrons(y=problem.x)
+    found = block_check(solved, JointEnsemble(np.zeros((4, 5)), np.arange(4) / 4), 2)
+    assert not any(found.values())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"theta": np.ones((3, 4))}, r"`theta` must have shape \(n_blocks, 5\)"),
+        ({"theta": np.full((3, 5), np.nan)}, "`theta` must be finite"),
+        ({"z": np.ones((2, 11, 2))}, r"`z` must have shape .* \(3, 11, 2\)"),
+        ({"p": np.ones((3, 11))}, r"`p` must have shape .* \(3, 11, 2\)"),
+        ({"ranges": np.zeros((2, 2), int)}, r"shape \(2, n_blocks\) = \(2, 3\)"),
+        ({"ranges": np.zeros((2, 3))}, "`ranges` must hold integers"),
+        ({"ranges": [[0, 0, 0], [3, 3, 4]]}, "got 0 and 4 for block 2"),
+        ({"ranges": [[0, -1, 0], [3, 3, 3]]}, "got -1 and 3 for block 1"),
+        ({"ranges": [[2, 0, 0], [1, 3, 3]]}, "got 2 and 1 for block 0"),
+    ],
+)
+def test_brackets_refuse_what_does_not_fit(problem, changed, message):
+    given = {"theta": np.ones((3, 5)), "z": np.ones((3, 11, 2))}
+    given |= {"p": np.ones((3, 11, 2)), "ranges": [[0, 0, 0], [3, 3, 3]]}
+    assert brackets(problem, **given).shape == (3,)
+    with pytest.raises(ValueError, match=message):
+        brackets(problem, **given | changed)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_steppers_that_adapt_are_refused(problem, name):
+    for stepper in (name, ADAPTIVE[name](ErrorControl()), make_stepper(name, ds=None)):
+        with pytest.raises(ValueError, match="`stepper` must have fixed steps"):
+            solve_joint(problem, particles(3), s_end=1, ds=None, stepper=stepper)
+
+
+def test_steppers_with_noise_are_refused(problem):
+    for stepper in ("langevin", Langevin(0.1, 0.01), Langevin(0.0, 0.01)):
+        with pytest.raises(ValueError, match="`stepper` must be without noise"):
+            solve_joint(problem, particles(3), s_end=1, ds=None, stepper=stepper)
+
+
+def test_a_stepper_may_be_an_object_with_fixed_steps(problem):
+    options = {"s_end": 0.02, "scheme": JointScheme(window=0.4)}
+    one = solve_joint(problem, particles(3), ds=None, stepper=heun(0.01), **options)
+    other = solve_joint(problem, particles(3), ds=0.01, stepper="heun", **options)
+    np.testing.assert_array_equal(one.theta, other.theta)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"problem": 3}, "`problem` must be a MeanFieldProblem, got int"),
+        ({"ensemble": 3}, "`ensemble` must be a JointEnsemble, got int"),
+        ({"scheme": "uniform"}, "`scheme` must be a JointScheme, got str"),
+        ({"observers": {"a": 3}}, r"`observers\['a'\]` must be a function"),
+        ({"observers": [len]}, "`observers` must be a dict"),
+        ({"stepper": 3}, "`stepper` must be a name or an object"),
+    ],
+)
+def test_what_has_the_wrong_type(problem, changed, message):
+    given = {"problem": problem, "ensemble": particles(3), "s_end": 0.1, "ds": 0.1}
+    given |= changed
+    with pytest.raises(TypeError, match=message):
+        solve_joint(given.pop("problem"), given.pop("ensemble"), **given)
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_nodes": 2.5}, {"n_nodes": "a"}, {"n_nodes": True}, {"seed": "a"}]
+)
+def test_options_that_must_be_integers(options):
+    with pytest.raises(TypeError, match=f"`{next(iter(options))}` must be an integer"):
+        JointScheme(**options)
 
 
 @pytest.mark.parametrize(
@@ -357,10 +592,9 @@ def test_exchanging_and_reordering():
         (lambda p: JointScheme(n_nodes=0), "`n_nodes` must be at least 1"),
         (lambda p: JointScheme(window=0.0), "`window` must be"),
         (lambda p: sample_joint(laws.Gaussian(0, 1), 3, depths="eve"), "`depths` must"),
-        (
-            lambda p: solve_joint(p, particles(3), s_end=1, ds=None, stepper="dopri5"),
-            "`stepper` must have fixed steps",
-        ),
+        (lambda p: sample_joint(laws.Gaussian(0, 1), 0), "`n_particles` must be at"),
+        (lambda p: sample_joint(laws.Gaussian(0, 1), 3, seed=-1), "`seed` must be at"),
+        (lambda p: evaluate_joint(p, particles(3, k=4)), r"theta of shape .*, 5\)"),
     ],
 )
 def test_what_is_refused(problem, call, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
-from mfpde.evaluation import Evaluation, evaluate
+from mfpde.evaluation import Evaluation, evaluate, first_variation
 from mfpde.joint.brackets import brackets
 from mfpde.joint.measure import JointEnsemble
-from mfpde.joint.schemes import JointScheme
+from mfpde.joint.schemes import JointScheme, without_flux
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -33,7 +34,11 @@ class JointEvaluation:
     velocity : ndarray, shape (n, k)
         dtheta/ds of each particle, Eq. (7) on the layers.
     t_velocity : ndarray, shape (n,)
-        dt/ds of each particle, by the scheme.
+        dt/ds of each particle, by the scheme; none leaves [0, 1].
+    t_gradient : ndarray, shape (n,)
+        dE_s/dt of each particle between two swaps: 0 with uniform weights. With gaps
+        g_(l-1) - g_l for the block of layer l, g = dE_s/dtau = dE/drho + lambda
+        |theta|^2, because tau_l = t_(l+1) - t_l.
     dissipation, t_dissipation : float
         D_s of Eq. (14) from the motion of theta, and the mean of t_velocity^2 / rate
         over particles.
@@ -73,10 +78,19 @@ class JointEvaluation:
     @property
     def ledger_rate(self) -> float:
         """dE_s/ds between two swaps, where it exists: gaps depend on t, too."""
-        rate = self.network.ledger_rate
-        if (self.scheme.weights, self.scheme.velocity) == ("gap", "autodiff"):
-            rate -= self.t_dissipation
-        return rate
+        return self.network.ledger_rate + self.change_along(self.t_velocity)
+
+    @functools.cached_property
+    def t_gradient(self) -> Array:
+        """dE_s/dt of each particle (n,) between two swaps."""
+        gradient = np.zeros(len(self.order))
+        if self.scheme.weights == "gap":
+            gradient[self.order] = _gap_gradient(self.network)
+        return gradient
+
+    def change_along(self, t_change: Array) -> float:
+        """First-order change of E_s where depths change so (n,), the order held."""
+        return float(self.t_gradient @ t_change) if t_change.any() else 0.0
 
     @property
     def output(self) -> Array:
@@ -107,10 +121,13 @@ def evaluate_joint(
 
     Raises
     ------
+    TypeError, ValueError
+        If the particles do not fit the block.
     NotFiniteError
         If the state or a velocity is not finite.
     """
-    scheme = scheme or JointScheme()
+    scheme = JointScheme() if scheme is None else scheme
+    check_joint(problem, ensemble, scheme)
     order = ensemble.order
     t, theta = ensemble.t[order], ensemble.theta[order]
     grid = DepthGrid.layers(len(t), scheme.residual_scale(t))
@@ -119,16 +136,41 @@ def evaluate_joint(
     network = evaluate(problem, grid, layers, s)
     velocity = np.empty_like(theta)
     velocity[order] = network.velocity[:, 0]
-    t_velocity = np.zeros(len(t))
-    if scheme.velocity in ("pde", "autodiff"):
-        find = _mean_field if scheme.velocity == "pde" else _derivative
-        t_velocity[order] = scheme.rate * find(network, scheme, t, theta)
-    if not np.isfinite(t_velocity).all():
+    found = JointEvaluation(network, ensemble, scheme, velocity, np.zeros(len(t)))
+    found.t_velocity[:] = without_flux(ensemble.t, _t_velocity(found))
+    if not np.isfinite(found.t_velocity).all():
         raise NotFiniteError(
             f"The velocity of the depths is not finite at training time s = {s:g}. "
             "Reduce the scale of theta."
         )
-    return JointEvaluation(network, ensemble, scheme, velocity, t_velocity)
+    return found
+
+
+def check_joint(problem: object, ensemble: object, scheme: object) -> None:
+    """Raise TypeError or ValueError unless these are a problem with its particles."""
+    for name, value, kind in (
+        ("problem", problem, MeanFieldProblem),
+        ("ensemble", ensemble, JointEnsemble),
+        ("scheme", scheme, JointScheme),
+    ):
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"`{name}` must be a {kind.__name__}, got {type(value).__name__}."
+            )
+    if ensemble.theta.shape[1] != problem.k:
+        raise ValueError(
+            f"`ensemble` must have theta of shape (n_particles, {problem.k}) for "
+            f"{problem.block!r}, got {ensemble.theta.shape}."
+        )
+
+
+def layer_variations(network: Evaluation) -> Array:
+    """First variation dE/drho (n,) of the block of each layer in its place, Eq. (5).
+
+    mean_i p_i[l + 1] . f(z_i[l], theta_l), the derivative of E in the step tau_l.
+    """
+    theta = network.ensemble.theta
+    return first_variation(network.problem, theta, network.z[:-1], network.p[1:])[:, 0]
 
 
 def swap_slopes(evaluation: JointEvaluation) -> Array:
@@ -149,24 +191,32 @@ def swap_slopes(evaluation: JointEvaluation) -> Array:
     return brackets(network.problem, theta, z, p, ranges)[:-1]
 
 
-def _mean_field(
-    network: Evaluation, scheme: JointScheme, t: Array, theta: Array
-) -> Array:
-    """Velocity (n,) of Eq. (19), with the exact adjoint of each block."""
+def _t_velocity(found: JointEvaluation) -> Array:
+    """Velocity (n,) of the depths by the scheme, as if there were no ends."""
+    scheme, n = found.scheme, len(found.order)
+    velocity = np.zeros(n)
+    if scheme.velocity == "pde":
+        t = found.ensemble.t[found.order]
+        velocity[found.order] = _mean_field(found.network, scheme, t)
+    elif scheme.velocity == "autodiff":
+        velocity = -n * found.t_gradient
+    return scheme.rate * velocity
+
+
+def _mean_field(network: Evaluation, scheme: JointScheme, t: Array) -> Array:
+    """Velocity (n,) of Eq. (19) at sorted depths, with the adjoint of each block."""
     ranges, lengths = scheme.neighbours(t)
+    theta = network.ensemble.theta[:, 0]
     values = brackets(network.problem, theta, network.z[:-1], network.p[1:], ranges)
     return -values / (len(t) * lengths)
 
 
-def _derivative(
-    network: Evaluation, scheme: JointScheme, t: Array, theta: Array
-) -> Array:
-    """Minus n dE/dt_j (n,), the order held: only gaps depend on t."""
-    if scheme.weights == "uniform":
-        return np.zeros(len(t))
-    # dE / d tau_l = mean_i p_i[l + 1] . f(z_i[l], theta_l): the step without its tau.
-    steps = np.diff(network.z, axis=0) / network.grid.step_size[:, None, None]
-    weights = network.problem.sample_weights
-    slopes = np.einsum("i,lid,lid->l", weights, network.p[1:], steps)
-    # tau_l = t_(l+1) - t_l.
-    return len(t) * (slopes - np.concatenate([[0.0], slopes[:-1]]))
+def _gap_gradient(network: Evaluation) -> Array:
+    """dE_s/dt (n,) of the block of each layer, in this order: gaps depend on t."""
+    slopes = layer_variations(network)
+    regulariser = network.problem.regulariser
+    if regulariser:
+        # M2 is the sum of tau_l |theta_l|^2.
+        squares = np.sum(network.ensemble.theta[:, 0] ** 2, axis=1)
+        slopes = slopes + regulariser.strength(network.s) * squares
+    return np.concatenate([[0.0], slopes[:-1]]) - slopes

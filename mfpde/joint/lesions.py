@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from mfpde.data.checks import integer
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.evaluation import evaluate, first_variation
-from mfpde.joint.evaluation import JointEvaluation, evaluate_joint, swap_slopes
+from mfpde.evaluation import evaluate
+from mfpde.joint.evaluation import (
+    JointEvaluation,
+    evaluate_joint,
+    layer_variations,
+    swap_slopes,
+)
 from mfpde.joint.measure import JointEnsemble
 from mfpde.joint.schemes import JointScheme
 from mfpde.problem import MeanFieldProblem
@@ -18,33 +24,67 @@ from mfpde.problem import MeanFieldProblem
 Array = NDArray[np.float64]
 
 
-def exchanged(ensemble: JointEnsemble, layers: NDArray[np.int64]) -> JointEnsemble:
+def exchanged(ensemble: JointEnsemble, layers: ArrayLike) -> JointEnsemble:
     """Return the blocks with those at layers l and l + 1 exchanged, for each l given.
+
+    Parameters
+    ----------
+    ensemble : JointEnsemble
+        n particles.
+    layers : array_like of int, shape (n_pairs,)
+        Each l from 0 to n - 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a layer has none behind it, or is in two of the pairs.
+    """
+    n = _at_least_two(ensemble, "there is no pair to exchange")
+    layers = _checked_layers(layers, n - 1)
+    if np.any(np.diff(np.sort(layers)) < 2):
+        raise ValueError(
+            "`layers` must be at least two apart, so that no block is in two pairs, "
+            f"got {layers.tolist()}."
+        )
+    order = np.arange(n)
+    order[layers], order[layers + 1] = layers + 1, layers
+    return reordered(ensemble, ensemble.order[order])
+
+
+def reordered(ensemble: JointEnsemble, order: ArrayLike) -> JointEnsemble:
+    """Return the same blocks in another order (n,), at the same depths.
+
+    Layer l has the theta of particle order[l] then: parameters move between the
+    particles while each keeps its depth, so that blocks at equal depths change places,
+    too.
 
     Raises
     ------
     ValueError
-        If a layer is in two of the pairs.
+        If the order does not hold every particle once.
     """
-    layers = np.asarray(layers)
-    if np.any(np.diff(np.sort(layers)) < 2):
+    order, n = np.asarray(order), ensemble.n_particles
+    is_whole = order.shape == (n,) and order.dtype.kind in "iu"
+    if not is_whole or not np.array_equal(np.sort(order), np.arange(n)):
         raise ValueError(
-            "`layers` must be at least two apart, so that no block is in two pairs."
+            f"`order` must hold each of the particles 0 to {n - 1} once, got "
+            f"{np.array2string(order, threshold=10)}."
         )
-    order = ensemble.order.copy()
-    order[layers], order[layers + 1] = order[layers + 1], order[layers]
-    return reordered(ensemble, order)
+    theta = np.empty_like(ensemble.theta)
+    theta[ensemble.order] = ensemble.theta[order]
+    return dataclasses.replace(ensemble, theta=theta)
 
 
-def reordered(ensemble: JointEnsemble, order: NDArray[np.int64]) -> JointEnsemble:
-    """Return the same blocks in another order (n,), at the same depths."""
-    t = np.empty_like(ensemble.t)
-    t[order] = np.sort(ensemble.t)
-    return dataclasses.replace(ensemble, t=t)
+def lesion_losses(evaluation: JointEvaluation, layers: ArrayLike) -> Array:
+    """Loss E of the network without the block at each of some layers (n_layers,).
 
-
-def lesion_losses(evaluation: JointEvaluation, layers: NDArray[np.int64]) -> Array:
-    """Loss E of the network without the block at each of some layers (n_layers,)."""
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such layer, or if it is the only one.
+    """
+    n = _at_least_two(evaluation.ensemble, "without it nothing is left of the network")
+    layers = _checked_layers(layers, n)
     network = evaluation.network
     losses = []
     for layer in layers:
@@ -62,14 +102,12 @@ def lesion_slopes(evaluation: JointEvaluation) -> Array:
 
     Deleting a block of step tau changes E by -tau times its slope + O(tau^2).
     """
-    network = evaluation.network
-    theta = network.ensemble.theta
-    return first_variation(network.problem, theta, network.z[:-1], network.p[1:])[:, 0]
+    return layer_variations(evaluation.network)
 
 
 def divided(ensemble: JointEnsemble, n_parts: int) -> JointEnsemble:
     """Return each block in so many parts that follow each other: finer steps."""
-    n = ensemble.n_particles * n_parts
+    n = ensemble.n_particles * integer("n_parts", n_parts, 1)
     theta = np.repeat(ensemble.theta[ensemble.order], n_parts, axis=0)
     return JointEnsemble(theta, (np.arange(n) + 0.5) / n)
 
@@ -87,6 +125,7 @@ def block_check(
     ----------
     problem : MeanFieldProblem
     ensemble : JointEnsemble
+        Two blocks or more, so that there are borders between them.
     n_parts : int
         Into which each block is divided first, n in all, of step 1/n: what is deleted
         is one part, what is exchanged the parts on both sides of a border.
@@ -99,8 +138,16 @@ def block_check(
         "exchange_error", the rms over borders of n^2 dE - mean p.[f_b, f_a], relative
         to that of the latter; "lesion_error", likewise of n dE + mean p.f; "change" of
         E by exchanging at about half of every other border at once, and what the sum
-        of (20) has "predicted"; "shuffle", |dE| / E of a random order.
+        of (20) has "predicted"; "shuffle", |dE| / E of a random order. What is relative
+        to 0 is 0: there is nothing to compare with.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is one block only, or an argument does not fit.
     """
+    _at_least_two(ensemble, "there is no border to exchange blocks at")
+    rng = np.random.default_rng(integer("seed", seed, 0))
     still = JointScheme(velocity="fixed")
 
     def evaluated(other: JointEnsemble) -> JointEvaluation:
@@ -112,20 +159,42 @@ def block_check(
     slopes, variations = swap_slopes(found)[borders], lesion_slopes(found)[borders]
     exchanges = [evaluated(exchanged(fine, [b])).loss - found.loss for b in borders]
     lesions = lesion_losses(found, borders) - found.loss
-    rng = np.random.default_rng(seed)
     is_chosen = (rng.random(len(borders)) < 0.5) & (np.arange(len(borders)) % 2 == 0)
     together = evaluated(exchanged(fine, borders[is_chosen])).loss - found.loss
     mixed = evaluated(reordered(fine, rng.permutation(n))).loss
-    size = _rms(slopes)
     errors = n**2 * np.array(exchanges) - slopes
     return {
-        # Nothing to compare with where blocks commute.
-        "exchange_error": _rms(errors) / size if size > 0.0 else 0.0,
-        "lesion_error": _rms(n * lesions + variations) / _rms(variations),
+        "exchange_error": _relative(_rms(errors), _rms(slopes)),
+        "lesion_error": _relative(_rms(n * lesions + variations), _rms(variations)),
         "change": together,
         "predicted": float(slopes[is_chosen].sum()) / n**2,
-        "shuffle": abs(mixed - found.loss) / found.loss,
+        "shuffle": _relative(abs(mixed - found.loss), found.loss),
     }
+
+
+def _at_least_two(ensemble: JointEnsemble, otherwise: str) -> int:
+    """The number of particles; raise if there is one only."""
+    n = ensemble.n_particles
+    if n < 2:
+        raise ValueError(
+            f"`ensemble` must have two particles or more, got {n}: {otherwise}."
+        )
+    return n
+
+
+def _checked_layers(layers: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Layers (n_layers,) as integers; raise unless each is from 0 to n - 1."""
+    given = np.asarray(layers)
+    if given.ndim != 1 or (given.size > 0 and given.dtype.kind not in "iu"):
+        raise TypeError(f"`layers` must be a sequence of integers, got {layers!r}.")
+    outside = given[(given < 0) | (given >= n)]
+    if outside.size > 0:
+        raise ValueError(f"`layers` must lie from 0 to {n - 1}, got {outside[0]}.")
+    return given.astype(np.int64)
+
+
+def _relative(value: float, size: float) -> float:
+    return value / size if size > 0.0 else 0.0
 
 
 def _rms(values: Array) -> float:

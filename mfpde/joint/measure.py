@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import float_array
+from mfpde.data.checks import integer
 from mfpde.depth import DepthGrid
 from mfpde.errors import did_you_mean
 
@@ -90,6 +91,8 @@ def sample_joint(
             f"`depths` must be one of {', '.join(DEPTHS)}, got {depths!r}."
             + did_you_mean(str(depths), DEPTHS)
         )
+    n_particles = integer("n_particles", n_particles, 1)
+    seed = integer("seed", seed, 0)
     grid = DepthGrid.layers(n_particles)
     t = (np.arange(n_particles) + 0.5) / n_particles
     if depths == "iid":

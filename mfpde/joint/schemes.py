@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.arrays import check_positive
+from mfpde.data.checks import integer
 from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
@@ -30,9 +31,10 @@ class JointScheme:
         last block).
     velocity : {"pde", "autodiff", "fixed", "shuffle"}
         "pde": the mean-field velocity, Eq. (19), with a local mean F. "autodiff": minus
-        n times the derivative of the loss of the network; it exists between swaps only,
-        and is 0 for uniform weights, whose loss depends on the order alone. "fixed": t
-        rests. "shuffle": all depths are dealt anew, at random, after each step.
+        n times the derivative of the objective E_s of the network; it exists between
+        swaps only, and is 0 for uniform weights, where E_s depends on the order alone.
+        "fixed": t rests. "shuffle": all depths are dealt anew, at random, after each
+        step.
     window : float
         h > 0: F at t_j is the sum of f over |t_i - t_j| < h, divided by n and by the
         length of that window within [0, 1].
@@ -40,7 +42,11 @@ class JointScheme:
         In place of the window: F is that of the particles of one of as many equal cells
         of depth.
     ends : {"reflect", "clamp"}
-        What happens to a particle that would leave [0, 1].
+        What happens to a particle that would leave [0, 1]: its depth is folded back, or
+        put on the end. The flow has no flux through the ends, Eq. (18): at an end, a
+        velocity that points outward is 0. Both have this flow as limit for small steps
+        in training time; with "reflect" a particle that is driven to an end goes to and
+        fro within a step of it, and keeps its velocity.
     rate : float
         Multiplier of the velocity of t, as the metric for theta.
     seed : int
@@ -69,8 +75,9 @@ class JointScheme:
                 )
         check_positive("window", self.window)
         check_positive("rate", self.rate)
-        if self.n_nodes is not None and self.n_nodes < 1:
-            raise ValueError(f"`n_nodes` must be at least 1, got {self.n_nodes}.")
+        if self.n_nodes is not None:
+            integer("n_nodes", self.n_nodes, 1)
+        integer("seed", self.seed, 0)
 
     def residual_scale(self, t: Array) -> str | Array:
         """Step weights as `DepthGrid.layers` takes them, from sorted depths (n,)."""
@@ -107,3 +114,9 @@ class JointScheme:
         is_turned = folded > 1.0
         sign = np.where(is_turned, -1.0, 1.0) * np.where(t < 0.0, -1.0, 1.0)
         return np.where(is_turned, 2.0 - folded, folded), sign
+
+
+def without_flux(t: Array, t_velocity: Array) -> Array:
+    """Velocities (n,) of depths t (n,): 0 where one points out of [0, 1] at its end."""
+    is_outward = (t <= 0.0) & (t_velocity < 0.0) | (t >= 1.0) & (t_velocity > 0.0)
+    return np.where(is_outward, 0.0, t_velocity)

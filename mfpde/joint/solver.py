@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import NotFiniteError
-from mfpde.flow import check_end
-from mfpde.joint.evaluation import JointEvaluation, evaluate_joint
+from mfpde.flow import check_end, has_noise
+from mfpde.joint.evaluation import (
+    JointEvaluation,
+    check_joint,
+    evaluate_joint,
+)
 from mfpde.joint.measure import JointEnsemble, count_swaps
 from mfpde.joint.schemes import JointScheme
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import make_clocks, make_schedule
+from mfpde.recording import check_observers, make_clocks, make_schedule
 from mfpde.steppers import Point, make_stepper
 from mfpde.steppers.names import ADAPTIVE
 
@@ -35,7 +39,9 @@ class JointSolution:
         As in `JointEvaluation`.
     ledger : ndarray, shape (R,)
         E_s at the start plus the integral of its rate between swaps: the objective
-        minus this is what swaps, at which E_s jumps, have changed.
+        minus this is what swaps, at which E_s jumps, have changed. Of depths that leave
+        [0, 1] in a step it counts to where they are put: what a step over an end adds
+        to the error is of the order ds^2.
     theta : ndarray, shape (R, n, k), and t : ndarray, shape (R, n)
         The particles, each in its place from the first record to the last.
     swaps : ndarray of int, shape (n_steps,)
@@ -107,8 +113,8 @@ def solve_joint(
     scheme : JointScheme, optional
         Default: uniform weights, Eq. (19) with a window.
     stepper : {"euler", "heun", "rk4"} or object
-        With a fixed step: the loss jumps where blocks change places. "euler" is
-        gradient descent.
+        With a fixed step and without noise: the loss jumps where blocks change places.
+        "euler" is gradient descent.
     record : sequence of float or schedule, optional
         As for `solve`.
     observers : dict of str to callable, optional
@@ -119,26 +125,24 @@ def solve_joint(
     JointSolution
         A blow-up after s = 0 ends the run with the last good state.
     """
+    scheme = JointScheme() if scheme is None else scheme
+    check_joint(problem, ensemble, scheme)
     if problem.trained_maps:
         raise ValueError(
             "`problem` must have a fixed embedding and readout, got trainable "
             f"{', '.join(problem.trained_maps)}; particles alone have a depth."
         )
-    if stepper in ADAPTIVE:
-        raise ValueError(
-            f"`stepper` must have fixed steps, got {stepper!r}: the loss jumps where "
-            "blocks change places. Use 'euler', 'heun' or 'rk4' with `ds`."
-        )
     check_end(s_end, 0.0)
-    flow = _Flow(problem, ensemble, scheme or JointScheme())
+    method = _fixed_stepper(stepper, ds)
+    flow = _Flow(problem, ensemble, scheme)
     clocks = make_clocks({"record": make_schedule("record", record)}, float(s_end))
-    recorder = _Recorder(clocks["record"], dict(observers or {}))
+    recorder = _Recorder(clocks["record"], check_observers(observers))
     times = {*clocks["record"].exact, float(s_end)}
     targets = sorted(s for s in times if s > 0.0)
     status, message = "finished", f"The end s = {s_end:g} is reached."
     point = None
     try:
-        for point, order in flow.steps(make_stepper(stepper, ds=ds), targets):
+        for point, order in flow.steps(method, targets):
             recorder.visit(point, order)
     except NotFiniteError as failure:
         if point is None:
@@ -147,6 +151,25 @@ def solve_joint(
     if recorder.rows[-1]["s"] < point.s:
         recorder.write(point)
     return recorder.solution(point.info.ensemble, status, message, flow.n_evaluations)
+
+
+def _fixed_stepper(stepper: Any, ds: float | None) -> Any:
+    """The stepper; ValueError if its steps adapt, or if it adds noise."""
+    is_name = isinstance(stepper, str)
+    given = repr(stepper) if is_name else type(stepper).__name__
+    hint = "Use 'euler', 'heun' or 'rk4' with `ds`."
+    adaptive = tuple(ADAPTIVE.values())
+    if isinstance(stepper, adaptive) or (is_name and stepper in ADAPTIVE):
+        raise ValueError(
+            f"`stepper` must have fixed steps, got {given}: the loss jumps where "
+            f"blocks change places. {hint}"
+        )
+    if has_noise(stepper) or (is_name and stepper == "langevin"):
+        raise ValueError(
+            f"`stepper` must be without noise, got {given}: depths and ledger do not "
+            f"diffuse. {hint}"
+        )
+    return make_stepper(stepper, ds=ds)
 
 
 class _Flow:
@@ -163,13 +186,18 @@ class _Flow:
     def point(self, s: float, y: Array) -> Point:
         """The rate of the flat vector."""
         self.n_evaluations += 1
+        if not np.isfinite(y).all():
+            raise NotFiniteError(
+                f"The particles are not finite at training time s = {s:g}. Reduce `ds`."
+            )
         theta, t, _ = self._unpack(y)
         t, sign = self.scheme.inside(t)
         ensemble = dataclasses.replace(self.ensemble, theta=theta, t=t)
         found = evaluate_joint(self.problem, ensemble, self.scheme, s)
-        rate = np.concatenate(
-            [found.velocity.ravel(), sign * found.t_velocity, [found.ledger_rate]]
-        )
+        # Beyond an end E_s is continued along its derivative there, see `_settled`.
+        t_rate = sign * found.t_velocity
+        ledger_rate = found.network.ledger_rate + found.change_along(t_rate)
+        rate = np.concatenate([found.velocity.ravel(), t_rate, [ledger_rate]])
         return Point(s, y, rate, found)
 
     def steps(
@@ -194,12 +222,15 @@ class _Flow:
         """The point with its depths inside [0, 1], and dealt anew if so asked."""
         _, t, _ = self._unpack(point.y)
         inside, _ = self.scheme.inside(t)
+        undone = inside - t
         if self.scheme.velocity == "shuffle":
             inside = rng.permutation(inside)
         if np.array_equal(inside, t):
             return point
         y = point.y.copy()
         self._unpack(y)[1][:] = inside
+        # The way beyond an end and back is none of the flow.
+        y[-1] += point.info.change_along(undone)
         return self.point(point.s, y)
 
     def _unpack(self, y: Array) -> tuple[Array, Array, Array]:
