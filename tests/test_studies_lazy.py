@@ -18,10 +18,10 @@ from mfpde.studies.names import STUDIES
 SMALL = {
     "experiments": ["valley"],
     "valley": {
-        "sizes": [64, 256, 1024],
+        "sizes": [128, 512, 2048],
         "widths": [8],
         "alphas": [0.7, 1.4, 2.0, 3.0, 4.5, 7.0, 12.0],
-        "seeds": 48,
+        "seeds": 40,
         "rtol": 1e-2,
         "tolerance": 0.1,
     },
@@ -104,6 +104,7 @@ def test_polyak_bounds(tmp_path):
         ({"share": 1.0}, r"`valley.share` must lie in \(0, 1\), got 1"),
         ({"x": [1.0]}, "`valley.x` and `y` must be lists"),
         ({"alphas": [-1.0, 1.0]}, "`valley.alphas` must be positive"),
+        ({"activation": "tanh"}, "`valley.share` and `activation` must give errors"),
     ],
 )
 def test_wrong_configurations(change, message):
