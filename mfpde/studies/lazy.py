@@ -26,7 +26,7 @@ from mfpde.analysis.rates import Interval
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.linearised import lazy_law, lazy_problem, linearised
+from mfpde.linearised import ODD, lazy_law, lazy_order, lazy_problem, linearised
 from mfpde.panels import Panel
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection
@@ -43,8 +43,6 @@ Array = NDArray[np.float64]
 
 INFINITE = float("inf")
 LIMIT = DepthGrid.gauss(6)
-ODD = ("tanh", "sigmoid")
-"""Activations that are odd functions plus a constant."""
 REACH = 3.0
 """Factor within which errors at other alphas tell where the best one is."""
 N_QUADRATURE = 400
@@ -69,15 +67,6 @@ def draw(config: Config, grid: DepthGrid, width: float, seed: int) -> ParticleEn
         return law.sample(grid, N_QUADRATURE, method="quadrature")
     drawn = law.sample(DepthGrid.euler(1), grid.n_nodes * width, seed=seed)
     return ParticleEnsemble(drawn.theta.reshape(grid.n_nodes, width, -1))
-
-
-def is_balanced(config: Config) -> bool:
-    """Whether the second order in 1/alpha of the outputs vanishes.
-
-    With E v = 0 it is in proportion to E v^3 and to means of sigma'' (sigma')^2, which
-    are zero for odd sigma (up to a constant) since u and b have a symmetric law.
-    """
-    return config["share"] == 0.5 or config["activation"] in ODD
 
 
 def data_problems(config: Config) -> list[str]:
@@ -105,7 +94,7 @@ class Valley(Experiment):
         "has a third moment and the activation is not odd: see `symmetric`."
     )
     rows = (19,)
-    falling = 1.0
+    falling = 1
     defaults = {
         "sizes": [256, 1024, 4096, 16384],
         "widths": [2, 8],
@@ -134,12 +123,11 @@ class Valley(Experiment):
     def problems(self, config: Config) -> list[str]:
         """See `Experiment.problems`."""
         found = super().problems(config) + data_problems(config)
-        if (self.falling == 2.0) != is_balanced(config):
+        if lazy_order(config["activation"], config["share"]) != self.falling:
             found.append(
                 "`share` and `activation` must give errors of order "
-                f"alpha^-{self.falling:g}: the order is 2 if `share` is 0.5 or "
-                f"`activation` one of {', '.join(ODD)}, and else 1; got "
-                f"{config['share']} and {config['activation']!r}."
+                f"alpha^-{self.falling}: the order is 2 if `share` is 0.5 or "
+                f"`activation` one of {', '.join(ODD)}, and else 1."
             )
         return found
 
@@ -229,7 +217,7 @@ class Symmetric(Valley):
     shows = "With symmetric v the first branch falls like 1/alpha^2."
     leaves_out = "Beside the claims: the theorem gives the upper bound 1/alpha only."
     rows = ()
-    falling = 2.0
+    falling = 2
     defaults = {**Valley.defaults, "share": 0.5, "widths": [8], "seeds": 40}
     quick = {"sizes": [512, 2048, 8192], "alphas": Valley.quick["alphas"], "seeds": 32}
 
