@@ -61,6 +61,8 @@ SECOND_DERIVATIVES = {
     "softplus": (vectormath.softplus_pair, _softplus_second),
 }
 """Activation to functions that give (sigma, sigma') and sigma''."""
+ODD = ("tanh", "sigmoid")
+"""Activations that are odd functions plus a constant."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -139,8 +141,7 @@ def lazy_law(d: int, *, share: float, size: float, spread: float) -> Mixture:
 
     v = size e sqrt((1 - share) / share) with probability `share`, and else
     -size e sqrt(share / (1 - share)), e the vector of ones: mean zero, variance size^2.
-    The third moment vanishes for share = 1/2 only. With it, errors of the lazy limit
-    fall like 1 / alpha; with symmetric v, like 1 / alpha^2.
+    The third moment vanishes for share = 1/2 only: see `lazy_order`.
 
     Parameters
     ----------
@@ -162,6 +163,16 @@ def lazy_law(d: int, *, share: float, size: float, spread: float) -> Mixture:
         for v in (-odds, 1.0 / odds)
     ]
     return Mixture(parts, [1.0 - share, share])
+
+
+def lazy_order(activation: str, share: float) -> int:
+    """Order in 1 / alpha of the distance of outputs to the lazy limit, from `lazy_law`.
+
+    The first order is made of E v^3 and means of (sigma')^2 sigma'', as E v = 0. Both
+    are odd moments: the one vanishes for share = 1/2, the other for odd sigma, and
+    what is left is of order 2.
+    """
+    return 2 if share == 0.5 or activation in ODD else 1
 
 
 def lazy_problem(problem: MeanFieldProblem, alpha: float) -> MeanFieldProblem:

@@ -9,6 +9,7 @@ from mfpde.blocks import Bilinear, Perceptron
 from mfpde.linearised import (
     SECOND_DERIVATIVES,
     lazy_law,
+    lazy_order,
     lazy_problem,
     linearised,
     linearised_block,
@@ -68,6 +69,27 @@ def test_large_scales_approach_the_lazy_flow():
     orders = np.log2(np.divide(errors[:-1], errors[1:]))
     np.testing.assert_allclose(orders, 2.0, atol=0.1)
     assert errors[-1] < 1e-3 * lazy.loss[0]
+
+
+@pytest.mark.parametrize(
+    ("activation", "share", "order"),
+    [("gelu", 0.2, 1), ("softplus", 0.2, 1), ("tanh", 0.2, 2), ("gelu", 0.5, 2)],
+)
+def test_order_of_the_lazy_limit(activation, share, order):
+    assert lazy_order(activation, share) == order
+    law, grid = lazy_law(2, share=share, size=1.5, spread=0.5), DepthGrid.gauss(2)
+    start = law.sample(grid, 64, method="quadrature")
+    problem = MeanFieldProblem(X, Y, Perceptron(2, activation))
+    ends = []
+    for limit, first in (
+        linearised(problem, start),
+        *((lazy_problem(problem, alpha), start) for alpha in (32.0, 64.0)),
+    ):
+        run = mfpde.solve(limit, grid, first, s_end=0.5, rtol=1e-7, atol=1e-10)
+        final = ParticleEnsemble(run.theta[-1], start.weights)
+        ends.append(mfpde.evaluate(limit, grid, final).output)
+    errors = [np.abs(end - ends[0]).max() for end in ends[1:]]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5])

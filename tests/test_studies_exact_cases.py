@@ -98,9 +98,9 @@ def test_a_wrong_adjoint_flips_the_ledger(tmp_path, monkeypatch):
         out[1] = p[0] + p[1]
 
     monkeypatch.setitem(BLOCKS, "wrong", Custom(2, 2, f, vjp_z, vjp_theta))
-    change = {"blocks": ["wrong"], "seeds": 4, "schemes": ["euler"]}
+    change = {"blocks": ["wrong"], "seeds": 24, "schemes": ["euler"]}
     found = verdicts(tmp_path, "ledger", change)
-    for stepper in ("euler", "heun"):
+    for stepper in ("euler", "heun", "rk4"):
         claim = f"{stepper}: order in ds of the residual of the ledger"
         assert found[claim].verdict == "contradicted"
 

@@ -147,12 +147,14 @@ class Ledger(Experiment):
     def analyse(self, table: Table, config: Config) -> Report:
         """One order for each stepper, over all runs; the sign in every run."""
         n, verdicts, shown, fits = np.array(table.axes["n"], float), [], {}, {}
+        # Few residuals are so small that rounding shows: a median does not see them.
+        options = {"statistic": "median", "confidence": config["confidence"]}
         for stepper in table.axes["stepper"]:
             part = table.select(stepper=stepper)["residual"]
             runs = np.moveaxis(part, 2, 0).reshape(len(n), -1)
             # Runs of different size count alike.
             runs = runs / np.where(np.isfinite(runs[0]), runs[0], 1.0)
-            fit = fit_asymptotic_power(n, runs, confidence=config["confidence"])
+            fit = fit_asymptotic_power(n, runs, **options)
             shown[stepper], fits[stepper] = (n, *centre(runs)), fit
             verdicts.append(
                 judge(
