@@ -18,7 +18,7 @@ from mfpde.analysis import bootstrap, fit_asymptotic, fit_asymptotic_power, fit_
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.linearised import lazy_law, lazy_problem, linearised
+from mfpde.lazy import lazy_law, lazy_problem, linearised
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import curves
