@@ -1,5 +1,6 @@
 """The two-layer network on the particles of a residual one, and ways down at rest."""
 
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -7,12 +8,14 @@ import pytest
 
 import mfpde
 from mfpde import (
+    ConvergenceError,
     DepthGrid,
     MeanFieldProblem,
     NotFiniteError,
     ParticleEnsemble,
     evaluate,
     field,
+    solve,
 )
 from mfpde.analysis import fit_power
 from mfpde.blocks import Capped, Linear, Perceptron
@@ -238,12 +241,16 @@ def test_clouds_may_be_lists(setting):
     assert perturbed(ensemble, cloud, 0.1).n_particles == 7
 
 
-def test_a_flow_that_does_not_end_tells_why(setting):
+@pytest.mark.parametrize("kind", [NotFiniteError, ConvergenceError])
+def test_a_flow_that_does_not_end_tells_why(setting, monkeypatch, kind):
     """A blow-up is one error, a tolerance out of reach another."""
-    problem, _, _ = setting
-    grid, start = at_rest(problem)
-    cloud = np.ones((1, problem.k))
-    options = {"mass": 0.5, "s_end": 1.0}
-    huge = problem.with_changes(x=1e200 * problem.x)
-    with pytest.raises(NotFiniteError, match="is not finite"):
-        escape(huge, grid, start, cloud, **options)
+    problem, _, ensemble = setting
+    grid, times = DepthGrid.euler(3), np.array([0.0, 0.01])
+    found = solve(problem, grid, ensemble, s_end=0.01)
+    failed = dataclasses.replace(found, status="failed", message="No!", failure=kind)
+    monkeypatch.setattr("mfpde.landscape.solve", lambda *_, **__: failed)
+    monkeypatch.setattr("mfpde.shallow.solve", lambda *_, **__: failed)
+    with pytest.raises(kind, match="No!"):
+        escape(problem, grid, ensemble, np.ones((1, 5)), mass=0.5, s_end=1.0)
+    with pytest.raises(kind, match="No!"):
+        compare_flows(problem, grid, ensemble, times)
