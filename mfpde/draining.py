@@ -35,7 +35,7 @@ def drain(
 
     Of all states only the present one is kept: each is several times as large as theta.
     """
-    state, ending = next(flow), None
+    state, ending, failure = next(flow), None, None
     shard = state.ensemble.shard
     first_step = state.step
     with contextlib.ExitStack() as stack:
@@ -60,13 +60,25 @@ def drain(
                     state = new
                     loss, objective = state.latest
                     report(state.s, plan.s_end, loss, state.step, objective)
-        except (NotFiniteError, ConvergenceError) as failure:
+        except (NotFiniteError, ConvergenceError) as error:
+            failure = _kind(error)
             ending = (
                 "failed",
-                (f"{failure} The last good state, at s = {state.s:g}, is kept."),
+                f"{error} The last good state, at s = {state.s:g}, is kept.",
             )
         journal.end(state, *ending)
-    return plan.completed(_solution(state, journal, *ending))
+    return plan.completed(_solution(state, journal, *ending, failure))
+
+
+def _kind(error: Exception) -> type[NotFiniteError | ConvergenceError]:
+    """What a run failed of: steppers fail, too, where no step however small is finite.
+
+    The error itself is not kept: its traceback holds all arrays of the run.
+    """
+    causes = (error, error.__cause__)
+    if any(isinstance(each, NotFiniteError) for each in causes):
+        return NotFiniteError
+    return ConvergenceError
 
 
 def _latest(shard: Shard, waited: float, stopped: list[str]) -> tuple[float, str]:
@@ -76,7 +88,13 @@ def _latest(shard: Shard, waited: float, stopped: list[str]) -> tuple[float, str
     return waited, signal.Signals(int(number)).name if number else ""
 
 
-def _solution(state: Any, journal: Journal, status: str, message: str) -> Solution:
+def _solution(
+    state: Any,
+    journal: Journal,
+    status: str,
+    message: str,
+    failure: type[NotFiniteError | ConvergenceError] | None,
+) -> Solution:
     snapshots = journal.records.snapshots if journal.writer is None else []
     ensemble = state.ensemble.gather(everywhere=True)
     gather = state.ensemble.shard.gather
@@ -100,6 +118,7 @@ def _solution(state: Any, journal: Journal, status: str, message: str) -> Soluti
         n_rejected=state.n_rejected,
         wall_time_s=journal.wall_time_s,
         path=None if journal.writer is None else journal.writer.path,
+        failure=failure,
     )
 
 

@@ -407,22 +407,26 @@ def first_variation(
     sum_i c_i p_ji . f(z_ji, theta_jm); arguments as for `first_variation_gradient`.
     """
     theta, z, p = _in_states(problem, theta, z, p)
-    covectors = p * problem.sample_weights[:, np.newaxis]
     layout = _layout(problem.n_samples)
     particles = _particles(problem, ParticleEnsemble.view(theta, np.ones(1)))
-    shape = (layout.n_blocks, *theta.shape[:2], problem.d * STRIDE)
-    values = empty_aligned(shape, particles.dtype)
-    values[:] = 0.0
-    states = empty_aligned((layout.n_blocks, len(theta), shape[-1]), particles.dtype)
+    shape = (layout.n_blocks, len(theta), problem.d * STRIDE)
+    states, covectors = empty_aligned(shape, particles.dtype), np.empty(shape)
     layout.pack(z, states)
+    layout.pack(p * problem.sample_weights[:, np.newaxis], covectors, True)
+    # Of one node and one block at a time: all at once would be J N d numbers for each
+    # particle.
+    values = empty_aligned((theta.shape[1], shape[-1]), particles.dtype)
     scratch = particles.scratch()
-    for block, n in enumerate(layout.lanes):
-        for j, m in np.ndindex(*theta.shape[:2]):
+    variation = np.zeros(theta.shape[:2])
+    for block, j in np.ndindex(*shape[:2]):
+        n, state = layout.lanes[block], states[block, j]
+        values[:] = 0.0
+        for m in range(theta.shape[1]):
             one = particles.theta[j, m : m + 1]
-            target = values[block, j, m]
-            arguments = (one, particles.weights, n, states[block, j], target, scratch)
+            arguments = (one, particles.weights, n, state, values[m], scratch)
             sweep.field(particles.kernels, *arguments)
-    return np.einsum("jmid,jid->jm", layout.unpack(values), covectors)
+        variation[j] += np.einsum("mc,c->m", values, covectors[block, j])
+    return variation
 
 
 def check_shapes(

@@ -1,9 +1,11 @@
 """Homogeneity identities of the training flow (T12), as observers of a run.
 
 If f is h-homogeneous in a group g of parameters, then theta_g . d f / d theta_g = h f,
-and at every depth node, metric one, no regulariser, no noise,
+and at every depth node, for one multiplier eta of the velocity of all of g, no clipping
+and no noise,
 
-    d/ds int |theta_g|^2 drho_t = -2 h mean_i p_i . F(z_i, t).
+    d/ds int |theta_g|^2 drho_t = -2 eta (h mean_i p_i . F(z_i, t)
+                                          + 2 lambda(s) int |theta_g|^2 drho_t).
 
 h = 2 and all of theta under (H2), h = 1 and the linear parameters under (H1). A block
 tells h and g as `homogeneous_degree` and `homogeneous_group`. All functions take an
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation, field
+from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
 
@@ -41,16 +44,18 @@ def group_moment_rates(evaluation: Evaluation) -> Array:
 
 
 def predicted_moment_rates(evaluation: Evaluation) -> Array:
-    """-2 h mean_i p_i . F(z_i, t) at every depth node, shape (J,): T12.
+    """The same by the field: -2 eta (h mean_i p_i . F(z_i, t) + ...), T12, shape (J,).
 
     Under Euler p[l + 1] stands with F_l(z[l]); at Gauss nodes both are of that node.
 
     Raises
     ------
     ValueError
-        For grids with several stages at a node, or an outer activation.
+        For grids with several stages at a node, an outer activation, a clipping, or a
+        metric that is not the same for all parameters of the group.
     """
-    grid = evaluation.grid
+    grid, problem = evaluation.grid, evaluation.problem
+    _check_no_clipping(problem)
     if grid.outer is not None or not (grid.is_implicit or grid.n_stages == 1):
         raise ValueError(
             "`evaluation` must be on a grid with one stage at each depth node and no "
@@ -61,23 +66,31 @@ def predicted_moment_rates(evaluation: Evaluation) -> Array:
     adjoints = evaluation.p[inner] if grid.is_implicit else evaluation.p[1:]
     degree, _ = _homogeneity(evaluation)
     fields = _fields(evaluation, states)
-    means = np.einsum(
-        "i,jic,jic->j", evaluation.problem.sample_weights, adjoints, fields
-    )
-    return -2.0 * degree * means
+    means = np.einsum("i,jic,jic->j", problem.sample_weights, adjoints, fields)
+    eta = _of_group(evaluation, problem.metric)
+    if (eta != eta[0]).any():
+        raise ValueError(
+            "`evaluation` must have a metric that is the same for all parameters of "
+            f"the homogeneous group, got {eta.tolist()}."
+        )
+    ridge = problem.regulariser.strength(evaluation.s) if problem.regulariser else 0.0
+    decay = 2.0 * ridge * group_moments(evaluation)
+    return -2.0 * eta[0] * (degree * means + decay)
 
 
 def balances(evaluation: Evaluation) -> Array:
     """|v|^2 - |u|^2 - b^2 of every particle, shape (J, M): conserved by the flow.
 
-    For f = scale v sigma(u.z + b) with sigma positively 1-homogeneous, metric one.
+    For f = scale v sigma(u.z + b) with sigma positively 1-homogeneous. With a metric
+    every square is divided by its multiplier eta_c.
 
     Raises
     ------
     ValueError
-        For other blocks.
+        For other blocks; and with a regulariser, a clipping, or a frozen parameter,
+        for which nothing of this form is conserved.
     """
-    block = evaluation.problem.block
+    problem, block = evaluation.problem, evaluation.problem.block
     groups = block.param_groups
     name = getattr(block, "activation", "identity")
     if name not in BALANCED or "u" not in groups or "v" not in groups:
@@ -85,10 +98,25 @@ def balances(evaluation: Evaluation) -> Array:
             "`evaluation` must have a Bilinear block or a Perceptron with an "
             f"activation among {', '.join(BALANCED)}, got {block!r}."
         )
-    squares = evaluation.ensemble.theta**2
+    _check_no_clipping(problem)
+    if problem.regulariser is not None or (problem.metric == 0.0).any():
+        raise ValueError(
+            "`evaluation` must have no regulariser and no parameter with metric 0, got "
+            f"{problem.regulariser!r} and {problem.metric.tolist()}: balances then "
+            "change."
+        )
+    squares = evaluation.ensemble.theta**2 / problem.metric
     signs = np.full(block.k, -1.0)
     signs[groups["v"]] = 1.0
     return squares @ signs
+
+
+def _check_no_clipping(problem: MeanFieldProblem) -> None:
+    if problem.clipping is not None:
+        raise ValueError(
+            f"`evaluation` must be of a problem without clipping, got "
+            f"{problem.clipping!r}: a clipped gradient has lost its homogeneity."
+        )
 
 
 def _homogeneity(evaluation: Evaluation) -> tuple[int, str | None]:
@@ -104,10 +132,10 @@ def _homogeneity(evaluation: Evaluation) -> tuple[int, str | None]:
 
 
 def _of_group(evaluation: Evaluation, values: Array) -> Array:
-    """Of values (J, M, k) the columns of the group g."""
+    """Of values (..., k) the columns of the group g."""
     _, group = _homogeneity(evaluation)
     groups: dict[str, Any] = evaluation.problem.block.param_groups
-    return values if group is None else values[:, :, groups[group]]
+    return values if group is None else values[..., groups[group]]
 
 
 def _fields(evaluation: Evaluation, states: Array) -> Array:

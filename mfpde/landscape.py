@@ -10,26 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, evaluate, first_variation
 from mfpde.problem import MeanFieldProblem
+from mfpde.solution import finished
 from mfpde.solver import solve
 
 Array = NDArray[np.float64]
 
 
-def descent_slopes(evaluation: Evaluation, candidates: Array) -> Array:
+def descent_slopes(evaluation: Evaluation, candidates: ArrayLike) -> Array:
     """Return int dE/drho(., t_j) dnu for the best nu = delta_theta - rho_t, (J,).
 
     Parameters
     ----------
     evaluation : Evaluation
-        On a grid with one stage in each step, `DepthGrid.euler` or `layers`.
-    candidates : ndarray, shape (C, k)
+        On a grid with one stage in each step and no outer activation,
+        `DepthGrid.euler` or `layers`: there the adjoint of a step is p behind it.
+    candidates : array_like, shape (C, k)
         Values of theta, of which the best at each depth is taken.
 
     Returns
@@ -38,11 +40,13 @@ def descent_slopes(evaluation: Evaluation, candidates: Array) -> Array:
         Negative where a way down was found.
     """
     problem, theta = evaluation.problem, evaluation.ensemble.theta
-    if evaluation.grid.n_stages != 1 or evaluation.grid.is_implicit:
+    grid = evaluation.grid
+    if grid.n_stages != 1 or grid.is_implicit or grid.outer is not None:
         raise ValueError(
-            f"`evaluation` must be on DepthGrid.euler or layers, got "
-            f"{evaluation.grid!r}: its states belong to the nodes."
+            "`evaluation` must be on DepthGrid.euler or layers without an outer "
+            f"activation, got {grid!r}: its states belong to the nodes."
         )
+    candidates = _cloud("candidates", candidates, problem.k)
     z, p = evaluation.z[:-1], evaluation.p[1:]
     everywhere = np.broadcast_to(candidates, (len(theta), *candidates.shape))
     values = first_variation(problem, everywhere, z, p)
@@ -51,26 +55,38 @@ def descent_slopes(evaluation: Evaluation, candidates: Array) -> Array:
 
 
 def perturbed(
-    ensemble: ParticleEnsemble, cloud: Array, mass: float
+    ensemble: ParticleEnsemble, cloud: ArrayLike, mass: float
 ) -> ParticleEnsemble:
     """Return (1 - mass) rho + mass times a cloud of particles, at every depth.
 
     Parameters
     ----------
     ensemble : ParticleEnsemble
-    cloud : ndarray, shape (C, k)
+    cloud : array_like, shape (C, k)
         Values of theta, of equal mass.
     mass : float
         In (0, 1).
     """
     if not 0.0 < mass < 1.0:
         raise ValueError(f"`mass` must lie in (0, 1), got {mass!r}.")
-    n_nodes = ensemble.n_nodes
+    n_nodes, _, k = ensemble.theta.shape
+    cloud = _cloud("cloud", cloud, k)
     added = np.broadcast_to(cloud, (n_nodes, *cloud.shape))
     weights = [(1.0 - mass) * ensemble.weights, np.full(len(cloud), mass / len(cloud))]
     return ParticleEnsemble(
         np.concatenate([ensemble.theta, added], axis=1), np.concatenate(weights)
     )
+
+
+def _cloud(name: str, values: ArrayLike, k: int) -> Array:
+    """Values of theta as an array (C, k)."""
+    array = float_array(name, values)
+    if array.ndim != 2 or array.shape[1] != k or len(array) == 0:
+        raise ValueError(
+            f"`{name}` must have shape (n_candidates, {k}), one row for each theta, "
+            f"got {array.shape}."
+        )
+    return array
 
 
 @dataclass(frozen=True)
@@ -96,11 +112,11 @@ def escape(
     problem: MeanFieldProblem,
     grid: DepthGrid,
     ensemble: ParticleEnsemble,
-    cloud: Array,
+    cloud: ArrayLike,
     *,
     mass: float,
     s_end: float,
-    spread: Array | None = None,
+    spread: ArrayLike | None = None,
     rtol: float = 1e-4,
 ) -> Escape:
     """Perturb a law at rest by a cloud of particles, and let the flow go on.
@@ -112,9 +128,9 @@ def escape(
         `DepthGrid.euler` or `layers`.
     ensemble : ParticleEnsemble
         Where the flow rests, or nearly.
-    cloud : ndarray, shape (C, k)
+    cloud : array_like, shape (C, k)
         Spread over the parameters: what is added.
-    spread : ndarray, shape (D, k), optional
+    spread : array_like, shape (D, k), optional
         Candidates of the direction; default the cloud.
     mass : float
         That of the cloud, in (0, 1).
@@ -124,23 +140,16 @@ def escape(
 
     Raises
     ------
-    NotFiniteError
-        If one of the flows blows up.
+    ValueError
+        If the grid is another, or `cloud` or `spread` does not fit the block.
+    NotFiniteError, ConvergenceError
+        If one of the flows blows up, or misses its tolerance.
     """
     at_rest = evaluate(problem, grid, ensemble)
+    slopes = descent_slopes(at_rest, spread if spread is not None else cloud)
     losses = []
     for start in (ensemble, perturbed(ensemble, cloud, mass)):
-        found = solve(
-            problem,
-            grid,
-            start,
-            s_end=s_end,
-            stepper="auto",
-            rtol=rtol,
-            atol=1e-2 * rtol,
-        )
-        if found.status != "finished":
-            raise NotFiniteError(found.message)
+        options = {"stepper": "auto", "rtol": rtol, "atol": 1e-2 * rtol}
+        found = finished(solve(problem, grid, start, s_end=s_end, **options))
         losses.append(float(found.loss[-1]))
-    slopes = descent_slopes(at_rest, spread if spread is not None else cloud)
     return Escape(slopes, at_rest.loss, *losses)

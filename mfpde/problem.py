@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +149,16 @@ class MeanFieldProblem:
     def read(self, z: Array) -> Array:
         """Output g(z) for states z (n, d); returns (n, q)."""
         return z if self.readout is None else self.readout(z)
+
+    def with_changes(self, **changes: Any) -> MeanFieldProblem:
+        """The same problem with other arguments, checked like those of a new one.
+
+        All that is not named stays as it is; None gives back a default.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        # The start of the states follows from x and the embedding.
+        arguments = {name: getattr(self, name) for name in names if name != "z0"}
+        return MeanFieldProblem(**(arguments | changes))
 
     def with_parameters(self, **matrices: Array) -> MeanFieldProblem:
         """The same problem with other matrices of its embedding or readout."""

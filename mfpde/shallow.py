@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import NotFiniteError
 from mfpde.evaluation import evaluate, field
 from mfpde.exact.formulas import near_two_layer_bound, near_two_layer_limit
 from mfpde.problem import MeanFieldProblem
+from mfpde.solution import finished
 from mfpde.solver import solve
 
 Array = NDArray[np.float64]
@@ -56,9 +55,8 @@ def shallow(problem: MeanFieldProblem, ensemble: ParticleEnsemble) -> Shallow:
     twice = Perceptron(2 * d, block.activation, bias=block.bias, scale=block.scale)
     start = np.eye(d) if problem.embedding is None else problem.embedding.matrix
     end = np.eye(d) if problem.readout is None else problem.readout.matrix
-    lifted = _with_block(
-        problem,
-        twice,
+    lifted = problem.with_changes(
+        block=twice,
         embedding=np.vstack([start, start]),
         readout=np.hstack([np.zeros_like(end), end]),
         # What is 0 at the start stays 0.
@@ -73,17 +71,7 @@ def scaled(problem: MeanFieldProblem, factor: float) -> MeanFieldProblem:
     if not isinstance(block, Perceptron):
         raise ValueError(f"`problem` must have a Perceptron block, got {block!r}.")
     own = dataclasses.replace(block, scale=factor * block.scale)
-    return _with_block(problem, own)
-
-
-def _with_block(
-    problem: MeanFieldProblem, block: Perceptron, **changes: Any
-) -> MeanFieldProblem:
-    """The same data and loss with another block and, if given, other maps."""
-    names = ("embedding", "readout", "loss", "regulariser", "metric")
-    names += ("sample_weights", "dtype")
-    options = {name: getattr(problem, name) for name in names} | changes
-    return MeanFieldProblem(problem.x, problem.y, block, **options)
+    return problem.with_changes(block=own)
 
 
 def _lift(theta: Array, d: int) -> Array:
@@ -117,18 +105,18 @@ def shallow_gap(
 ) -> ShallowGap:
     """Compare z(1) with x + int F(x, t) dt, Eq. (21), for a tanh perceptron.
 
+    The integrals are sums with `grid.weights`, whose sum T need not be 1 on
+    `DepthGrid.layers`: a network with field F and sum T is one with T F and sum 1.
+
     Raises
     ------
     ValueError
         If the block is not a perceptron with activation "tanh", whose slope is at most
-        1: the bound needs K >= |d_z F| at every state.
+        1: the bound needs K >= |d_z F| at every state. Or if the grid has an outer
+        activation.
     """
-    block, d = problem.block, problem.d
-    if getattr(block, "activation", "") != "tanh":
-        raise ValueError(
-            f"`problem` must have a Perceptron block with tanh, got {block!r}."
-        )
-    x = problem.z0
+    _check_gap(problem, grid)
+    block, d, x = problem.block, problem.d, problem.z0
     fields = field(problem, grid, ensemble, x)
     straight = x + np.einsum("j,jid->id", grid.weights, fields)
     gap = np.linalg.norm(evaluate(problem, grid, ensemble).z_end - straight, axis=1)
@@ -136,11 +124,25 @@ def shallow_gap(
     sizes = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
     steepest = abs(block.scale) * float((sizes @ ensemble.weights).max())
     largest = np.linalg.norm(fields, axis=2).max(axis=0)
-    bound = [near_two_layer_bound(each, steepest) for each in largest]
+    total = float(grid.weights.sum())
+    bound = [near_two_layer_bound(total * b, total * steepest) for b in largest]
     slopes = _mean_slopes(problem, grid, ensemble)
     mean = straight - x
     limit = [near_two_layer_limit(f, a) for f, a in zip(mean, slopes, strict=True)]
     return ShallowGap(gap, np.array(bound), np.array(limit))
+
+
+def _check_gap(problem: MeanFieldProblem, grid: DepthGrid) -> None:
+    block = problem.block
+    if not isinstance(block, Perceptron) or block.activation != "tanh":
+        raise ValueError(
+            f"`problem` must have a Perceptron block with tanh, got {block!r}."
+        )
+    if grid.outer is not None:
+        raise ValueError(
+            f"`grid` must have no outer activation, got {grid!r}: x + int F dt is the "
+            "sum of all layers only without one."
+        )
 
 
 def _mean_slopes(
@@ -182,20 +184,31 @@ def compare_flows(
 ) -> FlowComparison:
     """Train a residual network and its two-layer network; compare them at times s.
 
+    Parameters
+    ----------
+    problem : MeanFieldProblem
+        With a perceptron block with tanh, as for `shallow_gap`, and without trained
+        maps.
+    grid : DepthGrid
+        Without an outer activation.
+    ensemble : ParticleEnsemble
+    times : ndarray, shape (R,)
+        Training times s, increasing; both are trained up to the last.
+    rtol : float
+
     Raises
     ------
-    NotFiniteError
-        If one of them blows up.
+    ValueError
+        If there is no bound for the block or the grid, or the maps are trained.
+    NotFiniteError, ConvergenceError
+        If one of them blows up, or misses its tolerance.
     """
+    _check_gap(problem, grid)
     other = shallow(problem, ensemble)
-    ends = []
+    ends, options = [], {"rtol": rtol, "atol": 1e-2 * rtol, "record": times}
+    options |= {"snapshots": times, "observers": {"z": lambda e: e.z_end}}
     for each, start in ((problem, ensemble), (other.problem, other.ensemble)):
-        found = solve(
-            each, grid, start, s_end=float(times[-1]), rtol=rtol, atol=1e-2 * rtol,
-            record=times, snapshots=times, observers={"z": lambda e: e.z_end},
-        )  # fmt: skip
-        if found.status != "finished":
-            raise NotFiniteError(found.message)
+        found = finished(solve(each, grid, start, s_end=float(times[-1]), **options))
         ends.append((found.observations["z"], found.theta))
     (z, thetas), (lifted, _) = ends
     difference = z - lifted[..., problem.d :]

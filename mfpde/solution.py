@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mfpde.arrays import check_positive
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.estimation import ErrorEstimate
 from mfpde.flow import Setup, State
 from mfpde.problem import MeanFieldProblem
@@ -55,6 +56,9 @@ class Solution:
         again; None for a resumed run whose file does not hold the start.
     error : ErrorEstimate or None
         Estimated errors, if asked for.
+    failure : type or None
+        Why a failed run failed: `NotFiniteError` where the state or the velocity was
+        not finite, be it in steps however small, and else `ConvergenceError`.
     """
 
     scalars: dict[str, Array]
@@ -74,6 +78,7 @@ class Solution:
     path: Path | None = None
     setup: Setup | None = None
     error: ErrorEstimate | None = None
+    failure: type[NotFiniteError | ConvergenceError] | None = None
 
     @property
     def s(self) -> Array:
@@ -176,6 +181,21 @@ class StopRules:
                 f"The wall time of {limit:g} s is over {at}; resume continues."
             )
         return None
+
+
+def finished(found: Solution) -> Solution:
+    """Return a solution that ended as asked for.
+
+    Raises
+    ------
+    NotFiniteError
+        If it blew up.
+    ConvergenceError
+        If it did not meet a tolerance, or was interrupted.
+    """
+    if found.converged:
+        return found
+    raise (found.failure or ConvergenceError)(found.message)
 
 
 def with_error(solution: Solution, error: ErrorEstimate) -> Solution:

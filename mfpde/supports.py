@@ -57,7 +57,8 @@ def winding(loops: ArrayLike) -> tuple[NDArray[np.int64], Array]:
     winding : ndarray of int, shape (...)
     gap : ndarray, shape (...)
         Largest angle between neighbours, seen from the origin. Below pi, the straight
-        piece between them is surely passed on the side that was counted.
+        piece between them is surely passed on the side that was counted. pi where a
+        point is at the origin: nothing is counted there.
     """
     loops = float_array("loops", loops)
     if loops.ndim < 2 or loops.shape[-1] != 2 or loops.shape[-2] < 3:
@@ -68,6 +69,8 @@ def winding(loops: ArrayLike) -> tuple[NDArray[np.int64], Array]:
     angle = np.arctan2(loops[..., 1], loops[..., 0])
     step = np.roll(angle, -1, axis=-1) - angle
     step -= 2.0 * np.pi * np.round(step / (2.0 * np.pi))
+    # A point at the origin is seen at no angle at all.
+    step[(loops == 0.0).all(axis=-1)] = np.pi
     turns = np.round(step.sum(axis=-1) / (2.0 * np.pi)).astype(np.int64)
     return turns, np.abs(step).max(axis=-1)
 

@@ -5,11 +5,11 @@ the scaled outputs by d(sqrt(c_i) out_i)/ds = -sum_j K_ij sqrt(c_j) g_j. For the
 loss g = out - y = r, and with equal weights c_i = 1 / N this is Eq. (27):
 
     dr_i/ds = -sum_j K_ij r_j,    dE/ds = -(1/N) r^T K r,    E = (1/(2N)) |r|^2.
+
+That is the flow without regulariser and clipping, which is linear in the covectors.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from mfpde.arrays import float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import check_shapes, evaluate
+from mfpde.objectives import Functional
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -36,7 +37,9 @@ def tangent_kernel(
     ----------
     problem : MeanFieldProblem
         Block, maps, metric and sample weights are used; K does not depend on targets,
-        loss and regulariser.
+        loss, regulariser and clipping. With a clipping pi the dissipation is
+        sum eta g pi(g), below the quadratic form of K, which is sum eta g^2; both
+        agree where no gradient is clipped.
     grid : DepthGrid
     ensemble : ParticleEnsemble
         theta of shape (J, M, k), J the nodes of `grid`.
@@ -105,9 +108,10 @@ def late_rate(kernel: ArrayLike) -> float:
     """Rate 2 lambda_min(K) at which E falls to zero: E ~ exp(-2 lambda_min s).
 
     For the squared loss. Near a minimum with E = 0 the kernel has a limit and its
-    lowest eigenvalue rules (section 2.4 of the theory; without regulariser). At every
-    s it bounds the ratio of Polyak and Lojasiewicz, D / E >= 2 lambda_min(K), and is
-    the largest number that does so for all targets.
+    lowest eigenvalue rules (section 2.4 of the theory; without regulariser; a clipping
+    does not matter, since late gradients are small). At every s it bounds the ratio of
+    Polyak and Lojasiewicz, D / E >= 2 lambda_min(K), and is the largest number that
+    does so for all targets; with a clipping the ratio may be smaller.
 
     Parameters
     ----------
@@ -125,35 +129,16 @@ def late_rate(kernel: ArrayLike) -> float:
     return 2.0 * float(np.linalg.eigvalsh(kernel)[0])
 
 
-@dataclass(frozen=True, slots=True)
-class _OneOutput:
-    """A loss that is one column of the output; its covector is a unit vector."""
-
-    column: int
-    name: str = "one_output"
-
-    def values(self, output: Array, y: Array) -> Array:
-        """That column, shape (N,)."""
-        return output[:, self.column]
-
-    def gradients(self, output: Array, y: Array) -> Array:
-        """The unit vector for every sample, shape (N, q)."""
-        covectors = np.zeros(output.shape)
-        covectors[:, self.column] = 1.0
-        return covectors
-
-
 def _one_output(
     problem: MeanFieldProblem, sample: int, column: int
 ) -> MeanFieldProblem:
     """The problem whose objective is one output of one sample; plain metric."""
-    here = slice(sample, sample + 1)
-    return MeanFieldProblem(
-        problem.x[here],
-        problem.y[here],
-        problem.block,
-        embedding=problem.embedding,
-        readout=problem.readout,
-        loss=_OneOutput(column),
-        dtype=problem.dtype,
+    return problem.with_changes(
+        x=problem.x[sample : sample + 1],
+        y=np.eye(problem.q)[column : column + 1],
+        loss=Functional(),
+        metric=None,
+        regulariser=None,
+        clipping=None,
+        sample_weights=None,
     )

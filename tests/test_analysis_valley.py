@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mfpde.analysis import fit_valley
+from mfpde.analysis import bootstrap, fit_valley
 
 SIZES = np.array([256.0, 1024.0, 4096.0, 16384.0])
 SCALES = 2.0 ** np.arange(-1, 5.1, 0.5)
@@ -49,5 +49,51 @@ def test_minima_at_an_end_are_left_out(rng):
     errors[1, -1, 3] = np.inf
     fit = fit_valley(SIZES, SCALES, errors)
     assert np.isnan(fit.best).tolist() == [True, False, False, False]
+    # A curve that was not fitted is not zero.
+    assert np.isnan(fit.predict(SCALES)).all(axis=1).tolist() == [1, 0, 0, 0]
     with pytest.raises(ValueError, match="needs three sizes whose smallest"):
         fit_valley(SIZES, SCALES[:3], errors[:, :3])
+
+
+def test_too_few_scales_about_the_best_are_not_fitted(rng):
+    errors = valley(rng, noise=0.0, n_seeds=4)
+    assert fit_valley(SIZES, SCALES, errors, reach=1.5).exponent == pytest.approx(0.25)
+    with pytest.raises(ValueError, match=r"`reach` = 1\.2 must take in three"):
+        fit_valley(SIZES, SCALES, errors, reach=1.2)
+
+
+def test_one_seed_has_no_interval(rng):
+    fit = fit_valley(SIZES, SCALES, valley(rng, noise=0.0, n_seeds=1))
+    assert fit.exponent == pytest.approx(0.25, abs=1e-9)
+    assert np.isnan([*fit.exponent_interval, *fit.least_interval]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"confidence": 95},
+            r"`confidence` must lie in \(0, 1\), .*got 95",
+        ),
+        ({"reach": 0.5}, "`reach` must be a factor above 1, got 0.5"),
+        ({"falling": -1.0}, "`falling` must be positive"),
+        ({"rising": 0.0}, "`rising` must be positive"),
+    ],
+)
+def test_options_out_of_range(rng, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit_valley(SIZES, SCALES, valley(rng, n_seeds=3), **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        ([1.0, 2.0], {"n_bootstrap": 0}, "`n_bootstrap` must be a whole number above"),
+        ([1.0, 2.0], {"confidence": 95}, "`confidence` must lie in"),
+        (1.0, {}, r"`values` must hold one entry or more for each run.*got shape \(\)"),
+        ([], {}, r"`values` must hold one entry or more.*got shape \(0,\)"),
+    ],
+)
+def test_arguments_of_the_bootstrap(values, options, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap(np.mean, values, **options)

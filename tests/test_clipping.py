@@ -48,6 +48,10 @@ def test_pi_is_odd_monotone_bounded_and_lipschitz(form):
 def test_values_of_pi():
     np.testing.assert_array_equal(Clipping(2.0)([[-3.0, 1.5]]), [[-2.0, 1.5]])
     assert Clipping(2.0, "smooth")(1.5) == pytest.approx(1.5 / np.hypot(1.0, 0.75))
+    # No square overflows, and none underflows to a change of g.
+    for g in (1e160, 1e308, np.inf):
+        assert Clipping(2.0, "smooth")(-g) == -2.0
+    assert Clipping(1e160, "smooth")(1e-160) == 1e-160
     assert np.isnan(Clipping(2.0)(np.nan))
     assert np.isnan(Clipping(2.0, "smooth")(np.nan))
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from mfpde import (
+    Clipping,
+    DecayingQuadratic,
     DepthGrid,
     MeanFieldProblem,
     ParticleEnsemble,
@@ -68,6 +70,57 @@ def test_rates_of_a_law_without_depth_are_the_same_at_all_depths():
     assert spreads[1] < 1e-9
 
 
+@pytest.mark.parametrize("block", BLOCKS, ids=repr)
+def test_identity_with_metric_and_ridge(rng, block):
+    """One multiplier for the group, any for the other parameters; s of the ridge."""
+    problem, ensemble = flow(rng, block, DepthGrid.euler(3))
+    group = block.homogeneous_group
+    metric = rng.uniform(0.5, 2.0, block.k)
+    metric[block.param_groups[group] if group else slice(None)] = 0.7
+    ridge = DecayingQuadratic(0.3, 1.0)
+    problem = problem.with_changes(metric=metric, regulariser=ridge)
+    evaluation = evaluate(problem, DepthGrid.euler(3), ensemble, 0.5)
+    rates = homogeneity.group_moment_rates(evaluation)
+    predicted = homogeneity.predicted_moment_rates(evaluation)
+    np.testing.assert_allclose(predicted, rates, rtol=1e-11, atol=1e-12)
+
+
+def test_balances_with_a_metric_do_not_move(rng):
+    block = blocks.Perceptron(2, "relu")
+    problem, ensemble = flow(rng, block, DepthGrid.euler(3))
+    metric = rng.uniform(0.5, 2.0, block.k)
+    problem = problem.with_changes(metric=metric)
+    evaluation = evaluate(problem, DepthGrid.euler(3), ensemble)
+    rates = 2.0 * ensemble.theta * evaluation.velocity / metric
+    signs = np.array([-1.0, -1.0, 1.0, 1.0, -1.0])
+    assert np.abs(rates @ signs).max() < 1e-14 < np.abs(rates).max()
+    moved = dataclasses.replace(
+        evaluation, ensemble=ParticleEnsemble(ensemble.theta * metric**0.5)
+    )
+    np.testing.assert_allclose(
+        homogeneity.balances(moved), ensemble.theta**2 @ signs, rtol=1e-13, atol=1e-14
+    )
+
+
+def test_identities_that_do_not_hold_are_refused(rng):
+    block, grid = blocks.Perceptron(2, "relu"), DepthGrid.euler(3)
+    problem, ensemble = flow(rng, block, grid)
+
+    def changed(**changes):
+        return evaluate(problem.with_changes(**changes), grid, ensemble)
+
+    clipped = changed(clipping=Clipping(0.1))
+    for identity in (homogeneity.predicted_moment_rates, homogeneity.balances):
+        with pytest.raises(ValueError, match="without clipping"):
+            identity(clipped)
+    with pytest.raises(ValueError, match="same for all parameters of the homogeneous"):
+        homogeneity.predicted_moment_rates(changed(metric=[1, 1, 1, 2, 1]))
+    with pytest.raises(ValueError, match="must have no regulariser"):
+        homogeneity.balances(changed(regulariser=DecayingQuadratic(0.1)))
+    with pytest.raises(ValueError, match="no parameter with metric 0"):
+        homogeneity.balances(changed(metric=[0, 1, 1, 1, 1]))
+
+
 @pytest.mark.parametrize(("stepper", "order"), [("euler", 1.0), ("heun", 3.0)])
 def test_balances_are_kept_to_an_order(rng, stepper, order):
     """A quadratic invariant: Heun breaks it at ds^4 |k_2 - k_1|^2, one order later."""
@@ -111,6 +164,11 @@ def test_windings():
     assert supports.winding(supports.circle(12) + np.array([1.5, 0.0]))[0] == 0
     twice = np.concatenate([supports.circle(12)] * 2)
     assert supports.winding(np.stack([twice, 3.0 * twice]))[0].tolist() == [2, 2]
+    through = supports.circle(12).copy()
+    through[3] = 0.0
+    assert supports.winding(through)[1] == np.pi
+    gaps = supports.winding(np.stack([through, supports.circle(12)]))[1]
+    np.testing.assert_allclose(gaps, [np.pi, 2 * np.pi / 12])
     with pytest.raises(ValueError, match=r"`loops` must have shape \(\.\.\., n_points"):
         supports.winding(np.zeros((2, 2)))
 
@@ -147,5 +205,17 @@ def test_power_limit():
     assert interval[1] - interval[0] < 1e-2
     assert power_limit([1.0] * 5) == (1.0, (1.0, 1.0))
     assert np.isnan(power_limit([5.0, 4.0, 3.0, 2.0, 1.0])[0])
+    # Faster and faster: there is no limit, and no interval of width zero.
+    limit, interval = power_limit([5.0, 4.9, 4.7, 4.3, 3.5])
+    assert np.isnan([limit, *interval]).all()
+    # One triple without a limit leaves no interval.
+    limit, interval = power_limit([4.0, 3.0, 2.0, 1.5, 1.25])
+    assert limit == 1.0
+    assert np.isnan(interval).all()
+    # Differences of the size of rounding are none.
+    ulp = np.finfo(float).eps
+    assert power_limit([1.0, 1.0, 1.0, 1.0 + ulp, 1.0 - ulp])[0] == 1.0 - ulp
+    with pytest.raises(ValueError, match="`values` must be finite"):
+        power_limit([1.0, np.nan, 2.0, 3.0, 4.0])
     with pytest.raises(ValueError, match="must hold five numbers or more"):
         power_limit([1.0, 2.0, 3.0, 4.0])

@@ -1,6 +1,8 @@
 """Who may import whom, what `import mfpde` loads, and what is packaged."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -37,7 +39,7 @@ LAYERS = [
         "refinement",
         "entropy",
         "tangent",
-        "linearised",
+        "lazy",
         "density.*",
     ],
     ["recording", "flow", "account", "homogeneity"],
@@ -208,6 +210,17 @@ def test_every_public_name_is_there():
     assert len(mfpde.__all__) == len(set(mfpde.__all__))
     with pytest.raises(AttributeError, match="module 'mfpde' has no attribute 'solv'"):
         mfpde.solv  # noqa: B018
+
+
+def test_a_name_stays_what_it_is_when_modules_are_imported():
+    """A submodule that is imported becomes an attribute, before `__getattr__`."""
+    submodules = {path.stem for path in PACKAGE.iterdir()}
+    assert not submodules & set(mfpde._NAMES)
+    for name, module in mfpde._NAMES.items():
+        first = getattr(mfpde, name)
+        importlib.import_module(f"mfpde.{module}")
+        assert getattr(mfpde, name) is first
+        assert not inspect.ismodule(first)
 
 
 def test_every_package_is_installed():

@@ -5,7 +5,7 @@ import pytest
 
 import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate
-from mfpde.blocks import Bilinear, Perceptron
+from mfpde.blocks import Bilinear, Linear, Perceptron
 from mfpde.depth import PowerLaw
 from mfpde.recording import observe
 
@@ -115,6 +115,27 @@ def test_float32_agrees(outer):
     velocity, expected = evaluate(*single).velocity, evaluate(*double).velocity
     # Rounding of float32, some tens of operations.
     assert np.abs(velocity - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e19), ("float64", 1e160)])
+def test_large_states_are_normalised_too(dtype, size):
+    """psi does not depend on the size of large states: no square overflows."""
+    grid, found = DepthGrid.layers(1, outer="normalised_relu"), []
+    ensemble = ParticleEnsemble(np.zeros((1, 1, 9)))
+    for factor in (1e3, size):
+        x, y = factor * np.array([[1.0, 10.0, -3.0]]), [[1.0, 2.0, 3.0]]
+        problem = MeanFieldProblem(x, y, Linear(3), dtype=dtype)
+        found.append(evaluate(problem, grid, ensemble))
+    rtol = 1e-6 if dtype == "float32" else 1e-14
+    expected = normalised(np.array([[1e3, 1e4, 0.0]]))
+    for each in found:
+        np.testing.assert_allclose(each.output, expected, rtol=rtol)
+    # The derivative falls like 1 / size: times z it is the same velocity.
+    scale = np.abs(found[0].velocity).max()
+    assert scale > 0.1
+    np.testing.assert_allclose(
+        found[1].velocity, found[0].velocity, rtol=10 * rtol, atol=10 * rtol * scale
+    )
 
 
 def test_ode_scale_has_the_bits_of_euler():

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mfpde import DecayingQuadratic, MeanFieldProblem
+from mfpde import Clipping, DecayingQuadratic, MeanFieldProblem
 from mfpde.blocks import Custom, Perceptron
 from mfpde.readouts import Linear
 
@@ -29,6 +29,25 @@ def full_problem(**options):
         "sample_weights": WEIGHTS,
     } | options
     return MeanFieldProblem(X, Y, BLOCK, **values)
+
+
+def test_changes_keep_all_that_is_not_named():
+    """Also what another block, other data or another map leaves as it was."""
+    problem = full_problem(clipping=Clipping(0.5), dtype="float32")
+    changes = {"block": Perceptron(2, "gelu"), "x": 2.0 * X, "metric": None}
+    copy = problem.with_changes(**changes)
+    for field in dataclasses.fields(problem):
+        if field.name not in (*changes, "z0"):
+            np.testing.assert_array_equal(
+                getattr(copy, field.name), getattr(problem, field.name)
+            )
+    assert copy.block.activation == "gelu"
+    assert copy.metric.tolist() == [1.0] * 5
+    np.testing.assert_array_equal(copy.z0, 2.0 * problem.z0)
+    with pytest.raises(ValueError, match="`metric` must hold k = 4 numbers"):
+        problem.with_changes(block=Perceptron(2, bias=False))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'clip'"):
+        problem.with_changes(clip=None)
 
 
 def test_sizes():

@@ -1,12 +1,26 @@
 """The two-layer network on the particles of a residual one, and ways down at rest."""
 
+import dataclasses
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate, field
+import mfpde
+from mfpde import (
+    ConvergenceError,
+    DepthGrid,
+    MeanFieldProblem,
+    NotFiniteError,
+    ParticleEnsemble,
+    evaluate,
+    field,
+    solve,
+)
 from mfpde.analysis import fit_power
-from mfpde.blocks import Linear, Perceptron
+from mfpde.blocks import Capped, Linear, Perceptron
 from mfpde.evaluation import first_variation, first_variation_gradient
+from mfpde.kernels.sweep import STRIDE
 from mfpde.landscape import descent_slopes, escape, perturbed
 from mfpde.shallow import compare_flows, scaled, shallow, shallow_gap
 
@@ -76,9 +90,43 @@ def test_blocks_without_a_lift_are_refused(setting):
         shallow(linear, ensemble)
     with pytest.raises(ValueError, match="must have a Perceptron block"):
         scaled(linear, 0.1)
-    gelu = MeanFieldProblem(problem.x, problem.y, Perceptron(2, "gelu"))
-    with pytest.raises(ValueError, match="with tanh"):
-        shallow_gap(gelu, grid, ensemble)
+    # Before anything is trained, and also where another block has a tanh.
+    for block in (Perceptron(2, "gelu"), Capped(2, "tanh")):
+        other = MeanFieldProblem(problem.x, problem.y, block)
+        with pytest.raises(ValueError, match="with tanh"):
+            shallow_gap(other, grid, ensemble)
+        with pytest.raises(ValueError, match="with tanh"):
+            compare_flows(other, None, ensemble, np.array([1.0]))
+    outer = DepthGrid.layers(3, outer="relu")
+    with pytest.raises(ValueError, match="must have no outer activation"):
+        shallow_gap(problem, outer, ensemble)
+
+
+def test_the_bound_holds_where_the_residual_scales_do_not_sum_to_one():
+    """16 layers of scale 1/4 are a field four times as large; the gap, too."""
+    problem = MeanFieldProblem([[0.0]], [[0.0]], Perceptron(1))
+    ensemble = ParticleEnsemble(np.tile([0.5, 0.1, 1.0], (16, 1, 1)))
+    found = shallow_gap(problem, DepthGrid.layers(16, "sde"), ensemble)
+    other = shallow_gap(scaled(problem, 4.0), DepthGrid.euler(16), ensemble)
+    for name in ("gap", "bound", "limit"):
+        expected = getattr(other, name)
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-12)
+    assert 0.3 < (found.gap / found.bound).item() < 1.0
+
+
+def test_copies_keep_every_option_of_the_problem(setting):
+    problem, _, ensemble = setting
+    options = {
+        "regulariser": mfpde.DecayingQuadratic(0.1),
+        "clipping": mfpde.Clipping(0.5),
+        "sample_weights": np.arange(1.0, 8.0) / 28,
+        "dtype": "float32",
+    }
+    rich = problem.with_changes(loss="logistic", y=np.sign(problem.y), **options)
+    for copy in (scaled(rich, 0.5), shallow(rich, ensemble).problem):
+        for name in ("regulariser", "clipping", "loss", "dtype"):
+            assert getattr(copy, name) == getattr(rich, name)
+        np.testing.assert_array_equal(copy.sample_weights, rich.sample_weights)
 
 
 def test_first_variation_has_its_gradient(setting):
@@ -96,6 +144,28 @@ def test_first_variation_has_its_gradient(setting):
     np.testing.assert_allclose(
         slope, np.sum(gradient * direction, axis=2), rtol=1e-7, atol=1e-9
     )
+
+
+def test_first_variation_is_a_sum_over_all_samples(rng):
+    """More samples than one block has lanes, by the field of each particle."""
+    problem = MeanFieldProblem(*rng.normal(size=(2, 300, 2)), Perceptron(2))
+    theta, p = rng.normal(size=(2, 4, 5)), rng.normal(size=(2, 300, 2))
+    z, grid = np.stack([problem.x] * 2), DepthGrid.euler(2)
+    found = first_variation(problem, theta, z, p)
+    for m in range(4):
+        fields = field(problem, grid, ParticleEnsemble(theta[:, m : m + 1]), problem.x)
+        np.testing.assert_allclose(found[:, m], np.mean(p * fields, axis=1).sum(axis=1))
+
+
+def test_first_variation_needs_no_memory_for_all_nodes_and_samples(rng):
+    """Room for the fields of all candidates at one node, not at all of them."""
+    problem = MeanFieldProblem(*rng.normal(size=(2, 8, 2)), Perceptron(2))
+    z = np.stack([problem.x] * 16)
+    tracemalloc.start()
+    first_variation(problem, rng.normal(size=(16, 500, 5)), z, z)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * 8 * 500 * 2 * STRIDE
 
 
 def at_rest(problem):
@@ -146,3 +216,41 @@ def test_what_is_refused(setting):
         perturbed(ensemble, ensemble.theta[0], 1.0)
     with pytest.raises(ValueError, match=r"must be on DepthGrid\.euler"):
         descent_slopes(evaluate(problem, grid, ensemble), ensemble.theta[0])
+    # Eq. (11) pairs the states with psi'(a) p.
+    outer = DepthGrid.layers(3, outer="tanh")
+    with pytest.raises(ValueError, match="without an outer activation"):
+        descent_slopes(evaluate(problem, outer, ensemble), ensemble.theta[0])
+
+
+@pytest.mark.parametrize("cloud", [np.ones(5), np.ones((2, 4)), np.ones((0, 5))])
+def test_clouds_that_do_not_fit_are_named(setting, cloud):
+    problem, _, ensemble = setting
+    found = evaluate(problem, DepthGrid.euler(3), ensemble)
+    with pytest.raises(ValueError, match=r"`candidates` must have shape \(n_cand"):
+        descent_slopes(found, cloud)
+    with pytest.raises(ValueError, match=r"`cloud` must have shape \(n_candidates, 5"):
+        perturbed(ensemble, cloud, 0.1)
+
+
+def test_clouds_may_be_lists(setting):
+    problem, _, ensemble = setting
+    found = evaluate(problem, DepthGrid.euler(3), ensemble)
+    cloud = [[1, 0, 0, 1, 0]]
+    slopes = descent_slopes(found, np.array(cloud, dtype=float))
+    np.testing.assert_array_equal(descent_slopes(found, cloud), slopes)
+    assert perturbed(ensemble, cloud, 0.1).n_particles == 7
+
+
+@pytest.mark.parametrize("kind", [NotFiniteError, ConvergenceError])
+def test_a_flow_that_does_not_end_tells_why(setting, monkeypatch, kind):
+    """A blow-up is one error, a tolerance out of reach another."""
+    problem, _, ensemble = setting
+    grid, times = DepthGrid.euler(3), np.array([0.0, 0.01])
+    found = solve(problem, grid, ensemble, s_end=0.01)
+    failed = dataclasses.replace(found, status="failed", message="No!", failure=kind)
+    monkeypatch.setattr("mfpde.landscape.solve", lambda *_, **__: failed)
+    monkeypatch.setattr("mfpde.shallow.solve", lambda *_, **__: failed)
+    with pytest.raises(kind, match="No!"):
+        escape(problem, grid, ensemble, np.ones((1, 5)), mass=0.5, s_end=1.0)
+    with pytest.raises(kind, match="No!"):
+        compare_flows(problem, grid, ensemble, times)

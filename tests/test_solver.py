@@ -29,6 +29,7 @@ from mfpde import (
 from mfpde.blocks import Linear, Perceptron
 from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Logarithmic, Steps
+from mfpde.solution import finished as finished_solution
 from mfpde.steppers import Step, euler
 
 BLOCK = Perceptron(2)
@@ -803,6 +804,8 @@ def test_a_failure_keeps_the_last_good_state(options, reason, tmp_path):
         # The message as a whole, matched by the tool that shows it when it differs.
         raise AssertionError(solution.message)
     assert 0.0 < solution.s[-1] < 50.0
+    with pytest.raises(NotFiniteError, match="The loss is not finite"):
+        finished_solution(solution)
     assert np.isfinite(solution.loss).all()
     with open_run(path) as run:
         assert (run.status, run.message) == ("failed", solution.message)
@@ -847,6 +850,9 @@ def test_the_worst_particle_is_named():
     assert solution.status == "failed"
     assert "fell to" in solution.message
     assert "Worst: " in solution.message
+    # A tolerance that is missed is no blow-up.
+    with pytest.raises(ConvergenceError, match="fell to"):
+        finished_solution(solution)
 
 
 # ---- bad arguments

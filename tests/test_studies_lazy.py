@@ -8,7 +8,7 @@ import pytest
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
-from mfpde.linearised import linearised
+from mfpde.lazy import linearised
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies import load_study, resolve
 from mfpde.studies.collection import parts_of, run_parts

@@ -41,11 +41,12 @@ def verdicts(name, folder, **changes):
 # Settings
 
 
-def descent_of_the_paper(setting, x, y, v, w, n_layers, n_steps):
+def descent_of_the_paper(setting, problem, v, w, n_layers, n_steps):
     """Gradient descent on V and W of the paper's network, in its own letters (GELU)."""
     m, d = setting.n_particles, setting.d
     root_m, root_d = (m**0.5, d**0.5) if setting.has_roots else (1.0, 1.0)
-    c = 2.0 / len(x) / (1.0 if setting.has_roots else d)
+    x, y = problem.embed(problem.x), problem.y
+    c = 2.0 / (len(x) if setting.has_roots else y.size)
     erf = np.vectorize(math.erf)
     for _ in range(n_steps):
         states, pre = [x], []
@@ -56,7 +57,7 @@ def descent_of_the_paper(setting, x, y, v, w, n_layers, n_steps):
             slope = slope + a * np.exp(-(a**2) / 2) / (2 * np.pi) ** 0.5
             pre.append((sigma, slope))
             states.append(states[-1] + sigma @ v[k].T / (n_layers * root_m))
-        p = c * (states[-1] - y)
+        p = c * (problem.read(states[-1]) - y) @ problem.readout.matrix
         for k in reversed(range(n_layers)):
             sigma, slope = pre[k]
             scale = 1.0 / (n_layers * root_m)
@@ -69,14 +70,16 @@ def descent_of_the_paper(setting, x, y, v, w, n_layers, n_steps):
 
 
 @pytest.mark.parametrize("has_roots", [True, False])
-def test_the_time_map_reproduces_the_descent_of_the_paper(has_roots):
-    setting = dataclasses.replace(TINY, has_roots=has_roots, iterations=5)
+@pytest.mark.parametrize("n_outputs", [None, 1])
+def test_the_time_map_reproduces_the_descent_of_the_paper(has_roots, n_outputs):
+    sizes = {"d": 2 if n_outputs is None else 3, "n_outputs": n_outputs}
+    setting = dataclasses.replace(TINY, has_roots=has_roots, iterations=5, **sizes)
     grid, (m, d) = DepthGrid.euler(4), (setting.n_particles, setting.d)
     a_v, a_u = (m**-0.5, d**0.5) if has_roots else (1.0, 1.0)
     start, problem = setting.start(grid, "lipschitz", 1), setting.problem(1)
     w, v = np.split(start.theta, [d], axis=2)
     v = np.swapaxes(v, 1, 2) * a_v
-    v, w = descent_of_the_paper(setting, problem.x, problem.y, v, a_u * w, 4, 5)
+    v, w = descent_of_the_paper(setting, problem, v, a_u * w, 4, 5)
     found = setting.train(grid, "lipschitz", 1, math.inf).ensemble.theta
     moved = np.abs(found - start.theta).max()
     expected = np.concatenate([w / a_u, np.swapaxes(v, 1, 2) / a_v], axis=2)
@@ -91,6 +94,9 @@ def test_time_maps_of_the_paper():
     assert PRESETS["long-time"].s_end == pytest.approx(800.0)
     assert "is ds = lr c tau w / (a^2 eta) = 0.02" in PRESETS["large-depth"].time_map
     assert PRESETS["large-depth"].depths[-1] == 1024
+    slots = dataclasses.replace(PRESETS["small-script"], n_outputs=1)
+    assert "q = 1, m = 8" in slots.time_map
+    assert "(c = 2/q = 2)" in slots.time_map
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -104,6 +110,8 @@ def test_every_preset_runs(name):
 
 def test_starts():
     grid = DepthGrid.euler(8)
+    with pytest.raises(ValueError, match=r"`kind` must be one of tied, .*'tied'\?"):
+        TINY.start(grid, "teid", 0)
     tied, layer = (TINY.start(grid, kind, 0).theta for kind in ("tied", "layer"))
     assert np.ptp(tied, axis=0).max() == 0.0
     assert np.abs(np.diff(layer, axis=0)).max() > 0.5

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mfpde import (
+    Clipping,
     DecayingQuadratic,
     DepthGrid,
     MeanFieldProblem,
@@ -108,6 +109,22 @@ def test_late_rate_of_the_scalar_bilinear_flow():
     kernel = tangent_kernel(problem, grid, ensemble)
     exact = 4 * y**2 * np.sqrt(sigma**4 + r**2)
     assert late_rate(kernel) == pytest.approx(exact, rel=1e-12)
+
+
+def test_a_clipping_does_not_change_the_kernel(rng):
+    """It is that of the free flow; a clipped one dissipates less, unless bounds fit."""
+    block, grid = Perceptron(2), DepthGrid.euler(3)
+    x, y = rng.normal(size=(2, 3, 2))
+    ensemble, free = ensemble_on(grid, block.k, rng), MeanFieldProblem(x, y, block)
+    kernel = tangent_kernel(free, grid, ensemble)
+    residual = (evaluate(free, grid, ensemble).output - y).ravel() / np.sqrt(3)
+    expected = residual @ kernel @ residual
+    for bound, share in ((1e-3, (0.0, 0.1)), (1e3, (1 - 1e-12, 1 + 1e-12))):
+        clipped = free.with_changes(clipping=Clipping(bound))
+        same = tangent_kernel(clipped, grid, ensemble)
+        np.testing.assert_array_equal(same, kernel)
+        dissipation = evaluate(clipped, grid, ensemble).dissipation
+        assert share[0] < dissipation / expected < share[1]
 
 
 def test_samples_of_weight_zero_and_single_precision(rng):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.analysis.cells import positive_axis
 from mfpde.analysis.joint import RateFit, fit_rates
 from mfpde.analysis.rates import Interval, PowerFit, fit_power
+from mfpde.arrays import float_array
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -70,33 +71,38 @@ def power_limit(values: ArrayLike) -> tuple[float, Interval]:
     Parameters
     ----------
     values : array_like, shape (n,), n >= 5
-        E at s, r s, r^2 s, ..., any ratio r > 1; no chance in them.
+        E at s, r s, r^2 s, ..., any ratio r > 1; finite, and no chance in them.
 
     Returns
     -------
     limit : float
-        E_inf through the last three values (Aitken).
+        E_inf through the last three values (Aitken). NaN where they do not slow down:
+        there is no limit to tell.
     interval : tuple of float
         By `refinement_interval` from the limits one and two values before. The limit
-        may pass through E_inf: half of what it moved before counts as well.
+        may pass through E_inf: half of what it moved before counts as well. NaN where
+        one of the three limits is.
     """
-    values = np.asarray(values, dtype=float)
+    values = float_array("values", values)
     if values.ndim != 1 or len(values) < 5:
         raise ValueError(
             f"`values` must hold five numbers or more, got shape {values.shape}."
         )
     triples = (values[-5:-2], values[-4:-1], values[-3:])
     first, coarse, fine = (_aitken(*triple) for triple in triples)
-    moved = max(abs(fine - coarse), 0.5 * abs(coarse - first))
+    moved = float(np.maximum(abs(fine - coarse), 0.5 * abs(coarse - first)))
     return fine, refinement_interval(fine, fine - moved)
 
 
 def _aitken(first: float, second: float, third: float) -> float:
     """Limit of a sequence whose distance from it falls by a constant factor."""
     before, after = second - first, third - second
-    # Nothing moves, or nothing slows down: there is no limit to tell.
-    if after == before:
-        return float(third) if after == 0.0 else float("nan")
+    # Nothing moves any more, up to rounding of the difference.
+    if abs(after) <= 4.0 * np.finfo(float).eps * abs(third):
+        return float(third)
+    # Nothing slows down: there is no limit to tell.
+    if abs(after) >= abs(before):
+        return float("nan")
     return float(third - after**2 / (after - before))
 
 

@@ -20,13 +20,18 @@ Array = NDArray[np.float64]
 
 def bootstrap_counts(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
     """Counts (n_bootstrap, n_seeds) of draws with replacement; each row sums to S."""
-    if not is_number(n_bootstrap) or n_bootstrap < 2 or n_bootstrap % 1:
-        raise ValueError(
-            f"`n_bootstrap` must be a whole number above 1, got {n_bootstrap!r}."
-        )
+    n_bootstrap = _check_n_bootstrap(n_bootstrap)
     rng = np.random.default_rng(seed)
     equal = np.full(n_seeds, 1.0 / n_seeds)
-    return rng.multinomial(n_seeds, equal, size=int(n_bootstrap)).astype(float)
+    return rng.multinomial(n_seeds, equal, size=n_bootstrap).astype(float)
+
+
+def _check_n_bootstrap(value: int) -> int:
+    if not is_number(value) or value < 2 or value % 1:
+        raise ValueError(
+            f"`n_bootstrap` must be a whole number above 1, got {value!r}."
+        )
+    return int(value)
 
 
 def counts_with_all(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
@@ -37,6 +42,10 @@ def counts_with_all(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
 
 def tails(confidence: float) -> Array:
     """Levels of the two ends of an interval, (2,)."""
+    if not is_number(confidence) or not 0.0 < confidence < 1.0:
+        raise ValueError(
+            f"`confidence` must lie in (0, 1), 0.95 for 95 %, got {confidence!r}."
+        )
     return np.array([0.5 * (1 - confidence), 0.5 * (1 + confidence)])
 
 
@@ -63,6 +72,7 @@ def bootstrap(
     values : array_like, shape (S, ...)
         Runs along the first axis.
     confidence : float
+        In (0, 1).
     n_bootstrap, seed : int
 
     Returns
@@ -72,7 +82,12 @@ def bootstrap(
         By `bca_intervals`; NaN for a single run.
     """
     values = np.asarray(values, dtype=float)
-    n = len(values)
+    if values.ndim == 0 or len(values) == 0:
+        raise ValueError(
+            "`values` must hold one entry or more for each run along its first axis, "
+            f"got shape {values.shape}."
+        )
+    n, n_bootstrap = len(values), _check_n_bootstrap(n_bootstrap)
     value = float(statistic(values))
     rng = np.random.default_rng(seed)
     chosen = rng.integers(n, size=(n_bootstrap, n))
@@ -84,7 +99,12 @@ def bootstrap(
 
 
 def jackknife_counts(n_seeds: int) -> Array:
-    """Counts (n_seeds, n_seeds) of the samples without one seed."""
+    """Counts (n_seeds, n_seeds) of the samples without one seed.
+
+    A single seed is kept: there is no sample without it, and no interval either.
+    """
+    if n_seeds == 1:
+        return np.ones((1, 1))
     return 1.0 - np.eye(n_seeds)
 
 
@@ -117,10 +137,10 @@ def bca_intervals(
     ----------
     Efron 1987, J. Am. Stat. Assoc. 82, 171-185; Hesterberg 2015, Am. Stat. 69, 371-386.
     """
-    n_seeds = len(jackknife)
+    n_seeds, ends = len(jackknife), tails(confidence)
     if n_seeds < 2 or len(replicates) < 2:
         return np.full((len(estimates), 2), np.nan)
-    z = np.sqrt(n_seeds / (n_seeds - 1)) * student.ppf(tails(confidence), n_seeds - 1)
+    z = np.sqrt(n_seeds / (n_seeds - 1)) * student.ppf(ends, n_seeds - 1)
     n = len(replicates)
     below = (replicates < estimates).sum(axis=0) + (replicates <= estimates).sum(axis=0)
     bias = ndtri(np.clip(0.5 * below / n, 0.5 / n, 1 - 0.5 / n))

@@ -15,6 +15,7 @@ from mfpde.analysis.resampling import (
     counts_with_all,
     jackknife_counts,
 )
+from mfpde.arrays import check_positive, is_number
 
 Array = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ class ValleyFit:
     exponent_interval, least_interval : tuple of float
         From resamples of the seeds, and stretched by `bent_interval`.
     coefficients : ndarray, shape (C, 3)
-        a, b, c of error^2 = a x^(-2 falling) + b + c x^(2 rising).
+        a, b, c of error^2 = a x^(-2 falling) + b + c x^(2 rising); NaN as `best`.
     """
 
     sizes: Array
@@ -52,7 +53,7 @@ class ValleyFit:
     rising: float
 
     def predict(self, x: ArrayLike) -> Array:
-        """The fitted errors (C, n) at scales x (n,)."""
+        """The fitted errors (C, n) at scales x (n,); NaN for sizes without minimum."""
         columns = _columns(np.asarray(x, dtype=float), self.falling, self.rising)
         return np.sqrt(np.maximum(self.coefficients @ columns.T, 0.0))
 
@@ -85,17 +86,23 @@ def fit_valley(
     errors : array_like, shape (C, X, S)
         One for each seed; a cell with a diverged run (inf) is left out.
     falling, rising : float
-        Powers of 1 / x and x, from the theory.
+        Powers of 1 / x and x, from the theory, positive.
     reach : float
-        The factor.
+        The factor, above 1.
     confidence, n_bootstrap, seed
-        Of the resampling of seeds, the same in all cells.
+        Of the resampling of seeds, the same in all cells. A single seed has no
+        interval: it is NaN.
 
     Raises
     ------
     ValueError
-        If fewer than three sizes have their smallest error between the ends.
+        If fewer than three sizes have their smallest error between the ends, or one
+        has fewer than three scales within `reach` of its best.
     """
+    check_positive("falling", falling)
+    check_positive("rising", rising)
+    if not is_number(reach) or not 1.0 < reach < np.inf:
+        raise ValueError(f"`reach` must be a factor above 1, got {reach!r}.")
     table = error_table(errors, ("size", "scale", "seed"))
     sizes = positive_axis("sizes", sizes, table.shape[0])
     x = positive_axis("x", x, table.shape[1])
@@ -110,7 +117,7 @@ def fit_valley(
             "The power of the best scale needs three sizes whose smallest error stands "
             f"between the ends of the scales, got {int(is_used.sum())}."
         )
-    blank = (np.full(len(counts), np.nan), np.full(len(counts), np.nan), np.zeros(3))
+    blank = tuple(np.full(n, np.nan) for n in (len(counts), len(counts), 3))
     best, least, coefficients = zip(*(each or blank for each in found), strict=True)
     results = []
     for values in (best, least):
@@ -147,6 +154,12 @@ def _minimum(
         return None
     centre = x[np.argmin(values)]
     near = (x <= reach * centre * (1 + 1e-9)) & (x * reach * (1 + 1e-9) >= centre)
+    if near.sum() < 3:
+        raise ValueError(
+            f"`reach` = {reach:g} must take in three scales or more about the best, "
+            f"{centre:g}, for the three terms of the curve, got {int(near.sum())}. "
+            "Raise it, or measure more scales."
+        )
     # The weights are those of all seeds, so that a fit is linear in the squares.
     scale = 1.0 / values[near]
     columns = _columns(x[near], falling, rising)

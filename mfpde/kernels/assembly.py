@@ -22,6 +22,10 @@ OPTIONS = {
 def clipped(g, bound, is_smooth):
     """pi(g) of Eq. (10), odd and monotone; a bound of inf leaves g as it is."""
     if is_smooth:
+        # Of g / bound and its inverse the one that is at most 1: no square overflows.
+        if abs(g) > bound:
+            inverse = bound / g
+            return math.copysign(bound, g) / math.sqrt(1.0 + inverse * inverse)
         ratio = g / bound
         return g / math.sqrt(1.0 + ratio * ratio)
     # Comparisons that a NaN does not pass: it stays one.

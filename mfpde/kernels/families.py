@@ -428,33 +428,44 @@ def pull(size, a, p):
 NORMALISATION_FLOOR = 1e-12
 OUTER_NORMALISED = """
 
+@njit(**INLINE)
+def unit_of(a, i, d):
+    # The largest entry of relu(a), so that no square overflows; 1 for small ones.
+    unit = real(1.0)
+    for c in range(d):
+        unit = max(unit, a[c * STRIDE + i])
+    return unit
+
+
 @cfunc(types.void(SIZE, REAL, REAL), **OPTIONS)
 def activate(size, a, out):
     d = size // STRIDE
     for i in range(STRIDE):
+        unit = unit_of(a, i, d)
         square = real(0.0)
         for c in range(d):
-            r = relu(a[c * STRIDE + i])
+            r = relu(a[c * STRIDE + i]) / unit
             square += r * r
-        scale = np.sqrt(real(d) / (square + real({floor} * d)))
+        scale = np.sqrt(real(d) / (square + real({floor} * d) / unit / unit))
         for c in range(d):
-            out[c * STRIDE + i] = scale * relu(a[c * STRIDE + i])
+            out[c * STRIDE + i] = scale * (relu(a[c * STRIDE + i]) / unit)
 
 
 @cfunc(types.void(SIZE, REAL, REAL), **OPTIONS)
 def pull(size, a, p):
     d = size // STRIDE
     for i in range(STRIDE):
+        unit = unit_of(a, i, d)
         square, product = real(0.0), real(0.0)
         for c in range(d):
-            r = relu(a[c * STRIDE + i])
+            r = relu(a[c * STRIDE + i]) / unit
             square += r * r
             product += r * p[c * STRIDE + i]
-        square += real({floor} * d)
-        scale, share = np.sqrt(real(d) / square), product / square
+        square += real({floor} * d) / unit / unit
+        scale, share = np.sqrt(real(d) / square) / unit, product / square
         for c in range(d):
             r, slope = relu_pair(a[c * STRIDE + i])
-            p[c * STRIDE + i] = scale * slope * (p[c * STRIDE + i] - share * r)
+            p[c * STRIDE + i] = scale * slope * (p[c * STRIDE + i] - share * (r / unit))
 """
 
 

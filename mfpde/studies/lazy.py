@@ -26,7 +26,7 @@ from mfpde.analysis.rates import Interval
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.linearised import ODD, lazy_law, lazy_order, lazy_problem, linearised
+from mfpde.lazy import ODD, lazy_law, lazy_order, lazy_problem, linearised
 from mfpde.panels import Panel
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection

@@ -12,10 +12,11 @@ from mfpde.analysis import bootstrap
 from mfpde.arrays import evenly_spaced
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
+from mfpde.solution import finished
 from mfpde.solver import solve
 from mfpde.studies.curves import centre, curves, traces
 from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
-from mfpde.studies.marion import COMMON, Preset, finished
+from mfpde.studies.marion import COMMON, Preset
 from mfpde.studies.orders import judge_order
 from mfpde.studies.report import Report
 from mfpde.studies.study import Variable

@@ -4,7 +4,7 @@ The paper has h[k+1] = h[k] + (1 / (L sqrt(m))) V sigma(W h / sqrt(d)), the loss
 l = (1/N) sum |out - y|^2 and the flow dZ/ds' = -L dl/dZ, Z = (V, W). In our terms
 v = sqrt(m) V, u = W / sqrt(d), w = 1/m, eta_v = 1, eta_u = 1 / (m d), l = 2 E. The
 scripts released with it have no roots: there f = m v sigma(u.z), u = W, v = V, eta = 1,
-and the loss is a mean over all N d entries.
+and the loss is a mean over all N q entries of the outputs (q = d).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from mfpde.blocks import Perceptron
 from mfpde.clipping import Clipping
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import NotFiniteError
+from mfpde.errors import did_you_mean
 from mfpde.evaluation import Evaluation
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
-from mfpde.solution import Solution
+from mfpde.solution import Solution, finished
 from mfpde.solver import solve
 from mfpde.studies.experiment import Experiment
 
@@ -71,6 +71,11 @@ class Setting:
     n_outputs: int | None = None
 
     @property
+    def q(self) -> int:
+        """Output size."""
+        return self.n_outputs or self.d
+
+    @property
     def s_end(self) -> float:
         """Training time after all iterations."""
         return self.ds * self.iterations
@@ -80,28 +85,29 @@ class Setting:
         """Step in training time of one iteration, Eq. (30), the same for all depths.
 
         ds = lr c tau w / (a^2 eta) with lr = r L, tau w = 1 / (L m). As printed c = 2,
-        a^2 eta = 1/m for V and for W; in the scripts c = 2 / d, a^2 eta = 1.
+        a^2 eta = 1/m for V and for W; in the scripts, whose loss is a mean over all
+        N q entries, c = 2 / q and a^2 eta = 1.
         """
-        c = 2.0 if self.has_roots else 2.0 / self.d
+        c = 2.0 if self.has_roots else 2.0 / self.q
         a2_eta = 1.0 / self.n_particles if self.has_roots else 1.0
         return self.learning_rate * c / (self.n_particles * a2_eta)
 
     @property
     def time_map(self) -> str:
         """Eq. (30) in words, with the parametrisation."""
-        net, loss, rule = "V sigma(W h) / L", "(1/(N d)) sum |out - y|^2", "eta = 1"
-        ours, c = "f = m v sigma(u.z), v = V, u = W", f"2/d = {2 / self.d:g}"
+        net, loss, rule = "V sigma(W h) / L", "(1/(N q)) sum |out - y|^2", "eta = 1"
+        ours, c = "f = m v sigma(u.z), v = V, u = W", f"2/q = {2 / self.q:g}"
         if self.has_roots:
             net = "V sigma(W h / sqrt(d)) / (L sqrt(m))"
             loss, c = "(1/N) sum |out - y|^2", "2"
             ours = "f = v sigma(u.z), v = sqrt(m) V, u = W / sqrt(d)"
             rule = "eta_v = 1, eta_u = 1/(m d)"
         return (
-            f"h + {net}, d = {self.d}, m = {self.n_particles}, N = {self.n_samples}, "
-            f"{self.activation}, loss {loss}: {ours}, w = 1/m, {rule}. Learning rate "
-            f"{self.learning_rate:g} L is ds = lr c tau w / (a^2 eta) = {self.ds:g} "
-            f"(c = {c}); {self.iterations} iterations end at s = "
-            f"{self.s_end:g}, Eq. (30)."
+            f"h + {net}, d = {self.d}, q = {self.q}, m = {self.n_particles}, "
+            f"N = {self.n_samples}, {self.activation}, loss {loss}: {ours}, w = 1/m, "
+            f"{rule}. Learning rate {self.learning_rate:g} L is ds = lr c tau w / "
+            f"(a^2 eta) = {self.ds:g} (c = {c}); {self.iterations} iterations end at "
+            f"s = {self.s_end:g}, Eq. (30)."
         )
 
     @property
@@ -133,17 +139,16 @@ class Setting:
         has_trained_maps : bool
             Whether A and B are trained, too.
         """
-        n_outputs = self.n_outputs or self.d
         n_inputs = self.d - (self.n_outputs or 0)
         normal = np.random.default_rng(seed).normal
         x = normal(size=(self.n_samples, n_inputs))
-        y = normal(size=(self.n_samples, n_outputs))
+        y = normal(size=(self.n_samples, self.q))
         if self.n_outputs:
             x *= np.sqrt(self.d) / np.linalg.norm(x, axis=1, keepdims=True)
         scale = 1.0 if self.has_roots else float(self.n_particles)
         maps = {
             "embedding": Linear(np.eye(self.d, n_inputs), has_trained_maps),
-            "readout": Linear(np.eye(self.d)[-n_outputs:], has_trained_maps),
+            "readout": Linear(np.eye(self.d)[-self.q :], has_trained_maps),
         }
         return MeanFieldProblem(
             x,
@@ -160,6 +165,11 @@ class Setting:
         W has entries N(0, 1) and V = 0; for lipschitz W and V move along
         alpha + beta cos(pi t), V about half as large as W in its effect.
         """
+        if kind not in STARTS:
+            raise ValueError(
+                f"`kind` must be one of {', '.join(STARTS)}, got {kind!r}."
+                + did_you_mean(kind, STARTS)
+            )
         d, k = self.d, 2 * self.d
         size = d**-0.5 if self.has_roots else 1.0
         std = np.repeat([size, 0.0], d)
@@ -194,6 +204,8 @@ class Setting:
 
         Raises
         ------
+        ValueError
+            If `kind` is none of them.
         NotFiniteError
             If it diverged.
         """
@@ -205,13 +217,6 @@ class Setting:
         start = self.start(grid, kind, seed)
         descent = {"stepper": "euler", "ds": self.ds, "s_end": self.s_end}
         return finished(solve(problem, grid, start, **descent, **options))
-
-
-def finished(found: Solution) -> Solution:
-    """Return a solution that got to its end; raise NotFiniteError else."""
-    if not found.converged:
-        raise NotFiniteError(found.message)
-    return found
 
 
 def _powers(last: int) -> tuple[int, ...]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import numba
 import numpy as np
@@ -82,9 +81,13 @@ def linearised_block(block: Perceptron) -> Custom:
     block : Custom
         theta = (u, v, b, delta_u, delta_v, delta_b), 4 d + 2 numbers.
     """
-    if not isinstance(block, Perceptron) or not block.bias or block.scale != 1.0:
-        raise TypeError(
-            f"`block` must be a perceptron with bias and scale 1, got {block!r}."
+    if not isinstance(block, Perceptron):
+        raise TypeError(f"`block` must be a Perceptron, got {block!r}.")
+    if not block.bias or block.scale != 1.0:
+        raise ValueError(
+            f"`block` must be a Perceptron with bias and scale 1, got {block!r}. Take "
+            f"Perceptron({block.d}, {block.activation!r}), and the scale as `alpha` of "
+            "`lazy_problem`."
         )
     if block.activation not in SECOND_DERIVATIVES:
         raise ValueError(
@@ -181,13 +184,14 @@ def lazy_problem(problem: MeanFieldProblem, alpha: float) -> MeanFieldProblem:
     Parameters
     ----------
     problem : MeanFieldProblem
-        Its block is a `Perceptron` phi.
+        Its block is a `Perceptron` phi; without regulariser and clipping.
     alpha : float
         Residual scale.
     """
     check_positive("alpha", alpha)
+    _check_lazy(problem)
     block = dataclasses.replace(problem.block, scale=alpha * problem.block.scale)
-    return _with(problem, block, problem.metric / alpha**2)
+    return problem.with_changes(block=block, metric=problem.metric / alpha**2)
 
 
 def linearised(
@@ -199,7 +203,7 @@ def linearised(
     ----------
     problem : MeanFieldProblem
         Before it is scaled: its block is a `Perceptron` phi with bias and scale 1, and
-        its metric is that of delta.
+        its metric is that of delta. Without regulariser and clipping.
     ensemble : ParticleEnsemble
         rho_ini, theta0 of shape (J, M, k). Its field is not part of the limit: it must
         vanish, for example because v has mean zero given u and b.
@@ -210,15 +214,24 @@ def linearised(
     ensemble : ParticleEnsemble
         (theta0, 0) of shape (J, M, 2 k), with the same weights.
     """
+    _check_lazy(problem)
     theta = ensemble.theta
     metric = np.concatenate([np.zeros(problem.k), problem.metric])
-    lazy = _with(problem, linearised_block(problem.block), metric)
+    lazy = problem.with_changes(block=linearised_block(problem.block), metric=metric)
     start = np.concatenate([theta, np.zeros_like(theta)], axis=2)
     return lazy, ParticleEnsemble(start, ensemble.weights)
 
 
-def _with(problem: MeanFieldProblem, block: Any, metric: Any) -> MeanFieldProblem:
-    """The problem with another block and metric."""
-    names = ("embedding", "readout", "loss", "sample_weights", "dtype")
-    kept = {name: getattr(problem, name) for name in names}
-    return MeanFieldProblem(problem.x, problem.y, block, metric=metric, **kept)
+def _check_lazy(problem: MeanFieldProblem) -> None:
+    """Raise unless the lazy limit of the problem is the one of this module."""
+    if not isinstance(problem.block, Perceptron):
+        raise ValueError(
+            f"`problem` must have a Perceptron block, got {problem.block!r}."
+        )
+    for name in ("regulariser", "clipping"):
+        if getattr(problem, name) is not None:
+            raise ValueError(
+                f"`problem` must have no {name}, with which the lazy limit is another, "
+                f"got {getattr(problem, name)!r}. Take "
+                f"`problem.with_changes({name}=None)`."
+            )

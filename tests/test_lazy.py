@@ -6,7 +6,7 @@ import pytest
 import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, laws
 from mfpde.blocks import Bilinear, Perceptron
-from mfpde.linearised import (
+from mfpde.lazy import (
     SECOND_DERIVATIVES,
     lazy_law,
     lazy_order,
@@ -108,7 +108,29 @@ def test_the_lazy_law_has_no_field_and_unit_variance(share):
 
 
 def test_wrong_blocks_are_named():
-    with pytest.raises(TypeError, match="`block` must be a perceptron with bias"):
+    with pytest.raises(TypeError, match="`block` must be a Perceptron, got Bilinear"):
         linearised_block(Bilinear(2))
+    for options in ({"bias": False}, {"scale": 2.0}):
+        with pytest.raises(ValueError, match=r"bias and scale 1.*Take Perceptron\(2, "):
+            linearised_block(Perceptron(2, **options))
     with pytest.raises(ValueError, match="`block` must have an activation of tanh"):
         linearised_block(Perceptron(2, "relu"))
+
+
+def test_problems_with_another_lazy_limit_are_refused():
+    plain = MeanFieldProblem(X, Y, Perceptron(2))
+    start = ParticleEnsemble(np.zeros((1, 1, 5)))
+    wrong = {
+        "must have a Perceptron block": plain.with_changes(
+            block=Bilinear(2), metric=None
+        ),
+        "must have no clipping": plain.with_changes(clipping=mfpde.Clipping(0.1)),
+        "must have no regulariser": plain.with_changes(
+            regulariser=mfpde.DecayingQuadratic(0.1)
+        ),
+    }
+    for message, problem in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            lazy_problem(problem, 2.0)
+        with pytest.raises(ValueError, match=message):
+            linearised(problem, start)
