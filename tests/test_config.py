@@ -194,6 +194,9 @@ def test_schema_names_agree_with_the_package():
         "bilinear": blocks.Bilinear(3),
         "linear": blocks.Linear(3),
         "bias": blocks.Bias(3),
+        "squared_relu": blocks.SquaredReLU(3),
+        "signed_squared_relu": blocks.SignedSquaredReLU(3),
+        "capped": blocks.Capped(3),
     }
     groups = {kind: tuple(block.param_groups) for kind, block in made.items()}
     assert groups == schema.BLOCK_GROUPS

@@ -605,7 +605,10 @@ def test_scaled_error_notices_what_is_not_finite():
     ("n_particles", "k"),
     [(1, 1), (5, 7), (assembly.CHUNK, 2), (2 * assembly.CHUNK + 3, 5)],
 )
-def test_assemble(rng, n_particles, k):
+@pytest.mark.parametrize(
+    ("bound", "is_smooth"), [(np.inf, False), (0.7, False), (0.7, True)]
+)
+def test_assemble(rng, n_particles, k, bound, is_smooth):
     gradient, theta = rng.normal(size=(2, 2, n_particles, k))
     weights, metric = rng.dirichlet(np.ones(n_particles)), rng.random(k)
     node_weights = np.array([0.75, 0.25])
@@ -618,17 +621,24 @@ def test_assemble(rng, n_particles, k):
         theta.reshape(2, -1),
         0.3,
         np.tile(metric, assembly.CHUNK),
+        bound,
+        is_smooth,
         np.zeros(2, dtype=np.int64),
         velocity,
         integrands,
     )
     gradient = gradient / node_weights[:, None, None] + 0.6 * theta
+    pi = gradient
+    if is_smooth:
+        pi = bound * gradient / np.sqrt(bound**2 + gradient**2)
+    elif np.isfinite(bound):
+        pi = np.clip(gradient, -bound, bound)
     # Sums of a few terms of size one.
     np.testing.assert_allclose(
-        velocity.reshape(2, -1, k), -metric * gradient, rtol=1e-13, atol=1e-13
+        velocity.reshape(2, -1, k), -metric * pi, rtol=1e-13, atol=1e-13
     )
-    squares = gradient**2
-    expected = [squares @ metric @ weights, squares.sum(axis=2) @ weights]
+    expected = [(gradient * pi) @ metric @ weights]
+    expected.append((gradient**2).sum(axis=2) @ weights)
     expected.append((theta**2).sum(axis=2) @ weights)
     found = integrands.sum(axis=1).T
     np.testing.assert_allclose(found, expected, rtol=1e-13)

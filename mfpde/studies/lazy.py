@@ -1,7 +1,7 @@
 """The study `lazy`: large residual scales and the linearised flow (Chizat 2025).
 
 Networks with f = alpha phi(z, theta), velocity multiplier 1 / alpha^2 and draws that
-are independent in every layer, against the lazy limit of `mfpde.linearised`; and what
+are independent in every layer, against the lazy limit of `mfpde.lazy`; and what
 the tangent kernel says of a flow's rate (Barboni, Peyre, Vialard). t is depth, s is
 training time.
 """
