@@ -75,7 +75,7 @@ def test_the_page_holds_all_it_shows(found, tmp_path):
 
 def test_indices_are_those_of_formulas(found, tmp_path):
     path, title = tmp_path / "report.html", "E_s, lambda_min of signed_squared_relu"
-    write_page(path, found, title=title, command="", wall_time_s=3.0)
+    write_page(path, Decisions(found), title=title, command="", wall_time_s=3.0)
     shown = "E<sub>s</sub>, lambda<sub>min</sub> of signed_squared_relu"
     assert f"<h1>{shown}</h1>" in path.read_text()
 
