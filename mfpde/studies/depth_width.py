@@ -101,7 +101,6 @@ QUICK: dict[str, Any] = {
     "widths": [1, 16, 64, 256, 1024],
     "seeds": 64,
     "most_draws": 16384,
-    "cloud_seeds": 32,
     "cases": DEFAULTS["cases"][:1],
 }
 
