@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.analysis.cells import positive_axis
 from mfpde.analysis.joint import RateFit, fit_rates
 from mfpde.analysis.rates import Interval, PowerFit, fit_power
-from mfpde.arrays import float_array
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -71,23 +70,26 @@ def power_limit(values: ArrayLike) -> tuple[float, Interval]:
     Parameters
     ----------
     values : array_like, shape (n,), n >= 5
-        E at s, r s, r^2 s, ..., any ratio r > 1; finite, and no chance in them.
+        E at s, r s, r^2 s, ..., any ratio r > 1; no chance in them.
 
     Returns
     -------
     limit : float
         E_inf through the last three values (Aitken). NaN where they do not slow down:
-        there is no limit to tell.
+        there is no limit to tell; and where a value is not finite, of a run that
+        diverged.
     interval : tuple of float
         By `refinement_interval` from the limits one and two values before. The limit
         may pass through E_inf: half of what it moved before counts as well. NaN where
         one of the three limits is.
     """
-    values = float_array("values", values)
+    values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 5:
         raise ValueError(
             f"`values` must hold five numbers or more, got shape {values.shape}."
         )
+    if not np.isfinite(values).all():
+        return float("nan"), (float("nan"), float("nan"))
     triples = (values[-5:-2], values[-4:-1], values[-3:])
     first, coarse, fine = (_aitken(*triple) for triple in triples)
     moved = float(np.maximum(abs(fine - coarse), 0.5 * abs(coarse - first)))
