@@ -7,6 +7,7 @@ every t0 as long as E > 0 (Lu et al. 2020), though no particle moves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,10 @@ from mfpde.solver import solve
 Array = NDArray[np.float64]
 
 
-def descent_slopes(evaluation: Evaluation, candidates: ArrayLike) -> Array:
-    """Return int dE/drho(., t_j) dnu for the best nu = delta_theta - rho_t, (J,).
+def descent_directions(
+    evaluation: Evaluation, candidates: ArrayLike
+) -> tuple[Array, Array]:
+    """Return the best nu = delta_theta - rho_t at each depth, with its slope.
 
     Parameters
     ----------
@@ -37,7 +40,9 @@ def descent_slopes(evaluation: Evaluation, candidates: ArrayLike) -> Array:
     Returns
     -------
     slopes : ndarray, shape (J,)
-        Negative where a way down was found.
+        int dE/drho(., t_j) dnu: negative where a way down was found.
+    directions : ndarray, shape (J, k)
+        The theta of nu.
     """
     problem, theta = evaluation.problem, evaluation.ensemble.theta
     grid = evaluation.grid
@@ -51,7 +56,41 @@ def descent_slopes(evaluation: Evaluation, candidates: ArrayLike) -> Array:
     everywhere = np.broadcast_to(candidates, (len(theta), *candidates.shape))
     values = first_variation(problem, everywhere, z, p)
     present = first_variation(problem, theta, z, p) @ evaluation.ensemble.weights
-    return values.min(axis=1) - present
+    return values.min(axis=1) - present, candidates[values.argmin(axis=1)]
+
+
+def descent_changes(
+    evaluation: Evaluation, directions: Array, masses: Sequence[float]
+) -> Array:
+    """Return the change of E by mass moved along nu at one depth, over its mass.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    directions : ndarray, shape (J, k)
+        The theta of nu at each depth, as from `descent_directions`.
+    masses : sequence of float
+        Each m in (0, 1).
+
+    Returns
+    -------
+    changes : ndarray, shape (J, len(masses))
+        (E((1 - m) rho_t + m delta_theta at t = t_j) - E(rho)) / (m h_j), h_j the step:
+        the slope of nu as m -> 0.
+    """
+    ensemble, grid = evaluation.ensemble, evaluation.grid
+    changes = np.empty((ensemble.n_nodes, len(masses)))
+    for j, step in enumerate(grid.step_size):
+        # At the other depths the mass that is split off stays where it is.
+        added = ensemble.theta.copy()
+        added[j] = directions[j]
+        theta = np.concatenate([ensemble.theta, added], axis=1)
+        for i, mass in enumerate(masses):
+            weights = np.outer([1.0 - mass, mass], ensemble.weights).ravel()
+            law = ParticleEnsemble(theta, weights)
+            loss = evaluate(evaluation.problem, grid, law, evaluation.s).loss
+            changes[j, i] = (loss - evaluation.loss) / (mass * step)
+    return changes
 
 
 def perturbed(
@@ -62,26 +101,28 @@ def perturbed(
     Parameters
     ----------
     ensemble : ParticleEnsemble
-    cloud : array_like, shape (C, k)
-        Values of theta, of equal mass.
+    cloud : array_like, shape (C, k) or (J, C, k)
+        Values of theta, of equal mass, the same at every depth or not.
     mass : float
         In (0, 1).
     """
     if not 0.0 < mass < 1.0:
         raise ValueError(f"`mass` must lie in (0, 1), got {mass!r}.")
     n_nodes, _, k = ensemble.theta.shape
-    cloud = _cloud("cloud", cloud, k)
-    added = np.broadcast_to(cloud, (n_nodes, *cloud.shape))
-    weights = [(1.0 - mass) * ensemble.weights, np.full(len(cloud), mass / len(cloud))]
+    cloud = _cloud("cloud", cloud, k, n_nodes)
+    n_added = cloud.shape[-2]
+    added = np.broadcast_to(cloud, (n_nodes, n_added, k))
+    weights = [(1.0 - mass) * ensemble.weights, np.full(n_added, mass / n_added)]
     return ParticleEnsemble(
         np.concatenate([ensemble.theta, added], axis=1), np.concatenate(weights)
     )
 
 
-def _cloud(name: str, values: ArrayLike, k: int) -> Array:
-    """Values of theta as an array (C, k)."""
+def _cloud(name: str, values: ArrayLike, k: int, n_nodes: int = 0) -> Array:
+    """Values of theta as an array (C, k), or (J, C, k) for so many depths."""
     array = float_array(name, values)
-    if array.ndim != 2 or array.shape[1] != k or len(array) == 0:
+    is_deep = array.ndim == 3 and len(array) == n_nodes
+    if not (array.ndim == 2 or is_deep) or array.shape[-1] != k or array.size == 0:
         raise ValueError(
             f"`{name}` must have shape (n_candidates, {k}), one row for each theta, "
             f"got {array.shape}."
@@ -96,15 +137,20 @@ class Escape:
     Attributes
     ----------
     slopes : ndarray, shape (J,)
-        Of the best direction found at each depth, `descent_slopes`.
-    rest, control, moved : float
-        E at the point of rest, E when the flow has gone on from there, and E when it
-        has gone on as long from the perturbed law.
+        Of the best direction found at each depth, `descent_directions`.
+    changes : ndarray, shape (J, n_masses)
+        What E does along it, `descent_changes`.
+    rest, control : float
+        E at the point of rest, and when the flow has gone on from there.
+    started, moved : float
+        E of the perturbed law, and when the flow has gone on as long from there.
     """
 
     slopes: Array
+    changes: Array
     rest: float
     control: float
+    started: float
     moved: float
 
 
@@ -116,10 +162,10 @@ def escape(
     *,
     mass: float,
     s_end: float,
-    spread: ArrayLike | None = None,
+    masses: Sequence[float] = (),
     rtol: float = 1e-4,
 ) -> Escape:
-    """Perturb a law at rest by a cloud of particles, and let the flow go on.
+    """Perturb a law at rest along the best directions, and let the flow go on.
 
     Parameters
     ----------
@@ -129,27 +175,29 @@ def escape(
     ensemble : ParticleEnsemble
         Where the flow rests, or nearly.
     cloud : array_like, shape (C, k)
-        Spread over the parameters: what is added.
-    spread : array_like, shape (D, k), optional
-        Candidates of the direction; default the cloud.
+        Candidates of theta, spread over the parameters: the best at each depth is
+        added there.
     mass : float
-        That of the cloud, in (0, 1).
+        That of what is added, in (0, 1).
     s_end : float
         Training time for which the flow goes on, from both laws.
+    masses : sequence of float
+        Small ones, at which the change of E is compared with its slope.
     rtol : float
 
     Raises
     ------
     ValueError
-        If the grid is another, or `cloud` or `spread` does not fit the block.
+        If the grid is another, or `cloud` does not fit the block.
     NotFiniteError, ConvergenceError
         If one of the flows blows up, or misses its tolerance.
     """
     at_rest = evaluate(problem, grid, ensemble)
-    slopes = descent_slopes(at_rest, spread if spread is not None else cloud)
+    slopes, directions = descent_directions(at_rest, cloud)
     losses = []
-    for start in (ensemble, perturbed(ensemble, cloud, mass)):
+    for start in (ensemble, perturbed(ensemble, directions[:, np.newaxis], mass)):
         options = {"stepper": "auto", "rtol": rtol, "atol": 1e-2 * rtol}
         found = finished(solve(problem, grid, start, s_end=s_end, **options))
-        losses.append(float(found.loss[-1]))
-    return Escape(slopes, at_rest.loss, *losses)
+        losses += [float(found.loss[0]), float(found.loss[-1])]
+    changes = descent_changes(at_rest, directions, masses)
+    return Escape(slopes, changes, *losses)

@@ -21,7 +21,7 @@ from mfpde.analysis import fit_power
 from mfpde.blocks import Capped, Linear, Perceptron
 from mfpde.evaluation import first_variation, first_variation_gradient
 from mfpde.kernels.sweep import STRIDE
-from mfpde.landscape import descent_slopes, escape, perturbed
+from mfpde.landscape import descent_changes, descent_directions, escape, perturbed
 from mfpde.shallow import compare_flows, scaled, shallow, shallow_gap
 
 
@@ -179,14 +179,24 @@ def test_a_way_down_is_the_derivative_of_the_loss(setting):
     found = evaluate(problem, grid, start)
     assert found.gradient_norm == 0.0
     cloud = np.random.default_rng(0).normal(size=(20, problem.k))
-    slopes = descent_slopes(found, cloud)
+    slopes, best = descent_directions(found, cloud)
     assert (slopes < 0).all()
-    # z rests at theta = 0: the best of the cloud is the same at every depth.
-    z, p = found.z[:1], found.p[1:2]
-    best = cloud[first_variation(problem, cloud[None], z, p)[0].argmin()][None]
     mass = 1e-6
-    moved = evaluate(problem, grid, perturbed(start, best, mass)).loss
+    moved = evaluate(problem, grid, perturbed(start, best[:, None], mass)).loss
     assert (moved - found.loss) / mass == pytest.approx(slopes.mean(), rel=1e-4)
+
+
+def test_changes_along_a_direction_tend_to_its_slope(setting):
+    """Also of a law of several particles with weights of their own."""
+    problem, _, _ = setting
+    rng = np.random.default_rng(1)
+    theta, cloud = rng.normal(size=(3, 4, problem.k)), rng.normal(size=(20, problem.k))
+    law = ParticleEnsemble(theta, [0.1, 0.2, 0.3, 0.4])
+    found = evaluate(problem, DepthGrid.euler(3), law)
+    slopes, best = descent_directions(found, cloud)
+    errors = np.abs(descent_changes(found, best, [1e-3, 5e-4]) - slopes[:, None])
+    assert (errors < 1e-2 * np.abs(slopes[:, None])).all()
+    np.testing.assert_allclose(errors[:, 0] / errors[:, 1], 2.0, rtol=0.02)
 
 
 def test_the_loss_falls_again_after_a_perturbation(setting):
@@ -207,7 +217,9 @@ def test_a_block_without_universality_has_points_of_rest(setting):
     found = evaluate(linear, DepthGrid.euler(1), ParticleEnsemble(theta))
     assert found.loss > 0.1
     cloud = np.random.default_rng(0).normal(size=(20, 4))
-    assert np.abs(descent_slopes(found, cloud)).max() < 1e-12
+    slopes, best = descent_directions(found, cloud)
+    assert np.abs(slopes).max() < 1e-12
+    assert (descent_changes(found, best, [0.1]) > 0.0).all()
 
 
 def test_what_is_refused(setting):
@@ -215,11 +227,11 @@ def test_what_is_refused(setting):
     with pytest.raises(ValueError, match=r"`mass` must lie in \(0, 1\)"):
         perturbed(ensemble, ensemble.theta[0], 1.0)
     with pytest.raises(ValueError, match=r"must be on DepthGrid\.euler"):
-        descent_slopes(evaluate(problem, grid, ensemble), ensemble.theta[0])
+        descent_directions(evaluate(problem, grid, ensemble), ensemble.theta[0])
     # Eq. (11) pairs the states with psi'(a) p.
     outer = DepthGrid.layers(3, outer="tanh")
     with pytest.raises(ValueError, match="without an outer activation"):
-        descent_slopes(evaluate(problem, outer, ensemble), ensemble.theta[0])
+        descent_directions(evaluate(problem, outer, ensemble), ensemble.theta[0])
 
 
 @pytest.mark.parametrize("cloud", [np.ones(5), np.ones((2, 4)), np.ones((0, 5))])
@@ -227,7 +239,7 @@ def test_clouds_that_do_not_fit_are_named(setting, cloud):
     problem, _, ensemble = setting
     found = evaluate(problem, DepthGrid.euler(3), ensemble)
     with pytest.raises(ValueError, match=r"`candidates` must have shape \(n_cand"):
-        descent_slopes(found, cloud)
+        descent_directions(found, cloud)
     with pytest.raises(ValueError, match=r"`cloud` must have shape \(n_candidates, 5"):
         perturbed(ensemble, cloud, 0.1)
 
@@ -236,8 +248,8 @@ def test_clouds_may_be_lists(setting):
     problem, _, ensemble = setting
     found = evaluate(problem, DepthGrid.euler(3), ensemble)
     cloud = [[1, 0, 0, 1, 0]]
-    slopes = descent_slopes(found, np.array(cloud, dtype=float))
-    np.testing.assert_array_equal(descent_slopes(found, cloud), slopes)
+    slopes, _ = descent_directions(found, np.array(cloud, dtype=float))
+    np.testing.assert_array_equal(descent_directions(found, cloud)[0], slopes)
     assert perturbed(ensemble, cloud, 0.1).n_particles == 7
 
 

@@ -6,7 +6,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mfpde.blocks import Linear
 from mfpde.errors import ConfigurationError
+from mfpde.evaluation import first_variation
 from mfpde.joint import evaluation, lesions
 from mfpde.joint.brackets import brackets
 from mfpde.shallow import compare_flows
@@ -145,7 +147,10 @@ def test_exchanges_are_counted(tmp_path):
 
 def test_ways_down(tmp_path):
     found, outcome = run("landscape", tmp_path)
-    assert len(found) == 4
+    assert len(found) == 6
+    for start in ("dirac", "narrow"):
+        claim = f"{start}: change of E / (5) as the mass -> 0, farthest from 1"
+        assert found[claim] == "confirmed"
     # Too few cases to be sure of all.
     assert set(found.values()) <= {"confirmed", "not resolved"}
     assert (outcome.table["slope"] < 0).all()
@@ -153,11 +158,28 @@ def test_ways_down(tmp_path):
     assert {each.row for each in outcome.report.verdicts} == {8}
 
 
-def test_going_up_flips_the_verdict(tmp_path, monkeypatch):
-    """The direction of a wrong sign: the worst of the candidates, not the best."""
-    monkeypatch.setattr("mfpde.landscape.descent_slopes", lambda e, c: np.ones(2))
-    found, _ = run("landscape", tmp_path, starts=["dirac"], s_end=1.0)
-    assert found["dirac: a way down at every depth t0"] == "contradicted"
+def test_a_wrong_sign_of_the_first_variation_flips_verdicts(tmp_path, monkeypatch):
+    """Slopes found are below zero as before: it is E that goes up."""
+
+    def negated(*arguments):
+        return -first_variation(*arguments)
+
+    monkeypatch.setattr("mfpde.landscape.first_variation", negated)
+    found, outcome = run("landscape", tmp_path, s_end=1.0)
+    assert (outcome.table["slope"] < 0).all()
+    for start in ("dirac", "narrow"):
+        claim = f"{start}: change of E / (5) as the mass -> 0, farthest from 1"
+        assert found[claim] == "contradicted"
+        claim = f"{start}: a little mass moved lowers E at every depth t0"
+        assert found[claim] == "contradicted"
+
+
+def test_a_linear_block_has_no_way_down(tmp_path, monkeypatch):
+    """A block that is not universal, at rest at its best: E > 0, and nothing falls."""
+    monkeypatch.setattr("mfpde.studies.landscape.Perceptron", lambda d, _: Linear(d))
+    config = {"starts": ["narrow"], "s_end": 10.0}
+    found, _ = run("landscape", tmp_path, **config)
+    assert found["narrow: perturbed, E falls by 1% more"] == "contradicted"
 
 
 @pytest.mark.parametrize(
@@ -167,6 +189,7 @@ def test_going_up_flips_the_verdict(tmp_path, monkeypatch):
         ({"reordering": {"used": ["moons"]}}, "`reordering.used` must be of"),
         ({"commuting": {"arms": ["fixed"]}}, "`commuting.arms` must hold pde, shuffle"),
         ({"landscape": {"starts": ["saddle"]}}, "`landscape.starts` must be of dirac"),
+        ({"landscape": {"masses": [0.1]}}, "`landscape.masses` must be two, below 1"),
         ({"shallow": {"used": ["diagonal"]}}, "a perceptron with tanh"),
         ({"shallow": {"eps": [0.1, -0.1]}}, "`shallow.eps` must be positive"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.analysis.asymptotic import refinement_interval
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
@@ -15,8 +16,8 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.solver import solve
 from mfpde.studies.curves import scatter
 from mfpde.studies.experiment import Experiment
-from mfpde.studies.judging import judge_all
-from mfpde.studies.report import Report
+from mfpde.studies.judging import judge, judge_all
+from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Variable
 
 
@@ -26,8 +27,9 @@ class Landscape(Experiment):
     name = "landscape"
     title = "Ways down from points of rest"
     shows = (
-        "The slope of E along the best direction found at each depth, and E after the "
-        "flow went on from the perturbed point of rest, relative to E there."
+        "What E changes by when a little mass moves along the best direction found at "
+        "a depth, over its slope by the first variation (5); and E after the flow went "
+        "on from a point of rest perturbed along them, relative to E there."
     )
     leaves_out = (
         "Points of rest: all mass at theta = 0, and one particle a layer trained until "
@@ -45,7 +47,8 @@ class Landscape(Experiment):
         "narrow_s": 1000.0,
         "steady": 1e-3,
         "cloud": 32,
-        "reaches": [1.0, 10.0, 100.0],
+        "masses": [1e-4, 5e-5],
+        "tolerance": 0.01,
         "mass": 0.1,
         "s_end": 100.0,
         "eps": 1e-2,
@@ -53,19 +56,23 @@ class Landscape(Experiment):
     }
     quick = {"sizes": [2, 3], "seeds": 2, "s_end": 50.0}
     grid = {"start": "starts", "d": "sizes", "n": "n_samples", "seed": "seeds"}
-    analysis_keys = ("eps", "least_fall")
+    analysis_keys = ("eps", "least_fall", "tolerance")
     measured = {
         "slope": Variable(("node",), "int dE/drho(., t0) dnu of the best direction"),
+        "change": Variable(
+            ("node", "mass"), "change of E along it, over the mass and the step"
+        ),
         "rest": "E at the point of rest",
         "control": "E when the flow has gone on from there",
-        "moved": "E when it has gone on from the perturbed law",
+        "started": "E of the perturbed law",
+        "moved": "E when the flow has gone on from there",
     }
     positive = (
         "n_nodes",
         "narrow_s",
         "steady",
         "cloud",
-        "reaches",
+        "masses",
         "mass",
         "s_end",
         "eps",
@@ -75,11 +82,14 @@ class Landscape(Experiment):
         """Also of the starts."""
         unknown = [s for s in config["starts"] if s not in ("dirac", "narrow")]
         more = [f"`starts` must be of dirac, narrow, got {unknown}."] if unknown else []
+        masses = config["masses"]
+        if len(masses) != 2 or not 1.0 > masses[0] > masses[1]:
+            more.append(f"`masses` must be two, below 1 and falling, got {masses}.")
         return super().problems(config) + more
 
     def further_axes(self, config: Any) -> dict[str, list]:
-        """Depth nodes t0."""
-        return {"node": list(range(config["n_nodes"]))}
+        """Depth nodes t0, and masses moved there."""
+        return {"node": list(range(config["n_nodes"])), "mass": config["masses"]}
 
     def cell(self, at: Any, config: Any, references: Any) -> dict[str, Any]:
         """Normal inputs and targets, a point of rest, a cloud of normal particles."""
@@ -98,16 +108,11 @@ class Landscape(Experiment):
                 raise NotFiniteError(found.message)
             start = found.ensemble
         cloud = rng.normal(size=(config["cloud"], problem.k))
-        # Large v, too: dE/drho is linear in it.
-        v = np.zeros(problem.k)
-        v[problem.block.param_groups["v"]] = 1.0
-        spread = [cloud * (1.0 - v + reach * v) for reach in config["reaches"]]
-        options = {"mass": config["mass"], "s_end": config["s_end"]}
-        found = escape(
-            problem, grid, start, cloud, spread=np.concatenate(spread), **options
-        )
-        names = ("rest", "control", "moved")
-        return {"slope": found.slopes} | {name: getattr(found, name) for name in names}
+        options = {name: config[name] for name in ("mass", "masses", "s_end")}
+        found = escape(problem, grid, start, cloud, **options)
+        names = ("rest", "control", "started", "moved")
+        measured = {"slope": found.slopes, "change": found.changes}
+        return measured | {name: getattr(found, name) for name in names}
 
     def analyse(self, table: Any, config: Any) -> Report:
         """Whether each point of rest has its way down, and whether E takes it."""
@@ -115,26 +120,44 @@ class Landscape(Experiment):
         verdicts, shown, ratios = [], {}, {}
         for i, start in enumerate(table.axes["start"]):
             above = rest[i] > config["eps"]
-            holds = (table["slope"][i] < 0.0).all(axis=-1)[above]
-            claim = f"{start}: a way down at every depth t0"
+            change, slope = table["change"][i][above], table["slope"][i][above]
+            claim = f"{start}: a little mass moved lowers E at every depth t0"
+            holds = (change[..., -1] < 0.0).all(axis=-1)
             verdicts.append(judge_all(claim, holds, row=8))
-            fall = (control[i] - moved[i]) / rest[i]
+            share = change / slope[..., np.newaxis]
+            verdicts += _first_order(start, share, config["tolerance"])
+            # What the perturbation itself changes is no fall, and no rise to fall from.
+            fall = np.minimum(rest, table["started"])[i] - moved[i]
+            fall -= rest[i] - control[i]
+            holds = fall[above] >= config["least_fall"] * rest[i][above]
             claim = f"{start}: perturbed, E falls by {config['least_fall']:.0%} more"
-            verdicts.append(
-                judge_all(claim, fall[above] >= config["least_fall"], row=8)
-            )
-            steepest = table["slope"][i].max(axis=-1)[above]
-            shown[start] = (rest[i][above], -steepest)
+            verdicts.append(judge_all(claim, holds, row=8))
+            distant = np.abs(share[..., -1] - 1.0).max(axis=-1)
+            shown[start] = (rest[i][above], distant)
             for name, values in (("perturbed", moved), ("not perturbed", control)):
                 ratios[f"{start}, {name}"] = (
                     rest[i][above],
                     (values[i] / rest[i])[above],
                 )
         log, label = {"xscale": "log"}, "E at rest"
-        title = "Flattest of the best directions"
-        slopes = scatter(title, label, "minus the slope", shown, **log, yscale="log")
+        title = f"Mass {config['masses'][-1]:g} moved at one depth"
+        ylabel = "|change of E / slope - 1|, farthest"
+        slopes = scatter(title, label, ylabel, shown, **log, yscale="log")
         title = f"After the flow went on for s = {config['s_end']:g}"
         ends = scatter(title, label, "E / E at rest", ratios, **log)
         n_left = int((rest <= config["eps"]).sum())
         text = f"Points of rest with E <= {config['eps']:g}, left out: {n_left}."
         return Report(verdicts, [text], {self.name: [slopes, ends]})
+
+
+def _first_order(start: str, share: Any, tolerance: float) -> list[Verdict]:
+    """The change of E over its first order (..., 2) for two masses: 1 as m -> 0."""
+    coarse, fine = share.reshape(-1, 2).T
+    if len(fine) == 0:
+        return []
+    limits = 2.0 * fine - coarse
+    worst = np.argmax(np.abs(limits - 1.0))
+    # E is smooth in m: the line through both masses leaves an error of second order.
+    ends = refinement_interval(fine[worst], coarse[worst])
+    claim = f"{start}: change of E / (5) as the mass -> 0, farthest from 1"
+    return [judge(claim, 1.0, float(limits[worst]), ends, tolerance, row=8)]
