@@ -8,6 +8,7 @@ places.
 - `JointScheme`: the two schemes, that of the limit and that of networks.
 - `evaluate_joint`: state, loss and both velocities; `swap_slopes` is Eq. (20).
 - `lesion_losses`, `exchanged`, `reordered`: blocks deleted and moved by hand.
+- `shuffle_slopes`: Eq. (20) summed over the pairs of blocks that pass each other.
 - `solve_joint`: the flow in training time, with the swaps counted.
 
 References
@@ -27,6 +28,7 @@ from mfpde.joint.lesions import (
 )
 from mfpde.joint.measure import JointEnsemble, count_swaps, sample_joint
 from mfpde.joint.schemes import JointScheme
+from mfpde.joint.shuffles import pair_slopes, shuffle_slopes
 from mfpde.joint.solver import JointSolution, solve_joint
 
 __all__ = [
@@ -42,8 +44,10 @@ __all__ = [
     "exchanged",
     "lesion_losses",
     "lesion_slopes",
+    "pair_slopes",
     "reordered",
     "sample_joint",
+    "shuffle_slopes",
     "solve_joint",
     "swap_slopes",
 ]

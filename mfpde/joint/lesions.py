@@ -63,16 +63,22 @@ def reordered(ensemble: JointEnsemble, order: ArrayLike) -> JointEnsemble:
     ValueError
         If the order does not hold every particle once.
     """
-    order, n = np.asarray(order), ensemble.n_particles
+    order = checked_order(order, ensemble.n_particles)
+    theta = np.empty_like(ensemble.theta)
+    theta[ensemble.order] = ensemble.theta[order]
+    return dataclasses.replace(ensemble, theta=theta)
+
+
+def checked_order(order: ArrayLike, n: int) -> NDArray[np.int64]:
+    """An order (n,) of integers; raise ValueError unless it holds 0 to n - 1 once."""
+    order = np.asarray(order)
     is_whole = order.shape == (n,) and order.dtype.kind in "iu"
     if not is_whole or not np.array_equal(np.sort(order), np.arange(n)):
         raise ValueError(
             f"`order` must hold each of the particles 0 to {n - 1} once, got "
             f"{np.array2string(order, threshold=10)}."
         )
-    theta = np.empty_like(ensemble.theta)
-    theta[ensemble.order] = ensemble.theta[order]
-    return dataclasses.replace(ensemble, theta=theta)
+    return order
 
 
 def lesion_losses(evaluation: JointEvaluation, layers: ArrayLike) -> Array:

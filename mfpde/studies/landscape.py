@@ -47,7 +47,7 @@ class Landscape(Experiment):
         "narrow_s": 1000.0,
         "steady": 1e-3,
         "cloud": 32,
-        "masses": [1e-4, 5e-5],
+        "masses": [1e-5, 5e-6],
         "tolerance": 0.01,
         "mass": 0.1,
         "s_end": 100.0,

@@ -1,6 +1,7 @@
 """Order of the blocks (theory, 1.4 and 5.8, rows 8 to 10; Lu et al. 2020).
 
-Rows 8 and 10 are in `mfpde.studies.landscape` and `mfpde.studies.reordering`.
+Rows 8 and 10 are in `mfpde.studies.landscape` and `mfpde.studies.reordering`, shuffles
+in `mfpde.studies.shuffling`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mfpde.studies.landscape import Landscape
 from mfpde.studies.orders import judge_order
 from mfpde.studies.reordering import Commuting, Reordering
 from mfpde.studies.report import Report
+from mfpde.studies.shuffling import Shuffles
 from mfpde.studies.study import Variable
 
 
@@ -36,7 +38,8 @@ class Commutators(CaseExperiment):
     )
     leaves_out = (
         "Small data. One network is trained up to s and its blocks are divided, so "
-        "that all n follow the same fields; none is trained at each n."
+        "that all n follow the same fields; none is trained at each n. Random orders "
+        "of all blocks that do not commute are in `shuffles`."
     )
     rows = (9,)
     defaults = COMMON | {
@@ -213,6 +216,13 @@ class ShallowEnsemble(CaseExperiment):
 STUDY = Collection(
     "reorder",
     "Order of the blocks, shallow ensembles and the landscape",
-    (Commutators(), ShallowEnsemble(), Reordering(), Commuting(), Landscape()),
+    (
+        Commutators(),
+        Shuffles(),
+        ShallowEnsemble(),
+        Reordering(),
+        Commuting(),
+        Landscape(),
+    ),
     "Lu, Ma, Lu, Lu, Ying 2020, arXiv:2003.05508",
 )
