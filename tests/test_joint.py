@@ -27,11 +27,14 @@ from mfpde.joint import (
     exchanged,
     lesion_losses,
     lesion_slopes,
+    pair_slopes,
     reordered,
     sample_joint,
+    shuffle_slopes,
     solve_joint,
     swap_slopes,
 )
+from mfpde.shallow import scaled
 from mfpde.steppers import ADAPTIVE, ErrorControl, heun, make_stepper
 
 AUTODIFF = JointScheme(weights="gap", velocity="autodiff")
@@ -198,6 +201,7 @@ def test_blocks_that_commute_do_not_move(commuting, start):
     # Rounding of sums of 6 blocks.
     assert np.abs(found.t_velocity).max() < 1e-13
     assert np.abs(swap_slopes(found)).max() < 1e-13
+    assert np.abs(pair_slopes(found)).max() < 1e-13
     curves = [
         solve_joint(
             commuting, start, s_end=0.5, ds=0.1, scheme=JointScheme(velocity=velocity)
@@ -216,6 +220,36 @@ def test_shuffles_of_diagonal_blocks_change_nothing():
         other = solve_joint(diagonal_problem(), start, scheme=fixed, **options)
         np.testing.assert_allclose(found.loss, other.loss, rtol=1e-12)
         assert (found.swaps.sum() > 0) == (velocity == "shuffle")
+
+
+def test_shuffles_of_small_blocks(problem):
+    """The sum of Eq. (20) over the pairs that are turned round: up to eps^3."""
+    n, rng = 12, np.random.default_rng(4)
+    start = dataclasses.replace(particles(n), t=rng.permutation(n) / n)
+    orders = np.array([rng.permutation(n) for _ in range(5)])
+    errors, sizes = [], []
+    factors = np.array([0.02, 0.01, 0.005])
+    for factor in factors:
+        small = scaled(problem, factor)
+        found = evaluate_joint(small, start)
+        mixed = [reordered(start, start.order[order]) for order in orders]
+        changes = [evaluate_joint(small, each).loss - found.loss for each in mixed]
+        slopes = shuffle_slopes(found, orders)
+        sizes.append(np.abs(slopes))
+        errors.append(np.abs(n**2 * np.array(changes) - slopes))
+    order = fit_power(1.0 / factors, np.array(errors)).exponent
+    assert order == pytest.approx(3.0, abs=0.1)
+    assert (np.median(sizes, axis=1) > 20 * np.median(errors, axis=1)).all()
+    none = shuffle_slopes(found, [np.arange(n)])
+    np.testing.assert_array_equal(none, [0.0])
+
+
+def test_pairs_of_neighbours_are_exchanges(problem):
+    """The same bracket, with the adjoint one block earlier."""
+    for n, most in ((20, 0.1), (80, 0.03)):
+        found = evaluate_joint(problem, particles(n))
+        pairs, exchanges = np.diag(pair_slopes(found), 1), swap_slopes(found)
+        assert np.abs(pairs - exchanges).max() < most * np.abs(exchanges).max()
 
 
 @pytest.mark.parametrize("name", ["problem", "ridged"])

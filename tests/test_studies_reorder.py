@@ -9,8 +9,7 @@ import pytest
 from mfpde.blocks import Linear
 from mfpde.errors import ConfigurationError
 from mfpde.evaluation import first_variation
-from mfpde.joint import evaluation, lesions
-from mfpde.joint.brackets import brackets
+from mfpde.joint import brackets, evaluation, lesions, shuffles
 from mfpde.shallow import compare_flows
 from mfpde.studies import resolve
 from mfpde.studies.block_cases import CASES
@@ -23,6 +22,12 @@ for each in SMALL_CASES:
     each["data"]["n_samples"] = 12
 SMALL = {
     "commutators": {"blocks": [16, 32, 64, 128], "seeds": 6, "cases": SMALL_CASES},
+    "shuffles": {
+        "seeds": 4,
+        "eps": [0.0125, 0.025, 0.05],
+        "n_blocks": 16,
+        "cases": SMALL_CASES,
+    },
     "shallow": {
         "eps": [0.0125, 0.025, 0.05],
         "seeds": 2,
@@ -91,6 +96,26 @@ def test_a_forgotten_factor_of_the_lesion_flips_its_verdict(tmp_path, monkeypatc
     monkeypatch.setattr(lesions, "lesion_slopes", lambda e: 2.0 * slopes(e))
     found, _ = run("commutators", tmp_path, used=["spirals"])
     assert found["spirals, deleted blocks: order of the error in 1/n"] == "contradicted"
+
+
+def test_shuffles_of_small_blocks_are_a_sum_of_commutators(tmp_path):
+    found, outcome = run("shuffles", tmp_path)
+    assert list(found.values()) == ["confirmed"] * 2
+    assert {each.row for each in outcome.report.verdicts} == {9}
+
+
+def test_a_wrong_bracket_flips_the_verdict_of_shuffles(tmp_path, monkeypatch):
+    """The wrong sign, and pairs that stay in order counted in place of the others."""
+    wrong = {
+        "brackets": lambda *arguments: -brackets(*arguments),
+        "pair_slopes": lambda found: shuffles_pairs(found).T,
+    }
+    shuffles_pairs = shuffles.pair_slopes
+    for name, planted in wrong.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(shuffles, name, planted)
+            found, _ = run("shuffles", tmp_path / name)
+        assert set(found.values()) == {"contradicted"}
 
 
 def test_small_blocks_are_an_ensemble(tmp_path):
@@ -191,6 +216,7 @@ def test_a_linear_block_has_no_way_down(tmp_path, monkeypatch):
         ({"landscape": {"starts": ["saddle"]}}, "`landscape.starts` must be of dirac"),
         ({"landscape": {"masses": [0.1]}}, "`landscape.masses` must be two, below 1"),
         ({"shallow": {"used": ["diagonal"]}}, "a perceptron with tanh"),
+        ({"shuffles": {"used": ["diagonal"]}}, "whose block is a perceptron"),
         ({"shallow": {"eps": [0.1, -0.1]}}, "`shallow.eps` must be positive"),
     ],
 )
