@@ -97,9 +97,9 @@ class Reordering(_Trained):
         "after each step. Net: pairs whose order differs from that one record before."
     )
     leaves_out = (
-        "That exchanges cease: a power of s is fitted to their number. Gaps move the "
-        "sizes of steps, too. Small data; theory does not predict a lower loss, and "
-        "how much lower it gets is beside the claim."
+        "That exchanges cease: a power of s is fitted to their number, for either "
+        "scheme. Gaps move the sizes of steps, too. Small data; theory predicts no "
+        "lower loss: losses and net exchanges stand beside the claim."
     )
     defaults = TRAINING | {
         "used": ["spirals", "digits"],
@@ -130,7 +130,8 @@ class Commuting(_Trained):
     )
     leaves_out = (
         "Blocks on the line commute as vector fields, their Euler steps do not: a "
-        "shuffle (case scalar) changes the loss a little, as (20) does not see."
+        "shuffle (case scalar) changes the loss a little, as (20) does not see. Gap "
+        "weights (gap) are left out: they change the steps, not the order alone."
     )
     defaults = TRAINING | {
         "used": COMMUTING,
