@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from mfpde.blocks import Linear
-from mfpde.errors import ConfigurationError
+from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import first_variation
 from mfpde.joint import brackets, evaluation, lesions, shuffles
+from mfpde.landscape import escape
 from mfpde.shallow import compare_flows
 from mfpde.studies import resolve
 from mfpde.studies.block_cases import CASES
@@ -197,6 +198,23 @@ def test_a_wrong_sign_of_the_first_variation_flips_verdicts(tmp_path, monkeypatc
         assert found[claim] == "contradicted"
         claim = f"{start}: a little mass moved lowers E at every depth t0"
         assert found[claim] == "contradicted"
+
+
+def test_a_run_that_diverges_decides_nothing(tmp_path, monkeypatch):
+    drawn = []
+
+    def diverging(*arguments, **options):
+        drawn.append(1)
+        if len(drawn) == 1:
+            raise NotFiniteError("E is not finite.")
+        return escape(*arguments, **options)
+
+    monkeypatch.setattr("mfpde.studies.landscape.escape", diverging)
+    config = {"starts": ["dirac"], "s_end": 1.0, "seeds": 8}
+    found, outcome = run("landscape", tmp_path, **config)
+    assert set(found.values()) == {"not resolved"}
+    notes = {each.note for each in outcome.report.verdicts}
+    assert notes == {"1 of 8 runs diverged."}
 
 
 def test_a_linear_block_has_no_way_down(tmp_path, monkeypatch):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.analysis.asymptotic import refinement_interval
 from mfpde.blocks import Perceptron
@@ -19,6 +21,9 @@ from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
 from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Variable
+from mfpde.studies.table import Table
+
+Array = NDArray[Any]
 
 
 class Landscape(Experiment):
@@ -116,48 +121,57 @@ class Landscape(Experiment):
 
     def analyse(self, table: Any, config: Any) -> Report:
         """Whether each point of rest has its way down, and whether E takes it."""
-        rest, moved, control = table["rest"], table["moved"], table["control"]
+        table = table.finite()
         verdicts, shown, ratios = [], {}, {}
-        for i, start in enumerate(table.axes["start"]):
-            above = rest[i] > config["eps"]
-            change, slope = table["change"][i][above], table["slope"][i][above]
-            claim = f"{start}: a little mass moved lowers E at every depth t0"
-            holds = (change[..., -1] < 0.0).all(axis=-1)
-            verdicts.append(judge_all(claim, holds, row=8))
-            share = change / slope[..., np.newaxis]
-            verdicts += _first_order(start, share, config["tolerance"])
-            # What the perturbation itself changes is no fall, and no rise to fall from.
-            fall = np.minimum(rest, table["started"])[i] - moved[i]
-            fall -= rest[i] - control[i]
-            holds = fall[above] >= config["least_fall"] * rest[i][above]
-            claim = f"{start}: perturbed, E falls by {config['least_fall']:.0%} more"
-            verdicts.append(judge_all(claim, holds, row=8))
-            distant = np.abs(share[..., -1] - 1.0).max(axis=-1)
-            shown[start] = (rest[i][above], distant)
-            for name, values in (("perturbed", moved), ("not perturbed", control)):
-                ratios[f"{start}, {name}"] = (
-                    rest[i][above],
-                    (values[i] / rest[i])[above],
-                )
+        for start in table.axes["start"]:
+            part = table.select(start=start)
+            rest = part["rest"]
+            above = rest > config["eps"]
+            found = _judged(start, part, above, config)
+            n_diverged = int(np.isnan(rest).sum())
+            if n_diverged:
+                note = f"{n_diverged} of {rest.size} runs diverged."
+                changes = {"verdict": "not resolved", "note": note}
+                found = [dataclasses.replace(each, **changes) for each in found]
+            verdicts += found
+            distant = np.abs(_shares(part)[above][..., -1] - 1.0).max(axis=-1)
+            shown[start] = (rest[above], distant)
+            for name, key in (("perturbed", "moved"), ("not perturbed", "control")):
+                values = (part[key] / rest)[above]
+                ratios[f"{start}, {name}"] = (rest[above], values)
         log, label = {"xscale": "log"}, "E at rest"
         title = f"Mass {config['masses'][-1]:g} moved at one depth"
         ylabel = "|change of E / slope - 1|, farthest"
         slopes = scatter(title, label, ylabel, shown, **log, yscale="log")
         title = f"After the flow went on for s = {config['s_end']:g}"
         ends = scatter(title, label, "E / E at rest", ratios, **log)
-        n_left = int((rest <= config["eps"]).sum())
+        n_left = int((table["rest"] <= config["eps"]).sum())
         text = f"Points of rest with E <= {config['eps']:g}, left out: {n_left}."
         return Report(verdicts, [text], {self.name: [slopes, ends]})
 
 
-def _first_order(start: str, share: Any, tolerance: float) -> list[Verdict]:
-    """The change of E over its first order (..., 2) for two masses: 1 as m -> 0."""
-    coarse, fine = share.reshape(-1, 2).T
-    if len(fine) == 0:
-        return []
-    limits = 2.0 * fine - coarse
-    worst = np.argmax(np.abs(limits - 1.0))
-    # E is smooth in m: the line through both masses leaves an error of second order.
-    ends = refinement_interval(fine[worst], coarse[worst])
-    claim = f"{start}: change of E / (5) as the mass -> 0, farthest from 1"
-    return [judge(claim, 1.0, float(limits[worst]), ends, tolerance, row=8)]
+def _shares(part: Table) -> Array:
+    """Change of E over its first order (d, n, seed, node, mass)."""
+    return part["change"] / part["slope"][..., np.newaxis]
+
+
+def _judged(start: str, part: Table, above: Array, config: Any) -> list[Verdict]:
+    """E along the best directions, the same by its first order, and by the flow."""
+    holds = (part["change"][above][..., -1] < 0.0).all(axis=-1)
+    claim = f"{start}: a little mass moved lowers E at every depth t0"
+    verdicts = [judge_all(claim, holds, row=8)]
+    coarse, fine = _shares(part)[above].reshape(-1, 2).T
+    if len(fine):
+        limits = 2.0 * fine - coarse
+        worst = np.argmax(np.abs(limits - 1.0))
+        # E is smooth in m: the line through both masses errs at second order.
+        ends = refinement_interval(float(fine[worst]), float(coarse[worst]))
+        claim = f"{start}: change of E / (5) as the mass -> 0, farthest from 1"
+        value, tolerance = float(limits[worst]), config["tolerance"]
+        verdicts.append(judge(claim, 1.0, value, ends, tolerance, row=8))
+    rest, control = part["rest"][above], part["control"][above]
+    # What the perturbation itself changes is no fall, and no rise to fall from.
+    fall = np.minimum(rest, part["started"][above]) - part["moved"][above]
+    holds = fall - (rest - control) >= config["least_fall"] * rest
+    claim = f"{start}: perturbed, E falls by {config['least_fall']:.0%} more"
+    return [*verdicts, judge_all(claim, holds, row=8)]

@@ -98,12 +98,12 @@ class Shuffles(CaseExperiment):
         inverse = 1.0 / np.array(table.axes["eps"])[::-1]
         verdicts, shown, fits, changes = [], {}, {}, {}
         for name in table.axes["case"]:
-            part = table.select(case=name)
+            part = table.select(case=name).finite()
             change, predicted = part["change"], part["predicted"]
             # One size for all seeds: that of a single one may be small by chance.
-            size = np.sqrt(np.mean(predicted**2, axis=(1, 2)))[:, np.newaxis]
+            size = np.sqrt(np.nanmean(predicted**2, axis=(1, 2)))[:, np.newaxis]
             error = np.sqrt(np.mean((change - predicted) ** 2, axis=2)) / size
-            error = error[::-1]
+            error = np.where(np.isnan(error), np.inf, error)[::-1]
             claim = f"{name}, all blocks shuffled: order of the error of (20) in eps"
             verdict, fits[name] = judge_order(claim, 1.0, inverse, error, config, row=9)
             verdicts.append(verdict)
