@@ -106,7 +106,7 @@ class Reordering(_Trained):
         "arms": ["fixed", "pde", "gap", "shuffle"],
         "s_end": 160.0,
     }
-    quick = {"seeds": 8, "s_end": 80.0}
+    quick = {"seeds": 8, "s_end": 40.0}
     analysis_keys = ("confidence",)
 
     def analyse(self, table: Table, config: Config) -> Report:
