@@ -16,6 +16,7 @@ from mfpde.studies import descents
 from mfpde.studies.curves import curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge_above, judge_at_least, share_interval
+from mfpde.studies.orders import resolved_if_all
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table
@@ -113,7 +114,9 @@ class Networks(Experiment):
             shares[label] = depths, is_below[..., i].mean(axis=1)
             claim = f"{label}: exponent in L of the {1 - eta:g}-quantile of the error"
             found = (fit.exponent, fit.exponent_interval, config["tolerance"])
-            verdicts.append(judge_at_least(claim, 1.0, *found, row=2))
+            verdict = judge_at_least(claim, 1.0, *found, row=2)
+            has_value = np.isfinite(table["error"][..., i])
+            verdicts.append(resolved_if_all(verdict, has_value))
         n_runs, n_below = is_below.shape[1], int(is_below[-1].sum(axis=0).min())
         claim = f"share of the largest networks below {config['margin']:g} E, every s"
         share = n_below / n_runs, share_interval(n_below, n_runs)
