@@ -172,16 +172,13 @@ def test_steps_that_nothing_refuses(experiment, tmp_path, monkeypatch):
     def wrong(self, *args, **options):
         point = right(self, *args, **options)
         rate = point.rate.copy()
-        group = self.problem.block.param_groups["W"]
+        group, *_ = self.problem.block.param_groups.values()
         self.unpack(rate)[0][:, :, group] *= -1.0
         return dataclasses.replace(point, rate=rate)
 
     monkeypatch.setattr(Layout, "point", wrong)
-    finished = run_study(
-        experiment,
-        resolve(STUDY, {experiment.name: TINY[experiment.name]})[experiment.name],
-        tmp_path / "wrong",
-    )
+    config = resolve(STUDY, {experiment.name: TINY[experiment.name]})[experiment.name]
+    finished = run_study(experiment, config, tmp_path / "wrong")
     assert words(finished.report, experiment.rows[0]) == ["contradicted"]
     rises = finished.table["rise"]
     assert (rises[np.isfinite(rises)] > 1e-6).any()
@@ -209,9 +206,10 @@ def test_runs_without_a_value_leave_nothing_resolved(tmp_path, monkeypatch):
         return right(*args, **options)
 
     monkeypatch.setattr(zero_loss, "train", first_fails)
-    report = run(Bias(), tmp_path / "bias")
+    lambdas = [8e-3, 4e-3, 2e-3, 1e-3]
+    report = run(Bias(), tmp_path / "bias", lambdas=lambdas)
     assert words(report, 6) == ["not resolved"]
-    assert "1 of 6 runs have no value." in report.verdicts[0].note
+    assert "1 of 8 runs have no value." in report.verdicts[0].note
     calls.clear()
     report = run(Unobstructed(), tmp_path / "unobstructed")
     assert words(report, 4) == ["contradicted"] + ["not resolved"] * 2

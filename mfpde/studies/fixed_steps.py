@@ -39,6 +39,8 @@ STEP = 0.2
 room for rates that grow."""
 FALL = 100.0
 """Factor by which the loss falls in a run, unless that takes too many steps."""
+MOST_LINES = 6
+"""Of more cases, only those with the first and last value of every axis are drawn."""
 KEYS = {"steps": 2000, "tolerance": 0.01}
 """Keys that all of these experiments have, with their defaults."""
 
@@ -122,6 +124,9 @@ class FixedSteps(Experiment):
         axes = [axis for axis in self.grid if axis != "seed"]
         first = table.select(seed=table.axes["seed"][0])
         cases = list(itertools.product(*(table.axes[axis] for axis in axes)))
+        if len(cases) > MOST_LINES:
+            ends = ((table.axes[axis][0], table.axes[axis][-1]) for axis in axes)
+            cases = list(itertools.product(*ends))
         lines = {
             self.label(*case): (
                 table.axes["step"],
@@ -129,7 +134,7 @@ class FixedSteps(Experiment):
             )
             for case in cases
         }
-        y = f"{self.symbol}, of that at s = 0"
+        y = f"${self.symbol}$, of that at s = 0"
         panel = traces("Steps that nothing refuses", "number of the step", y, lines)
         return Report(verdicts, [text], {self.name: [panel]})
 
