@@ -1,4 +1,4 @@
-"""Networks of growing depth and width at thresholds of the loss: row 2, along a curve."""
+"""Networks at thresholds of the loss, along a curve of depth and width (row 2)."""
 
 from __future__ import annotations
 

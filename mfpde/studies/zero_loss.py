@@ -1,4 +1,4 @@
-"""Zero loss and regularisation: Ding, Chen, Li, Wright 2021: rows 2, 4, 6."""
+"""Zero loss and regularisation: Ding, Chen, Li, Wright 2021 (rows 2, 4 and 6)."""
 
 from __future__ import annotations
 
