@@ -58,7 +58,7 @@ def judge_order(
         row=row,
         note=note,
     )
-    return resolved_if_all(verdict, np.isfinite(errors)), fit
+    return resolved_if_all(verdict, ~np.isinf(np.asarray(errors, dtype=float))), fit
 
 
 def resolved_if_all(verdict: Verdict, has_value: ArrayLike) -> Verdict:
