@@ -197,7 +197,7 @@ def test_an_order_with_diverged_runs_is_not_resolved():
     errors[3, 1] = np.inf
     verdict, _ = judge_order("p", 1.0, n, errors, config, row=1, note="So.")
     assert (verdict.verdict, verdict.row) == ("not resolved", 1)
-    assert verdict.note == "1 of 16 runs diverged. So."
+    assert verdict.note == "1 of 16 runs have no value. So."
 
 
 def test_quick_is_made_of_the_parts():

@@ -1,11 +1,14 @@
 """The study of homogeneous blocks: verdicts on small configurations, and false ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from mfpde import DepthGrid
 from mfpde.errors import ConfigurationError
-from mfpde.studies import flows, homogeneous, obstructions, resolve, separating
+from mfpde.flow import Layout
+from mfpde.studies import flows, homogeneous, infima, obstructions, resolve, separating
 from mfpde.studies.collection import parts_of, run_parts
 from mfpde.studies.homogeneous import STUDY
 
@@ -35,7 +38,40 @@ def test_zero_loss_and_a_kernel_without_its_factor(tmp_path, monkeypatch):
     monkeypatch.setattr(flows, "tangent_kernel", lambda *args: 2.0 * kernel(*args))
     found = verdicts(tmp_path / "wrong", "zero-loss", **SMALL)
     assert of(found, "late rate") == "contradicted"
-    assert of(found, "never rises") == "confirmed"
+    assert of(found, "E <=") == "confirmed"
+
+
+def test_steps_that_nothing_refuses_and_a_wrong_sign(tmp_path, monkeypatch):
+    """One group climbs: the steps rise, where an adaptive run would have stalled."""
+    found = verdicts(tmp_path / "right", "steps", **SMALL, steps=200)
+    assert {each.verdict for each in found.values()} == {"confirmed"}
+    right = Layout.point
+
+    def wrong(self, *args, **options):
+        point = right(self, *args, **options)
+        rate = point.rate.copy()
+        first, *_ = self.problem.block.param_groups.values()
+        self.unpack(rate)[0][:, :, first] *= -1.0
+        return dataclasses.replace(point, rate=rate)
+
+    monkeypatch.setattr(Layout, "point", wrong)
+    found = verdicts(tmp_path / "wrong", "steps", **SMALL, steps=200)
+    assert of(found, "falls in every") == "contradicted"
+
+
+def test_a_moment_that_saturates_does_not_grow():
+    """Increments per octave are equal for ln s, and fall by 2^-a for M - c s^-a."""
+    s = 2.0 ** np.arange(1.0, 10.0)
+    gap = np.tile(1.0 / s, (8, 1))
+    cases = {"confirmed": np.log(s), "contradicted": 1.0 - 0.5 / np.sqrt(s)}
+    cases |= {"not resolved": 1.0 - s**-infima.SLOWEST}
+    for verdict, moment in cases.items():
+        moment = moment * np.linspace(1.0, 1.01, 8)[:, np.newaxis]
+        at = {"loss": 1.0 + gap, "reach": gap, "second_moment": moment}
+        _, grows = infima.judge_for_ever("reversal", s, at, {"confidence": 0.95})
+        assert grows.verdict == verdict
+    np.testing.assert_allclose(infima.increment_ratios(np.log(s) ** 2)[0], 5 / 3)
+    assert (infima.increment_ratios(np.ones(4)) == 0.0).all()
 
 
 def test_separation_and_shuffled_particles(tmp_path, monkeypatch):
@@ -90,7 +126,7 @@ def test_a_run_that_diverged_is_counted_and_has_no_value(tmp_path, monkeypatch):
     options = {"cases": ["orientation linear"], "s_end": 64.0, "tolerance": 0.05}
     found = verdicts(tmp_path, "obstructions", **options)
     assert of(found, "E >= its infimum") == "contradicted"
-    assert of(found, "limit of E / infimum") == "confirmed"
+    assert of(found, "limit of E / infimum") == "not resolved"
     value, interval = flows.over_seeds([np.nan], {"confidence": 0.95})
     assert np.isnan([value, *interval]).all()
 

@@ -1,11 +1,15 @@
 """zero-loss: data without obstruction, each claim, and errors that flip its verdict."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from mfpde import DecayingQuadratic, objectives
 from mfpde.errors import NotFiniteError
+from mfpde.flow import Layout
 from mfpde.studies import descents, resolve, run_study, zero_loss
+from mfpde.studies.fixed_steps import PerceptronSteps, RegularisedSteps
 from mfpde.studies.thresholds import Networks
 from mfpde.studies.zero_loss import STUDY, Bias, Regulariser, Unobstructed
 
@@ -25,6 +29,24 @@ TINY = {
         "seeds": 3,
         "depth_steps": 1,
         "n_samples": 3,
+    },
+    "steps": {
+        "activations": ["tanh"],
+        "dimensions": [3],
+        "width": 16,
+        "seeds": 6,
+        "depth_steps": 1,
+        "n_samples": 3,
+        "steps": 200,
+    },
+    "regularised-steps": {
+        "lambda0": [0.1, 1.0],
+        "gamma": [0.1],
+        "width": 16,
+        "seeds": 3,
+        "depth_steps": 1,
+        "n_samples": 3,
+        "steps": 200,
     },
     "bias": {
         "lambdas": [4e-3, 2e-3, 1e-3],
@@ -79,17 +101,17 @@ def test_values_between_steps_follow_their_logarithm():
 
 def test_the_flow_reaches_zero_at_the_rate_of_the_kernel(tmp_path):
     report = run(Unobstructed(), tmp_path)
-    assert words(report, 4) == ["confirmed"] * 4
-    late = report.verdicts[3]
+    assert words(report, 4) == ["confirmed"] * 3
+    late = report.verdicts[1]
     assert late.value == pytest.approx(1.0, abs=0.01)
     assert len(report.figures["unobstructed"]) == 2
 
 
 def test_decaying_regularisers(tmp_path):
     report = run(Regulariser(), tmp_path)
-    assert words(report, 6) == ["confirmed"] * 2
+    assert words(report, 6) == ["confirmed"]
     # E alone rises in every run with the strong and slow one.
-    assert report.verdicts[3].value == 1.0
+    assert report.verdicts[1].value == 1.0
 
 
 def test_a_law_that_was_shrunk_to_a_saddle_leaves_it(tmp_path):
@@ -97,7 +119,7 @@ def test_a_law_that_was_shrunk_to_a_saddle_leaves_it(tmp_path):
     options = {"activation": "gelu", "dimension": 3, "first_seed": 101, "seeds": 1}
     options |= {"lambda0": [1.0], "width": 32, "depth_steps": 2, "n_samples": 4}
     report = run(Regulariser(), tmp_path, **options)
-    assert [each.value for each in report.verdicts[:2]] == [1.0, 1.0]
+    assert report.verdicts[0].value == 1.0
 
 
 def test_a_constant_regulariser_leaves_its_square(tmp_path):
@@ -122,7 +144,7 @@ def test_a_missing_factor_in_the_kernel_is_seen(tmp_path, monkeypatch):
 
     monkeypatch.setattr(descents, "tangent_kernel", wrong)
     report = run(Unobstructed(), tmp_path)
-    assert words(report, 4) == ["confirmed"] * 2 + ["contradicted"] * 2
+    assert words(report, 4) == ["confirmed"] + ["contradicted"] * 2
 
 
 def test_a_loss_with_an_obstruction_is_seen(tmp_path, monkeypatch):
@@ -139,15 +161,58 @@ def test_a_loss_with_an_obstruction_is_seen(tmp_path, monkeypatch):
     assert "contradicted" in words(report, 4)
 
 
+@pytest.mark.parametrize("experiment", [PerceptronSteps(), RegularisedSteps()])
+def test_steps_that_nothing_refuses(experiment, tmp_path, monkeypatch):
+    """Every one falls; with a wrong sign of one group's velocity measured ones rise."""
+    report = run(experiment, tmp_path / "right")
+    assert words(report) == ["confirmed"] * 2
+    assert words(report, experiment.rows[0]) == ["confirmed"]
+    right = Layout.point
+
+    def wrong(self, *args, **options):
+        point = right(self, *args, **options)
+        rate = point.rate.copy()
+        group, *_ = self.problem.block.param_groups.values()
+        self.unpack(rate)[0][:, :, group] *= -1.0
+        return dataclasses.replace(point, rate=rate)
+
+    monkeypatch.setattr(Layout, "point", wrong)
+    config = resolve(STUDY, {experiment.name: TINY[experiment.name]})[experiment.name]
+    finished = run_study(experiment, config, tmp_path / "wrong")
+    assert words(finished.report, experiment.rows[0]) == ["contradicted"]
+    rises = finished.table["rise"]
+    assert (rises[np.isfinite(rises)] > 1e-6).any()
+
+
 def test_a_wrong_sign_of_the_covector_is_seen(tmp_path, monkeypatch):
-    """The flow climbs: no step lowers E, and no run gets to its end."""
+    """The flow climbs: no run gets to its end."""
 
     def wrong(self, output, y):
         return y - output
 
     monkeypatch.setattr(objectives.Squared, "gradients", wrong)
     report = run(Unobstructed(), tmp_path, seeds=2, s_end=1.0)
-    assert words(report, 4) == ["contradicted"] * 2
+    assert words(report, 4) == ["contradicted"]
+
+
+def test_runs_without_a_value_leave_nothing_resolved(tmp_path, monkeypatch):
+    """One of the runs of a study diverges: fits leave it out, and say so."""
+    right, calls = zero_loss.train, []
+
+    def first_fails(*args, **options):
+        calls.append(None)
+        if len(calls) == 1:
+            raise NotFiniteError("It blew up.")
+        return right(*args, **options)
+
+    monkeypatch.setattr(zero_loss, "train", first_fails)
+    lambdas = [8e-3, 4e-3, 2e-3, 1e-3]
+    report = run(Bias(), tmp_path / "bias", lambdas=lambdas)
+    assert words(report, 6) == ["not resolved"]
+    assert "1 of 8 runs have no value." in report.verdicts[0].note
+    calls.clear()
+    report = run(Unobstructed(), tmp_path / "unobstructed")
+    assert words(report, 4) == ["contradicted"] + ["not resolved"] * 2
 
 
 def test_a_regulariser_that_does_not_decay_is_seen(tmp_path, monkeypatch):
@@ -156,7 +221,7 @@ def test_a_regulariser_that_does_not_decay_is_seen(tmp_path, monkeypatch):
 
     monkeypatch.setattr(zero_loss, "DecayingQuadratic", constant)
     report = run(Regulariser(), tmp_path, lambda0=[0.1, 0.2], s_end=50.0)
-    assert words(report, 6) == ["confirmed", "contradicted"]
+    assert words(report, 6) == ["contradicted"]
 
 
 def test_a_regulariser_by_the_norm_is_seen(tmp_path, monkeypatch):

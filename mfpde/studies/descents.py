@@ -7,7 +7,6 @@ way of zero loss (theory, section 5.7). t is depth, s training time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,15 @@ from mfpde.recording import Steps
 from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.studies.ends import finished
-from mfpde.studies.judging import judge_all
-from mfpde.studies.report import Verdict
 from mfpde.studies.study import Config, Variable
 from mfpde.tangent import late_rate, tangent_kernel
 
 Array = NDArray[np.float64]
 
 DATA = {"n_samples": 4, "shift": 0.4, "std_alpha": 1.0, "std_beta": 0.5, "rtol": 1e-5}
-"""Keys that all experiments have, with their defaults."""
+"""Keys that all adaptive experiments have, with their defaults."""
+FIXED = {key: value for key, value in DATA.items() if key != "rtol"}
+"""Those of experiments in steps of one size."""
 N_DRAWS = 16
 """Of the inputs: the draw whose samples are farthest apart is taken."""
 RISE = 1e-12
@@ -42,8 +41,6 @@ MEASURED: dict[str, str | Variable] = {
     "objective": Variable(("s",), "objective"),
     "end": "loss at the end",
     "rise_loss": "largest rise of E in a step, of E_s(0)",
-    "rise_objective": "largest rise of E_s in a step, of E_s(0)",
-    "residual": "largest residual of the ledger (28), of E_s(0)",
     "late": "2 lambda_min of the kernel (27) at the end",
 }
 """What `summary` gives; the axis s is `TIMES`."""
@@ -98,14 +95,11 @@ def train(
 
 def summary(found: Solution) -> dict[str, Any]:
     """Return what a run, recorded in every step, is judged by."""
-    size = found.objective[0]
     return {
         "loss": at_times(found.s, found.loss),
         "objective": at_times(found.s, found.objective),
         "end": found.loss[-1],
-        "rise_loss": np.diff(found.loss).max() / size,
-        "rise_objective": np.diff(found.objective).max() / size,
-        "residual": np.abs(found.scalars["energy_residual"]).max() / size,
+        "rise_loss": np.diff(found.loss).max() / found.objective[0],
         "late": late_rate(tangent_kernel(found.problem, found.grid, found.ensemble)),
     }
 
@@ -114,17 +108,3 @@ def at_times(s: Array, values: Array) -> Array:
     """Values (R,) > 0 at `TIMES`, by their logarithms; NaN after the end."""
     after = np.array(TIMES) > s[-1]
     return np.where(after, np.nan, np.exp(np.interp(TIMES, s, np.log(values))))
-
-
-def judge_descent(
-    table: Mapping[str, Any], config: Config, name: str, row: int
-) -> list[Verdict]:
-    """Judge whether E or E_s falls in every step, E to the threshold, by the ledger."""
-    end, most = config["threshold"], config["tolerance"]
-    claims = (f"{name} falls in every step", f"E falls below {end:g}")
-    claim = f"the ledger (28) closes to {most:g} of the objective at s = 0"
-    return [
-        judge_all(claims[0], table["rise_objective"] <= RISE, row=row),
-        judge_all(claims[1], table["end"] <= end, row=row),
-        judge_all(claim, table["residual"] <= most),
-    ]

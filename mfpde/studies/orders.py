@@ -21,6 +21,7 @@ def judge_order(
     errors: ArrayLike,
     config: Mapping[str, Any],
     *,
+    statistic: str | float = "rms",
     row: int | None = None,
     note: str = "",
 ) -> tuple[Verdict, PowerFit]:
@@ -32,7 +33,7 @@ def judge_order(
     expected : float
         Of the exponent.
     n, errors : array_like
-        As for `mfpde.analysis.fit_asymptotic_power`.
+        As for `mfpde.analysis.fit_asymptotic_power`, as is `statistic`.
     config : mapping
         With `confidence` and `tolerance`.
     row, note
@@ -45,7 +46,8 @@ def judge_order(
         if a run diverged.
     fit : PowerFit
     """
-    fit = fit_asymptotic_power(n, errors, confidence=config["confidence"])
+    options = {"statistic": statistic, "confidence": config["confidence"]}
+    fit = fit_asymptotic_power(n, errors, **options)
     verdict = judge(
         claim,
         expected,
@@ -56,9 +58,20 @@ def judge_order(
         row=row,
         note=note,
     )
-    n_diverged = int(np.isinf(np.asarray(errors, dtype=float)).sum())
-    if n_diverged:
-        # The sizes that diverge are left out of the fit: it says nothing of them.
-        told = f"{n_diverged} of {np.size(errors)} runs diverged. {note}".strip()
-        verdict = dataclasses.replace(verdict, verdict="not resolved", note=told)
-    return verdict, fit
+    return resolved_if_all(verdict, ~np.isinf(np.asarray(errors, dtype=float))), fit
+
+
+def resolved_if_all(verdict: Verdict, has_value: ArrayLike) -> Verdict:
+    """Return a verdict, "not resolved" if some runs have no value: it leaves them out.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    has_value : array_like of bool
+        Of every run.
+    """
+    n_lost = int(np.sum(~np.asarray(has_value, dtype=bool)))
+    if not n_lost:
+        return verdict
+    told = f"{n_lost} of {np.size(has_value)} runs have no value. {verdict.note}"
+    return dataclasses.replace(verdict, verdict="not resolved", note=told.strip())

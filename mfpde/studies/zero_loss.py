@@ -1,4 +1,4 @@
-"""Zero loss and regularisation: Ding, Chen, Li, Wright 2021 (theory, rows 4 and 6)."""
+"""Zero loss and regularisation: Ding, Chen, Li, Wright 2021 (rows 2, 4 and 6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.analysis import bootstrap, fit_asymptotic_power, refinement_interval
+from mfpde.analysis import bootstrap, refinement_interval
 from mfpde.objectives import DecayingQuadratic
 from mfpde.panels import Panel, Series
 from mfpde.studies import descents
@@ -16,12 +16,9 @@ from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves, traces
 from mfpde.studies.descents import RISE, TIMES, make_problem, train
 from mfpde.studies.experiment import Experiment
-from mfpde.studies.judging import (
-    judge,
-    judge_above,
-    judge_all,
-    share_interval,
-)
+from mfpde.studies.fixed_steps import PerceptronSteps, RegularisedSteps
+from mfpde.studies.judging import judge, judge_above, judge_all, share_interval
+from mfpde.studies.orders import judge_order, resolved_if_all
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table
@@ -45,12 +42,12 @@ class Unobstructed(Experiment):
     name = "unobstructed"
     title = "Zero loss for smooth blocks"
     shows = (
-        "The loss falls in every step, below the threshold for every data set, "
-        "activation and dimension; its late rate is 2 lambda_min of the tangent kernel."
+        "The loss falls below the threshold for every data set, activation and "
+        "dimension; its late rate is 2 lambda_min of the tangent kernel."
     )
     leaves_out = (
-        "Adaptive steps that raise the loss are refused, so the ledger is the check; "
-        "finitely many particles stand for the measure, and for its support."
+        "Adaptive steps that raise the loss, or leave the ledger, are refused: of "
+        "descent see `steps`. Finitely many particles stand for the measure."
     )
     rows = (4,)
     defaults = descents.DATA | {
@@ -98,12 +95,14 @@ class Unobstructed(Experiment):
         return descents.summary(found) | {"rates": rates, "s_zero": times[3]}
 
     def analyse(self, table: Table, config: Config) -> Report:
-        """Judge descent and late rate."""
-        table = table.finite()
-        verdicts = descents.judge_descent(table, config, "E", 4)
+        """Judge zero loss and late rate."""
+        table, end = table.finite(), config["threshold"]
+        claim = f"E falls below {end:g}"
+        verdicts = [judge_all(claim, table["end"] <= end, row=4)]
         late, rates, s_zero = (table[name] for name in ("late", "rates", "s_zero"))
         ratios = (rates / late[..., np.newaxis]).reshape(-1, 2)
-        ratios = ratios[np.isfinite(ratios).all(axis=1)]
+        has_value = np.isfinite(ratios).all(axis=1)
+        ratios = ratios[has_value]
         if not len(ratios):
             return Report(verdicts, ["No run reached the end of its last window."])
         rate, interval = bootstrap(lambda runs: np.median(runs[:, 1]), ratios)
@@ -112,10 +111,11 @@ class Unobstructed(Experiment):
         interval = min(*interval, *reach), max(*interval, *reach)
         claim, most = "late rate of E / (2 lambda_min)", config["tolerance"]
         is_reached = ratios[:, 1] >= 1.0 - most
-        verdicts += [
+        found = [
             judge(f"{claim}, median", 1, rate, interval, most, row=4, note=LATE_NOTE),
             judge_all(f"{claim} at least {1 - most:g}", is_reached, row=4),
         ]
+        verdicts += [resolved_if_all(each, has_value) for each in found]
         change = np.abs(s_zero[:, :, 0] / s_zero[:, :, -1] - 1.0)
         text = (
             f"With {table.axes['width'][0]} instead of {table.axes['width'][-1]} "
@@ -147,12 +147,12 @@ class Regulariser(Experiment):
     name = "regulariser"
     title = "A decaying quadratic regulariser"
     shows = (
-        "E_s falls in every step, E alone rises where the regulariser is strong and "
-        "slow, and in all runs it ends below the same threshold."
+        "In all runs E ends below the same threshold; alone it rises where the "
+        "regulariser is strong and slow."
     )
     leaves_out = (
-        "A run ends when E does, while lambda M2 is still to follow; laws that lambda0 "
-        "/ gamma far above 10 shrinks to a point have no support left."
+        "Steps in which E_s rises are refused: see `regularised-steps`. A run ends "
+        "when E does; lambda0 / gamma far above 10 shrinks the law to a point."
     )
     rows = (6,)
     defaults = descents.DATA | {
@@ -168,13 +168,11 @@ class Regulariser(Experiment):
         "atol": 1e-13,
         "end": 1e-14,
         "threshold": 1e-10,
-        "tolerance": 0.01,
     }
     quick = {"lambda0": [0.1, 1.0], "gamma": [0.1, 1.0], "width": 32, "seeds": 2}
     grid = {"lambda0": "lambda0", "gamma": "gamma", "seed": "seeds"}
     measured = descents.MEASURED
     positive = ("n_samples", "s_end", "gamma", "end", "threshold", "atol", "rtol")
-    analysis_keys = ("tolerance",)
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Return training times."""
@@ -190,7 +188,7 @@ class Regulariser(Experiment):
         return descents.summary(train(config, problem, *start, **ends))
 
     def analyse(self, table: Table, config: Config) -> Report:
-        """Judge E_s; count where E rises."""
+        """Judge the end of E; count where it rises."""
         orders = {name: sorted(table.axes[name]) for name in ("lambda0", "gamma")}
         strongest, slowest = orders["lambda0"][-1], orders["gamma"][0]
         table = table.select(**orders).finite()
@@ -201,8 +199,9 @@ class Regulariser(Experiment):
         claim = (
             f"share of runs with a rise of E, lambda0 {strongest:g}, gamma {slowest:g}"
         )
+        end = config["threshold"]
         verdicts = [
-            *descents.judge_descent(table, config, "E_s", 6),
+            judge_all(f"E falls below {end:g}", table["end"] <= end, row=6),
             judge_above(claim, 0.0, *share),
         ]
         cases = {"strong, slow": (-1, 0, 0), "weak, fast": (0, -1, 0)}
@@ -268,10 +267,9 @@ class Bias(Experiment):
         falling = sorted(table.axes["lambda"], reverse=True)
         table = table.select(**{"lambda": falling})
         n, left = 1.0 / np.array(falling), table["left"]
-        options = {"statistic": "median", "confidence": config["confidence"]}
-        fit = fit_asymptotic_power(n, left, **options)
         claim = "exponent of the loss that a constant lambda leaves"
-        found = (fit.exponent, fit.exponent_interval, config["tolerance"])
+        options = {"statistic": "median", "row": 6}
+        verdict, fit = judge_order(claim, 2.0, n, left, config, **options)
         table = table.finite()
         change = np.nanmedian(np.abs(table["half"] / table["left"] - 1.0))
         text = (
@@ -285,12 +283,13 @@ class Bias(Experiment):
             fits={label: fit},
             note=f"exponent {fit.exponent:.3f}",
         )
-        return Report([judge(claim, 2.0, *found, row=6)], [text], {self.name: [panel]})
+        return Report([verdict], [text], {self.name: [panel]})
 
 
+PERCEPTRONS, REGULARISED = PerceptronSteps(), RegularisedSteps()
 STUDY = Collection(
     "zero-loss",
     "Zero loss and regularisation for smooth blocks",
-    (Unobstructed(), Regulariser(), Bias(), Networks()),
+    (Unobstructed(), PERCEPTRONS, Regulariser(), REGULARISED, Bias(), Networks()),
     "Ding, Chen, Li, Wright 2021, arXiv:2105.14417",
 )
