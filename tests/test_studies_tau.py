@@ -12,8 +12,8 @@ from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_growth
 from mfpde.studies import resolve, run_study, tau, tau_training
+from mfpde.studies.powers import corrected_exponent
 from mfpde.studies.residual import (
-    corrected_exponent,
     descend,
     feature_problem,
     feed_forward,
