@@ -48,7 +48,13 @@ class Iterations(MatrixExperiment):
         **NETWORK, "rate": 2.0, "seeds": 12, "first_seed": 0,
         "confidence": 0.99, "tolerance": 0.1,
     }  # fmt: skip
-    quick = {"depths": [16, 32, 64, 128, 256], "most_steps": 80, "seeds": 8, **FEW}
+    quick = {
+        "depths": [16, 32, 64, 128, 256],
+        "most_steps": 80,
+        "below": 0.4,
+        "seeds": 6,
+        **FEW,
+    }
     grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}
     together = ()
     measured = {"steps": "steps to the loss, the budget + 1 if it is not reached"}

@@ -99,6 +99,9 @@ class Phases(MatrixExperiment):
         "variation": "sum over layers of |h_(l+1) - h_l|^2 / |h_0|^2",
     }
     positive, one_path = ("depths", "width", "n_samples"), True
+    # One more than the fit needs: tied layers have hardly any chance in their exponent,
+    # and what lies before the asymptotic range is told by leaving out a depth.
+    least_depths = 5
 
     def problems(self, config):
         """See `Experiment.problems`."""
