@@ -19,6 +19,7 @@ from mfpde.studies import (
     tau_phases,
     tau_training,
 )
+from mfpde.studies.judging import judge_between
 from mfpde.studies.powers import corrected_exponent, power_between
 from mfpde.studies.residual import (
     descend,
@@ -336,3 +337,12 @@ def test_growth_and_normalisation(tmp_path):
     }  # fmt: skip
     verdicts = report(tau_training.Normalised(), changes, tmp_path)
     assert verdict(verdicts, "L = 64") == "confirmed"
+
+
+def test_poor_data_confirm_no_bounds():
+    """An interval that reaches over the bounds by more than the tolerance is no proof."""
+    wide = judge_between("factor", (1.0, 2.0), 1.5, (0.5, 2.5), 0.1)
+    near = judge_between("factor", (1.0, 2.0), 1.99, (1.95, 2.03), 0.1)
+    outside = judge_between("factor", (1.0, 2.0), 3.0, (2.6, 3.4), 0.1)
+    found = [each.verdict for each in (wide, near, outside)]
+    assert found == ["not resolved", "confirmed", "contradicted"]
