@@ -1,5 +1,6 @@
 """The study of the residual scale, and what it is made of."""
 
+import copy
 import tomllib
 from pathlib import Path
 
@@ -109,6 +110,10 @@ def test_data_of_another_source():
     assert config["data"] == changes["data"]
     same = resolve(STUDY, {"training": {"data": {"n_samples": 20}}})["training"]
     assert same["data"] == {"source": "digits", "n_samples": 20, "pca": 16}
+    # --quick --set training.data.pca=8 leaves the other experiments alone.
+    quick = copy.deepcopy(STUDY.quick)
+    quick["training"]["data"]["pca"] = 8
+    assert quick["iterations"]["data"]["pca"] == 16
 
 
 def test_share_of_a_layer_is_between_one_and_two():

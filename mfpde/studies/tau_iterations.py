@@ -53,7 +53,7 @@ class Iterations(MatrixExperiment):
         "most_steps": 80,
         "below": 0.4,
         "seeds": 6,
-        **FEW,
+        "data": dict(FEW),
     }
     grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}
     together = ()

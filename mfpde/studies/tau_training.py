@@ -24,7 +24,7 @@ NETWORK = {
     "data": {"source": "digits", "n_samples": 64, "pca": 16},
     "width": 32, "readout": 0.3,
 }  # fmt: skip
-FEW = {"data": {"source": "digits", "n_samples": 32, "pca": 16}}
+FEW = {"source": "digits", "n_samples": 32, "pca": 16}
 MARKS = {"sde": "tau = L^(-1/2)", "one": "tau = 1"}
 EXPONENTS = {"sde": -0.5, "one": 0.0}
 
@@ -91,7 +91,7 @@ class Training(MatrixExperiment):
         "scales": ["sde", "one"], "depths": [10, 100, 1000], "most_steps": 150,
         "below": 0.3, **NETWORK, "rate": 2.5, **SEEDS, "seeds": 8,
     }  # fmt: skip
-    quick = {"seeds": 6, "most_steps": 80, **FEW}
+    quick = {"seeds": 6, "most_steps": 80, "data": dict(FEW)}
     grid = {"scale": "scales", "depth": "depths", "seed": "seeds"}
     together = ()
     measured = {"steps": "steps to the loss, most_steps + 1 if it is not reached"}
@@ -157,7 +157,7 @@ class Normalised(Training):
         "scales": ["sde", "one"], "rates": [0.1, 0.5, 2.5, 12.5],
         "depths": [8, 32, 128], "n_steps": 40, **NETWORK, **SEEDS, "seeds": 8,
     }  # fmt: skip
-    quick = {"seeds": 5, "n_steps": 20, **FEW}
+    quick = {"seeds": 5, "n_steps": 20, "data": dict(FEW)}
     grid = {"scale": "scales", "rate": "rates", "depth": "depths", "seed": "seeds"}
     together = ("rate", "seed")
     measured = {"loss": "loss after the steps"}
