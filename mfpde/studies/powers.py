@@ -43,7 +43,7 @@ def corrected_power(
         return corrected_exponent(sizes[part], means, small[part])
 
     value, own = bootstrap(exponent, values.T, confidence=confidence)
-    moved = exponent(values.T, 1) - value if len(sizes) > 4 else 0.0
+    moved = exponent(values.T, 1) - value if len(sizes) > 3 else 0.0
     return value, bent_interval(own, value, moved)
 
 

@@ -62,7 +62,7 @@ class Norms(MatrixExperiment):
         "powers": [-0.25, 0.0, 0.1, 0.25], "depths": [64, 128, 256, 512, 1024],
         "width": 64, "n_samples": 8, **SEEDS,
     }  # fmt: skip
-    quick = {"depths": [64, 128, 256, 512], "width": 32}
+    quick = {"depths": [32, 64, 128, 256, 512], "width": 32}
     grid = {"depth": "depths", "seed": "seeds"}
     together = ("depth",)
     measured = {
