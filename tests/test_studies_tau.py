@@ -1,5 +1,6 @@
 """The study of the residual scale, and what it is made of."""
 
+import copy
 import tomllib
 from pathlib import Path
 
@@ -11,25 +12,36 @@ from mfpde.blocks import Linear
 from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_growth
-from mfpde.studies import resolve, run_study, tau, tau_training
+from mfpde.studies import (
+    resolve,
+    run_study,
+    tau,
+    tau_iterations,
+    tau_phases,
+    tau_training,
+)
+from mfpde.studies.judging import judge_between
+from mfpde.studies.powers import corrected_exponent, power_between
 from mfpde.studies.residual import (
-    corrected_exponent,
     descend,
+    factor_share,
     feature_problem,
     feed_forward,
     matrix_network,
     normal_problem,
+    steps_needed,
     steps_to,
 )
 from mfpde.studies.tau import STUDY
 
+EXPONENTS = (-1.25, -1.0, -0.75, -0.5)
 ROOT = Path(__file__).parent.parent
 DATA = {"source": "digits", "n_samples": 24, "pca": 8}
 NORMS = {"depths": [16, 32, 64, 128], "width": 12, "n_samples": 4, "seeds": 12}
 PHASES = {
     "smoothness": ["independent", "tied"],
     "exponents": [-1.0, -0.5, -0.25],
-    "depths": [64, 128, 256, 512],
+    "depths": [32, 64, 128, 256, 512],
     "width": 12,
     "seeds": 16,
 }
@@ -72,11 +84,94 @@ def test_configuration_holds_the_defaults():
         ({"norms": {"depths": [8, 12]}}, "`norms.depths` must divide"),
         ({"training": {"scales": ["sde"]}}, "`training.scales` must hold sde, one"),
         ({"phases": {"smoothness": ["tied", "x"]}}, "`phases.smoothness` must hold"),
+        ({"phases": {"exponents": [-1.0]}}, "`phases.smoothness` must hold"),
+        ({"phases": {"depths": [64, 128]}}, "`phases.depths` must hold 5 or more"),
+        ({"iterations": {"slow_depth": 32}}, "`iterations.slow_depth` must leave 4"),
+        ({"normalised": {"scales": ["sde"]}}, "`normalised.scales` must hold sde, one"),
+        ({"training": {"data": {"turns": 1.0}}}, "`training.data`: `turns` is not a"),
+        (
+            {"training": {"data": {"source": "spiral"}}},
+            "`training.data`: `source` must",
+        ),
+        (
+            {"training": {"data": {"source": "spirals", "pca": 16}}},
+            "`training.data` cannot be loaded",
+        ),
     ],
 )
 def test_wrong_keys_are_refused(changes, sentence):
     with pytest.raises(ConfigurationError, match=sentence):
         resolve(STUDY, changes)
+
+
+def test_data_of_another_source():
+    changes = {"data": {"source": "spirals", "n_samples": 16, "turns": 0.5}}
+    config = resolve(STUDY, {"training": changes})["training"]
+    assert config["data"] == changes["data"]
+    same = resolve(STUDY, {"training": {"data": {"n_samples": 20}}})["training"]
+    assert same["data"] == {"source": "digits", "n_samples": 20, "pca": 16}
+    # --quick --set training.data.pca=8 leaves the other experiments alone.
+    quick = copy.deepcopy(STUDY.quick)
+    quick["training"]["data"]["pca"] = 8
+    assert quick["iterations"]["data"]["pca"] == 16
+
+
+def test_share_of_a_layer_is_between_one_and_two():
+    """(31) for one layer: its two ends are met at h = 0 and far from the kink."""
+    problem = normal_problem(40, 3, 1, positive=True)
+    shares = []
+    for seed in range(40):
+        net = matrix_network(problem, 6, -3.0, seed)
+        shares.append(factor_share(net, net.evaluate().z))
+    error = np.std(shares) / np.sqrt(len(shares))
+    assert abs(np.mean(shares) - 2.0) < 4.0 * error
+    assert error < 0.03
+    # |ReLU(W h)|^2 + |ReLU(-W h)|^2 = |W h|^2: a state without its own part.
+    net = matrix_network(problem, 1, 0.0, 0)
+    w = net.ensemble.theta.reshape(40, 40)
+    h = 1e-9 * problem.x
+    direct = [
+        np.sum(np.maximum(h + sign * h @ w.T, 0.0) ** 2, axis=1) for sign in (1, -1)
+    ]
+    expected = np.mean(np.mean(direct, axis=0) / np.sum(h**2, axis=1) - 1.0)
+    found = factor_share(net, np.stack([h, np.maximum(h + h @ w.T, 0.0)]))
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_exponents_and_next_terms():
+    kinds = {"coherent": True}, {"coherent": False}
+    found = [
+        [tau_phases.growth_exponent(a, **kind) for kind in kinds] for a in EXPONENTS
+    ]
+    np.testing.assert_allclose(found, [[-0.5, -1.5], [0, -1], [0.25, -0.5], [0.5, 0]])
+    assert tau_phases.region(-1.0, coherent=True) == "ODE"
+    assert tau_phases.region(-0.5, coherent=False) == "SDE"
+    assert tau_phases.next_exponents(-0.5, coherent=True) == {-0.5}
+    assert tau_phases.next_exponents(-0.25, coherent=True) == {-0.25, -0.75}
+    sizes = np.array([8.0, 16, 32, 64, 128])
+    values = np.outer(3.0 * sizes**0.7 * np.exp(0.4 * sizes**-0.5), np.ones(3))
+    value, interval = power_between(sizes, values, {-0.5, -1.0}, 0.9)
+    assert interval[0] - 1e-9 <= 0.7 <= interval[1] + 1e-9
+    assert interval[0] <= value <= interval[1]
+
+
+def test_steps_at_the_best_rate():
+    problem = feature_problem(DATA, 12, 0.3, 0)
+    net = matrix_network(problem, 8, -0.5, 0)
+    alone = steps_needed(net, [2.0], 60, 0.42)
+    assert 1.0 < alone < 60.0
+    # A rate at which it blows up takes nothing from the other one.
+    assert steps_needed(net, [1e3, 2.0], 60, 0.42) == alone
+    assert steps_needed(net, [2.0], 2, 0.42) == 3.0
+    with pytest.raises(NotFiniteError):
+        steps_needed(matrix_network(problem, 20, 0.0, 0), [1e3], 20, 0.1)
+
+
+def test_a_small_budget_decides_nothing(tmp_path):
+    changes = STEPS | {"schemes": ["sde", "plain"], "most_steps": 2, "seeds": 6}
+    found = list(report(tau_iterations.Iterations(), changes, tmp_path).values())
+    assert [each.verdict for each in found] == ["not resolved"] * 2
+    assert "24 of 24 runs do not reach" in found[0].note
 
 
 @pytest.mark.parametrize("outer", ["relu", "identity"])
@@ -179,44 +274,49 @@ def test_features_are_not_negative():
     assert isinstance(problem.block, Linear)
 
 
-def test_bounds_hold_and_a_wrong_variance_breaks_them(tmp_path, monkeypatch):
-    verdicts = report(tau.Norms(), NORMS, tmp_path / "right")
-    assert verdict(verdicts, "(31)") == "confirmed"
+@pytest.mark.parametrize("changes", [NORMS, NORMS | {"seeds": 4, "first_seed": 50}])
+def test_bounds_hold_and_a_wrong_variance_breaks_them(tmp_path, monkeypatch, changes):
+    verdicts = report(tau.Norms(), changes, tmp_path / "right")
+    found = [each.verdict for claim, each in verdicts.items() if "(31)" in claim]
+    assert found == ["confirmed"] * 4
     assert verdict(verdicts, "backward map") == "confirmed"
 
     def wrong(*arguments, **options):
         return matrix_network(*arguments, **options, variance=4.0)
 
     monkeypatch.setattr(tau, "matrix_network", wrong)
-    verdicts = report(tau.Norms(), NORMS, tmp_path / "wrong")
-    assert verdict(verdicts, "(31)") == "contradicted"
+    verdicts = report(tau.Norms(), changes, tmp_path / "wrong")
+    found = [each.verdict for claim, each in verdicts.items() if "(31)" in claim]
+    assert found == ["contradicted"] * 4
 
 
 def test_regions_and_shared_layers(tmp_path, monkeypatch):
     verdicts = report(tau.Phases(), PHASES, tmp_path / "right")
-    assert verdict(verdicts, "regions") == "confirmed"
-    assert verdict(verdicts, "tied layers") == "confirmed"
+    assert {each.verdict for each in verdicts.values()} == {"confirmed"}
 
     def tied(*arguments, **options):
-        return matrix_network(*arguments, **(options | {"length": np.inf}))
+        options = options | {"length": np.inf, "n_finest": None}
+        return matrix_network(*arguments, **options)
 
-    monkeypatch.setattr(tau, "matrix_network", tied)
+    monkeypatch.setattr(tau_phases, "matrix_network", tied)
     verdicts = report(tau.Phases(), PHASES, tmp_path / "wrong")
-    assert verdict(verdicts, "regions") == "contradicted"
-    assert verdict(verdicts, "independent layers") == "contradicted"
+    claim = "independent, tau = L^-0.5, SDE: exponent"
+    assert verdicts[claim].verdict == "contradicted"
+    assert verdict(verdicts, "independent", "L^-1,") == "contradicted"
+    assert verdict(verdicts, "tied", "L^-0.5") == "confirmed"
 
 
 def test_steps_and_a_rate_without_its_factor(tmp_path, monkeypatch):
     changes = STEPS | {"schemes": ["ode", "slow"]}
-    verdicts = report(tau_training.Iterations(), changes, tmp_path / "right")
+    verdicts = report(tau_iterations.Iterations(), changes, tmp_path / "right")
     assert verdict(verdicts, "rate O(L)") == "confirmed"
     assert verdict(verdicts, "1/L, rate O(1)") == "confirmed"
     # The learning rate of tau ~ 1/L without its factor L.
-    schemes = tau_training.SCHEMES
+    schemes = tau_iterations.SCHEMES
     wrong = (-1.0, (0.0,), schemes["ode"][2])
     monkeypatch.setitem(schemes, "ode", wrong)
     changes |= {"most_steps": 2000, "schemes": ["ode"], "seeds": 3}
-    verdicts = report(tau_training.Iterations(), changes, tmp_path / "wrong")
+    verdicts = report(tau_iterations.Iterations(), changes, tmp_path / "wrong")
     assert verdict(verdicts, "rate O(L)") == "contradicted"
 
 
@@ -242,3 +342,12 @@ def test_growth_and_normalisation(tmp_path):
     }  # fmt: skip
     verdicts = report(tau_training.Normalised(), changes, tmp_path)
     assert verdict(verdicts, "L = 64") == "confirmed"
+
+
+def test_poor_data_confirm_no_bounds():
+    """An interval that reaches well over the bounds proves nothing."""
+    wide = judge_between("factor", (1.0, 2.0), 1.5, (0.5, 2.5), 0.1)
+    near = judge_between("factor", (1.0, 2.0), 1.99, (1.95, 2.03), 0.1)
+    outside = judge_between("factor", (1.0, 2.0), 3.0, (2.6, 3.4), 0.1)
+    found = [each.verdict for each in (wide, near, outside)]
+    assert found == ["not resolved", "confirmed", "contradicted"]

@@ -12,11 +12,14 @@ from typing import Any
 from mfpde.config.checks import Check, Flag, Integer, ListOf, Number, Text, suggest
 from mfpde.config.toml import write_toml
 from mfpde.config.validation import apply_overrides, shown_value
+from mfpde.data.sources import check_description
 from mfpde.errors import ConfigurationError, did_you_mean
 from mfpde.studies.study import Config, Study
 
 SELECTOR = "study"
 """The key of a file that names its study."""
+DATA_SOURCE = "source"
+"""The key of a table that describes data: its other keys are those of the source."""
 
 
 def load_study(
@@ -158,11 +161,24 @@ def _merged(
     for name, default in defaults.items():
         value = given.get(name, default)
         if isinstance(default, Mapping):
+            if DATA_SOURCE in default and isinstance(value, Mapping):
+                merged[name] = _described(default, value, f"{path}{name}", found)
+                continue
             if isinstance(value, Mapping):
                 merged[name] = _merged(default, value, f"{path}{name}.", found)
                 continue
             found.append(f"`{path}{name}` must be a table, got {shown_value(value)}.")
         merged[name] = _checked(default, value, f"{path}{name}", found)
+    return merged
+
+
+def _described(
+    default: Mapping[str, Any], given: Mapping[str, Any], path: str, found: list[str]
+) -> dict[str, Any]:
+    """Return a description of data; another source begins without the defaults."""
+    same = given.get(DATA_SOURCE, default[DATA_SOURCE]) == default[DATA_SOURCE]
+    merged = {**(default if same else {}), **given}
+    found += [f"`{path}`: {problem}" for problem in check_description(merged)]
     return merged
 
 

@@ -94,6 +94,33 @@ def judge_at_least(
     return Verdict(claim, f">= {least:g}", value, interval, verdict, rule, note, row)
 
 
+def judge_between(
+    claim: str,
+    bounds: Interval,
+    value: float,
+    interval: Interval,
+    tolerance: float,
+    *,
+    row: int | None = None,
+    note: str = "",
+) -> Verdict:
+    """Judge a claim that something lies between bounds, both of them possible."""
+    low, high = bounds
+    verdict = "not resolved"
+    if interval[0] >= low - tolerance and interval[1] <= high + tolerance:
+        verdict = "confirmed"
+    elif (interval[1] < low and _is_far(low, interval)) or (
+        interval[0] > high and _is_far(high, interval)
+    ):
+        verdict = "contradicted"
+    rule = (
+        f"Confirmed if the whole interval lies between the bounds, to {tolerance:g}; "
+        "contradicted if all of twice the interval is on one side of them."
+    )
+    expected = f"{low:g} to {high:g}"
+    return Verdict(claim, expected, value, interval, verdict, rule, note, row)
+
+
 def judge_below(
     claim: str,
     bound: float,

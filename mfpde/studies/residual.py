@@ -5,16 +5,14 @@ h[l+1] = psi(h[l] + tau W[l] h[l]), W_ij ~ N(0, variance / width), sections 1.5,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde import data
-from mfpde.analysis import bootstrap, fit_asymptotic_power
-from mfpde.analysis.asymptotic import bent_interval
-from mfpde.analysis.rates import Interval
 from mfpde.blocks import Linear
 from mfpde.depth import DepthGrid, PowerLaw
 from mfpde.ensemble import ParticleEnsemble
@@ -67,23 +65,27 @@ def matrix_network(
         Draws for so many layers are added up to those of n_layers, a divisor, as
         increments of one Brownian path: the same path for every number of layers.
     """
-    std = np.sqrt(variance / problem.d)
-    smooth = 0.0 < length < np.inf
-    law = Gaussian(0.0, std, problem.k)
-    if smooth:
-        law = GaussianProcess(0.0, std, length, problem.k)
-    coupling = "path" if smooth else "tied" if length else "layer"
-    scale = PowerLaw(tau0, exponent)
     n_drawn = n_finest or n_layers
-    grid = DepthGrid.layers(n_drawn)
-    drawn = law.sample(grid, 1, coupling=coupling, seed=seed)
     if n_drawn % n_layers:
         raise ValueError(
             f"`n_layers` must divide `n_finest` = {n_drawn}, got {n_layers}."
         )
-    parts = drawn.theta.reshape(n_layers, -1, 1, problem.k)
+    drawn = _drawn(problem.k, n_drawn, np.sqrt(variance / problem.d), length, seed)
+    parts = drawn.reshape(n_layers, -1, 1, problem.k)
     theta = parts.sum(axis=1) / np.sqrt(parts.shape[1])
-    return ResNet(problem, ParticleEnsemble(theta), scale, outer)
+    return ResNet(problem, ParticleEnsemble(theta), PowerLaw(tau0, exponent), outer)
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn(k: int, n_layers: int, std: float, length: float, seed: int) -> Array:
+    """Matrices (n_layers, 1, k); kept, since the cells of a task share their path."""
+    smooth = 0.0 < length < np.inf
+    law = Gaussian(0.0, std, k)
+    if smooth:
+        law = GaussianProcess(0.0, std, length, k)
+    coupling = "path" if smooth else "tied" if length else "layer"
+    grid = DepthGrid.layers(n_layers)
+    return law.sample(grid, 1, coupling=coupling, seed=seed).theta
 
 
 class MatrixExperiment(Experiment):
@@ -97,11 +99,14 @@ class MatrixExperiment(Experiment):
         Keys whose names are compared with each other.
     one_path : bool
         Whether draws are increments of one path: `depths` divide the largest.
+    least_depths : int
+        How many of them the fit of a power and its next term needs.
     """
 
     known: ClassVar[dict[str, Collection[str]]] = {}
     whole: ClassVar[tuple[str, ...]] = ()
     one_path: ClassVar[bool] = False
+    least_depths: ClassVar[int] = 4
 
     def problems(self, config: Config) -> list[str]:
         """Also of names and depths; see `Experiment.problems`."""
@@ -115,6 +120,14 @@ class MatrixExperiment(Experiment):
         depths = config["depths"]
         if self.one_path and any(max(depths) % n for n in depths):
             found.append(f"`depths` must divide the largest of them, got {depths}.")
+        if self.one_path and len(depths) < self.least_depths:
+            least = self.least_depths
+            found.append(f"`depths` must hold {least} or more, got {depths}.")
+        if not found and "data" in config:
+            try:
+                data.load(config["data"])
+            except (OSError, TypeError, ValueError) as error:
+                found.append(f"`data` cannot be loaded: {error}")
         return found
 
 
@@ -122,6 +135,30 @@ def feed_forward(net: ResNet) -> ResNet:
     """The network without its skips: h[l+1] = psi(tau W[l] h[l])."""
     skip = np.eye(net.problem.d).ravel() / net.grid.weights[:, np.newaxis, np.newaxis]
     return net.with_parameters(net.ensemble.with_theta(net.ensemble.theta - skip))
+
+
+def factor_share(net: ResNet, states: ArrayLike) -> float:
+    """Mean of (E[|h_(l+1)|^2 | h_l] / |h_l|^2 - 1) / tau_l^2, in [1, 2] by Eq. (31).
+
+    The mean is over layers, samples, and the draws W and -W of each layer at the state
+    that W has led to: what is odd in W cancels, and no tail is heavy.
+
+    Parameters
+    ----------
+    net : ResNet
+        With ReLU outside the sum.
+    states : array_like, shape (n_layers + 1, N, d)
+        Its states h_0, ..., h_L; h_0 >= 0.
+    """
+    states, d = np.asarray(states), net.problem.d
+    tau = net.grid.weights[:, np.newaxis]
+    weights = net.ensemble.theta.reshape(-1, d, d)
+    moved = tau[:, :, np.newaxis] * np.matmul(states[:-1], weights.transpose(0, 2, 1))
+    other = np.maximum(states[:-1] - moved, 0.0)
+    before, after, mirrored = (
+        np.sum(h**2, axis=2) for h in (states[:-1], states[1:], other)
+    )
+    return float(np.mean((0.5 * (after + mirrored) / before - 1.0) / tau**2))
 
 
 def normal_problem(
@@ -190,51 +227,22 @@ def steps_to(losses: ArrayLike, below: float) -> float:
     return k - 1 + (before - np.log(below)) / (before - after)
 
 
-def corrected_exponent(sizes: ArrayLike, values: ArrayLike, small: ArrayLike) -> float:
-    """p of value = c L^p (1 + b small), by least squares in the logarithm.
+def steps_needed(net: ResNet, rates: Sequence[float], most: int, below: float) -> float:
+    """Steps to a loss at the best of some learning rates; most + 1 if none gets there.
 
-    Parameters
-    ----------
-    sizes, values, small : array_like, shape (n,)
-        L, positive values, and the small quantity of the next term, at least 3.
+    Raises
+    ------
+    NotFiniteError
+        If the network blows up at every rate.
     """
-    y = np.log(values)
-    columns = np.stack([np.ones(len(y)), np.log(sizes), np.asarray(small)], axis=1)
-    return float(np.linalg.lstsq(columns, y, rcond=None)[0][1])
-
-
-def corrected_power(
-    sizes: ArrayLike, values: ArrayLike, small: ArrayLike, confidence: float
-) -> tuple[float, Interval]:
-    """`corrected_exponent` of means over seeds; values (n, n_seeds), n at least 4.
-
-    The interval is that of resampled seeds, stretched by `bent_interval`.
-    """
-    sizes, small = np.asarray(sizes), np.asarray(small)
-    values = np.asarray(values, dtype=float)
-
-    def exponent(runs: Array, first: int = 0) -> float:
-        part = slice(first, None)
-        means = runs.mean(axis=0)[part]
-        return corrected_exponent(sizes[part], means, small[part])
-
-    value, own = bootstrap(exponent, values.T, confidence=confidence)
-    moved = exponent(values.T, 1) - value if len(sizes) > 4 else 0.0
-    return value, bent_interval(own, value, moved)
-
-
-def power_of(
-    sizes: ArrayLike, values: ArrayLike, confidence: float
-) -> tuple[float, Interval]:
-    """p of value = c L^p and its interval, see `fit_asymptotic_power`.
-
-    Parameters
-    ----------
-    sizes : array_like, shape (n,)
-    values : array_like, shape (n, n_seeds)
-        Their means over seeds are fitted.
-    confidence : float
-    """
-    fit = fit_asymptotic_power(sizes, values, statistic="mean", confidence=confidence)
-    low, high = fit.exponent_interval
-    return -fit.exponent, (-high, -low)
+    found, blown_up = [], None
+    for rate in rates:
+        try:
+            losses = descend(net, rate, most, below)
+        except NotFiniteError as error:
+            blown_up = error
+        else:
+            found.append(min(steps_to(losses, below), most + 1.0))
+    if not found:
+        raise blown_up or ValueError("`rates` must hold a learning rate or more.")
+    return min(found)

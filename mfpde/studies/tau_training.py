@@ -1,4 +1,4 @@
-"""Zhang et al. 2019 in training: steps to a loss, overflow, normalisation layers."""
+"""Zhang et al. 2019 in training: growth and overflow, normalisation layers."""
 
 from __future__ import annotations
 
@@ -8,34 +8,25 @@ from mfpde.analysis import bootstrap
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_relu_bounds
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.judging import judge, judge_above, judge_all
+from mfpde.studies.judging import judge_above, judge_all
 from mfpde.studies.report import Report
 from mfpde.studies.residual import (
     MatrixExperiment,
-    corrected_power,
     descend,
     feature_problem,
-    feed_forward,
     matrix_network,
     normal_problem,
-    steps_to,
+    steps_needed,
 )  # fmt: skip
 
 SEEDS = {"seeds": 8, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1}
 NETWORK = {
     "data": {"source": "digits", "n_samples": 64, "pca": 16},
-    "width": 32, "readout": 0.3, "rate": 2.5,
+    "width": 32, "readout": 0.3,
 }  # fmt: skip
-FEW = {"data": {"source": "digits", "n_samples": 32, "pca": 16}}
+FEW = {"source": "digits", "n_samples": 32, "pca": 16}
 MARKS = {"sde": "tau = L^(-1/2)", "one": "tau = 1"}
 EXPONENTS = {"sde": -0.5, "one": 0.0}
-# Exponent of tau, exponents of L in the learning rates that are tried, label.
-SCHEMES = {
-    "sde": (-0.5, (0.0,), "L^(-1/2), rate O(1)"),
-    "ode": (-1.0, (1.0,), "1/L, rate O(L)"),
-    "slow": (-1.0, (0.0,), "1/L, rate O(1)"),
-    "plain": (0.0, (-1.0, -0.5), "no skips"),
-}
 
 
 class Growth(MatrixExperiment):
@@ -98,12 +89,12 @@ class Training(MatrixExperiment):
     )
     defaults = {
         "scales": ["sde", "one"], "depths": [10, 100, 1000], "most_steps": 150,
-        "below": 0.3, **NETWORK, **SEEDS, "seeds": 8,
+        "below": 0.3, **NETWORK, "rate": 2.5, **SEEDS, "seeds": 8,
     }  # fmt: skip
-    quick = {"seeds": 6, "most_steps": 80, **FEW}
+    quick = {"seeds": 6, "most_steps": 80, "data": dict(FEW)}
     grid = {"scale": "scales", "depth": "depths", "seed": "seeds"}
     together = ()
-    measured = {"steps": "steps to the loss"}
+    measured = {"steps": "steps to the loss, most_steps + 1 if it is not reached"}
     positive = ("depths", "width", "readout", "rate", "below", "most_steps")
     known, whole = {"scales": EXPONENTS}, ("scales",)
 
@@ -117,8 +108,8 @@ class Training(MatrixExperiment):
             config["data"], config["width"], config["readout"], at["seed"]
         )
         net = matrix_network(problem, at["depth"], EXPONENTS[at["scale"]], at["seed"])
-        losses = descend(net, config["rate"], config["most_steps"], config["below"])
-        return {"steps": np.minimum(steps_to(losses, config["below"]), 1e9)}
+        most, below = config["most_steps"], config["below"]
+        return {"steps": steps_needed(net, [config["rate"]], most, below)}
 
     def analyse(self, table, config):
         """See `Experiment.analyse`."""
@@ -153,94 +144,6 @@ class Training(MatrixExperiment):
         return Report(verdicts, texts, {"training": panels})
 
 
-class Iterations(MatrixExperiment):
-    """Steps to a loss by the scale, the learning rate and the depth."""
-
-    name, title, rows = "iterations", "Steps of descent to a loss against depth", (16,)
-    shows = (
-        "Steps of plain descent, Eq. (30), until the training loss is below a bound."
-    )
-    leaves_out = (
-        "One data set and one learning rate, rate / tau0^2; without skips the better "
-        "of two. Draws for different L are increments of one path. For tau0 = 1 more "
-        "gates close, and the term L^(-1/2) beside the limit is several times larger. "
-        "Schemes whose steps grow with L are run up to `slow_depth`."
-    )
-    defaults = {
-        "schemes": list(SCHEMES), "depths": [16, 32, 64, 128, 256, 512],
-        "slow_depth": 128, "most_steps": 150, "below": 0.35, "tau0": 0.5,
-        **NETWORK, "rate": 2.0, **SEEDS, "seeds": 12,
-    }  # fmt: skip
-    quick = {"depths": [16, 32, 64, 128, 256], "most_steps": 80, "seeds": 8, **FEW}
-    grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}
-    together = ()
-    measured = {"steps": "steps to the loss"}
-    positive = (*Training.positive, "tau0")
-    known, one_path = {"schemes": SCHEMES}, True
-
-    def network(self, at, config):
-        """The network of a cell and the learning rates that are tried."""
-        problem = feature_problem(
-            config["data"], config["width"], config["readout"], at["seed"]
-        )
-        exponent, powers, _ = SCHEMES[at["scheme"]]
-        is_plain = at["scheme"] == "plain"
-        tau0 = 1.0 if is_plain else config["tau0"]
-        net = matrix_network(
-            problem, at["depth"], exponent, at["seed"],
-            tau0=tau0, n_finest=max(config["depths"]),
-        )  # fmt: skip
-        # The kernel is of size sum of tau^2, section 1.5.
-        rate, depth = config["rate"] / tau0**2, float(at["depth"])
-        # At the least depth both rates of tau ~ 1/L are the same.
-        rate *= min(config["depths"]) if at["scheme"] == "slow" else 1
-        net = feed_forward(net) if is_plain else net
-        return net, [rate * depth**power for power in powers]
-
-    def cost(self, at, config):
-        """See `Experiment.cost`."""
-        return at["depth"] ** (2 if at["scheme"] == "slow" else 1)
-
-    def cell(self, at, config, references):
-        """See `Experiment.cell`."""
-        is_flat = at["scheme"] in ("sde", "ode")
-        if not is_flat and at["depth"] > config["slow_depth"]:
-            return {"steps": np.nan}
-        net, rates = self.network(at, config)
-        longer = at["depth"] / min(config["depths"]) if at["scheme"] == "slow" else 1
-        most = int(config["most_steps"] * longer)
-        losses = [descend(net, rate, most, config["below"]) for rate in rates]
-        return {"steps": min(steps_to(each, config["below"]) for each in losses)}
-
-    def analyse(self, table, config):
-        """See `Experiment.analyse`."""
-        depths, texts, entries = np.array(table.axes["depth"]), [], {}
-        verdicts, slow = [], depths <= config["slow_depth"]
-        claims = {"sde": 0.0, "ode": 0.0, "slow": 1.0, "plain": None}
-        for scheme in table.axes["scheme"]:
-            expected = claims[scheme]
-            steps, label = table.select(scheme=scheme)["steps"], SCHEMES[scheme][2]
-            used = depths > 0 if expected == 0.0 else slow
-            entries[label] = (depths, *centre(steps))
-            at = {"scheme": scheme, "depth": depths[0], "seed": 0}
-            net, rates = self.network(at, config)
-            texts.append(f"{label}: {net.rate_sentence(net.ds(rates[0]))}.")
-            if expected is None:
-                failing = ~np.isfinite(steps[slow][-1])
-                claim = f"{label}, L = {depths[slow][-1]}: the loss is not reached"
-                verdicts.append(judge_all(claim, failing, row=16))
-                continue
-            # Draws approach their path, and gates their share of it, like L^(-1/2).
-            sizes = depths[used]
-            found = corrected_power(
-                sizes, steps[used], sizes**-0.5, config["confidence"]
-            )
-            claim = f"tau ~ {label}: exponent of L in the steps"
-            verdicts.append(judge(claim, expected, *found, config["tolerance"], row=16))
-        panel = curves("Steps to the loss, by tau", "layers L", "steps", entries)
-        return Report(verdicts, texts, {"iterations": [panel]})
-
-
 class Normalised(Training):
     """The loss with a normalisation layer, by scale and depth."""
 
@@ -254,11 +157,12 @@ class Normalised(Training):
         "scales": ["sde", "one"], "rates": [0.1, 0.5, 2.5, 12.5],
         "depths": [8, 32, 128], "n_steps": 40, **NETWORK, **SEEDS, "seeds": 8,
     }  # fmt: skip
-    quick = {"seeds": 5, "n_steps": 20, **FEW}
+    quick = {"seeds": 5, "n_steps": 20, "data": dict(FEW)}
     grid = {"scale": "scales", "rate": "rates", "depth": "depths", "seed": "seeds"}
     together = ("rate", "seed")
     measured = {"loss": "loss after the steps"}
     positive = ("depths", "rates", "n_steps", "width", "readout")
+    known, whole = {"scales": EXPONENTS}, ("scales",)
 
     def cell(self, at, config, references):
         """See `Experiment.cell`."""
