@@ -21,7 +21,7 @@ SMALL = {
         "sizes": [128, 512, 2048],
         "widths": [8],
         "alphas": [0.7, 1.4, 2.0, 3.0, 4.5, 7.0, 12.0],
-        "limit_alphas": [12.0, 64.0, 256.0],
+        "limit_alphas": [64.0, 128.0, 256.0],
         "seeds": 40,
         "rtol": 1e-2,
         "tolerance": 0.1,
@@ -108,20 +108,18 @@ def test_infinite_networks_are_trained_once(first_seed):
 
 def test_order_of_infinite_networks_far_out():
     """Where its coefficient is small, the order one is seen at large scales only."""
-    config = Valley.defaults | {
-        **{"activation": "softplus", "share": 0.3, "widths": [8]},
-        **{"x": [-1.0, 0.2, 0.9], "y": [0.6, -0.5, 1.9]},
-    }
+    config = Valley.defaults | {"share": 0.45, "widths": [8]}
     valley = Valley()
     references = {"lazy": valley.refer("lazy", config)}
+    alphas = np.array([2.0, 4.5, 64.0, 256.0])
     at = {"size": float("inf"), "width": 8, "seed": 0}
     errors = [
         valley.cell(at | {"alpha": alpha}, config, references)["error"]
-        for alpha in (4.5, 12.5, 64.0, 512.0)
+        for alpha in alphas
     ]
-    orders = -np.diff(np.log(errors)) / np.diff(np.log([4.5, 12.5, 64.0, 512.0]))
-    assert orders[0] > 1.1
-    assert orders[2] == pytest.approx(1.0, abs=0.02)
+    orders = -np.diff(np.log(errors)) / np.diff(np.log(alphas))
+    assert orders[0] > 1.4
+    assert orders[2] == pytest.approx(1.0, abs=0.05)
 
 
 def test_polyak_bounds(tmp_path):
