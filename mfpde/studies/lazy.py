@@ -108,6 +108,7 @@ class Valley(Experiment):
         "sizes": [128, 512, 2048, 8192],
         "widths": [8],
         "alphas": [0.5, 1.0, 1.7, 2.8, 4.5, 7.5, 12.5, 21.0],
+        "seeds": 56,
     }
     grid = {"size": "sizes", "width": "widths", "alpha": "alphas", "seed": "seeds"}
     measured = {"error": "rms over samples of the outputs minus those of the limit"}
@@ -236,7 +237,11 @@ class Symmetric(Valley):
     rows = ()
     falling = 2
     defaults = {**Valley.defaults, "share": 0.5, "widths": [8], "seeds": 40}
-    quick = {"sizes": [128, 512, 2048], "alphas": Valley.quick["alphas"], "seeds": 32}
+    quick = {
+        "sizes": [128, 512, 2048],
+        "alphas": Valley.quick["alphas"][:-1],
+        "seeds": 20,
+    }
 
 
 STUDY = Collection(
