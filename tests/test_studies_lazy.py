@@ -21,6 +21,7 @@ SMALL = {
         "sizes": [128, 512, 2048],
         "widths": [8],
         "alphas": [0.7, 1.4, 2.0, 3.0, 4.5, 7.0, 12.0],
+        "limit_alphas": [64.0, 128.0, 256.0],
         "seeds": 40,
         "rtol": 1e-2,
         "tolerance": 0.1,
@@ -92,6 +93,35 @@ def test_the_same_draws_serve_every_split():
     np.testing.assert_array_equal(some[0].ravel(), some[1].ravel())
 
 
+@pytest.mark.parametrize("first_seed", [0, 7])
+def test_infinite_networks_are_trained_once(first_seed):
+    """A task for each of their scales, at the cost of one run whatever the seeds."""
+    config = SMALL["valley"] | {"widths": [4, 8], "first_seed": first_seed}
+    config = Valley.defaults | config
+    costs = {}
+    for task in Valley().tasks(config):
+        costs.setdefault(task.coordinates["size"], []).append(task.cost)
+    expected = {float(n): [40.0 * n] * 14 for n in config["sizes"]}
+    n_scales = len({*config["alphas"], *config["limit_alphas"]})
+    assert costs == expected | {float("inf"): [6.0 * 400] * n_scales}
+
+
+def test_order_of_infinite_networks_far_out():
+    """Where its coefficient is small, the order one is seen at large scales only."""
+    config = Valley.defaults | {"share": 0.45, "widths": [8]}
+    valley = Valley()
+    references = {"lazy": valley.refer("lazy", config)}
+    alphas = np.array([2.0, 4.5, 64.0, 256.0])
+    at = {"size": float("inf"), "width": 8, "seed": 0}
+    errors = [
+        valley.cell(at | {"alpha": alpha}, config, references)["error"]
+        for alpha in alphas
+    ]
+    orders = -np.diff(np.log(errors)) / np.diff(np.log(alphas))
+    assert orders[0] > 1.4
+    assert orders[2] == pytest.approx(1.0, abs=0.05)
+
+
 def test_polyak_bounds(tmp_path):
     change = {"widths": [4, 8], "seeds": 5, "s": [0.0, 0.5, 1.0], "layers": 3}
     found = verdicts(tmp_path, {"experiments": ["polyak"], "polyak": change})
@@ -104,6 +134,7 @@ def test_polyak_bounds(tmp_path):
         ({"share": 1.0}, r"`valley.share` must lie in \(0, 1\), got 1"),
         ({"x": [1.0]}, "`valley.x` and `y` must be lists"),
         ({"alphas": [-1.0, 1.0]}, "`valley.alphas` must be positive"),
+        ({"limit_alphas": [8.0, 16.0]}, "`valley.limit_alphas` must hold three"),
         ({"activation": "tanh"}, "`valley.share` and `activation` must give errors"),
     ],
 )

@@ -13,36 +13,29 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from mfpde.analysis import (
-    ValleyFit,
-    bootstrap,
-    fit_asymptotic,
-    fit_asymptotic_power,
-    fit_valley,
-)
-from mfpde.analysis.rates import Interval
+from mfpde.analysis import fit_valley
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.lazy import ODD, lazy_law, lazy_order, lazy_problem, linearised
-from mfpde.panels import Panel
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection
-from mfpde.studies.curves import curves
 from mfpde.studies.ends import evaluation_at
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
+from mfpde.studies.lazy_analysis import rising_power, valley_panels, width_ratio
+from mfpde.studies.orders import judge_order
 from mfpde.studies.polyak import Polyak
 from mfpde.studies.report import Report
-from mfpde.studies.study import Config
+from mfpde.studies.study import Config, Task
 from mfpde.studies.table import Table
-
-Array = NDArray[np.float64]
 
 INFINITE = float("inf")
 LIMIT = DepthGrid.gauss(6)
+LIMIT_RTOL = 1e-8
+"""Of the lazy limit and of L M = inf: their distance falls like 1 / alpha."""
 REACH = 3.0
 """Factor within which errors at other alphas tell where the best one is."""
 N_QUADRATURE = 400
@@ -99,6 +92,7 @@ class Valley(Experiment):
         "sizes": [256, 1024, 4096, 16384],
         "widths": [2, 8],
         "alphas": [0.5, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0, 32.0],
+        "limit_alphas": [64.0, 128.0, 256.0, 512.0],
         "seeds": 80,
         "first_seed": 0,
         **DATA,
@@ -114,10 +108,14 @@ class Valley(Experiment):
         "sizes": [128, 512, 2048, 8192],
         "widths": [8],
         "alphas": [0.5, 1.0, 1.7, 2.8, 4.5, 7.5, 12.5, 21.0],
+        "seeds": 56,
     }
     grid = {"size": "sizes", "width": "widths", "alpha": "alphas", "seed": "seeds"}
     measured = {"error": "rms over samples of the outputs minus those of the limit"}
-    positive = ("sizes", "widths", "alphas", "size", "spread", "s_end", "rtol")
+    positive = (
+        *("sizes", "widths", "alphas", "limit_alphas", "size", "spread"),
+        *("s_end", "rtol"),
+    )
     analysis_keys = ("confidence", "tolerance", "least_alpha", "largest_noise")
 
     def problems(self, config: Config) -> list[str]:
@@ -129,12 +127,24 @@ class Valley(Experiment):
                 f"alpha^-{self.falling}: the order is 2 if `share` is 0.5 or "
                 f"`activation` one of {', '.join(ODD)}, and else 1."
             )
+        if len(set(config["limit_alphas"])) < 3:
+            found.append(
+                "`limit_alphas` must hold three different values or more, got "
+                f"{config['limit_alphas']}."
+            )
         return found
 
     def grid_axes(self, config: Config) -> dict[str, list]:
-        """The sizes, and infinite L M."""
+        """The sizes and infinite L M; all alpha."""
         axes = super().grid_axes(config)
-        return axes | {"size": [*map(float, axes["size"]), INFINITE]}
+        return axes | {
+            "size": [*map(float, axes["size"]), INFINITE],
+            "alpha": sorted({*axes["alpha"], *config["limit_alphas"]}),
+        }
+
+    def tasks(self, config: Config) -> list[Task]:
+        """Those that measure something."""
+        return [task for task in super().tasks(config) if task.cost > 0.0]
 
     def references(self, config: Config) -> dict[str, dict]:
         """The lazy limit."""
@@ -148,64 +158,72 @@ class Valley(Experiment):
         """Outputs of the lazy limit, of infinite depth and width."""
         start = draw(config, LIMIT, INFINITE, 0)
         problem, start = linearised(unscaled(config), start)
-        end = evaluation_at(problem, LIMIT, start, config["s_end"], rtol=1e-8)
+        end = evaluation_at(problem, LIMIT, start, config["s_end"], rtol=LIMIT_RTOL)
         return {"output": end.output}
 
     def cost(self, at: Mapping[str, Any], config: Config) -> float:
-        """Particles."""
-        return min(at["size"], 6.0 * N_QUADRATURE) if at["seed"] else 1.0
+        """Particles; without draws, L M = inf, one run for all, and at more alpha."""
+        if at["size"] < INFINITE:
+            return at["size"] if at["alpha"] in config["alphas"] else 0.0
+        first = config["widths"][0], config["first_seed"]
+        is_first = (at["width"], at["seed"]) == first
+        return float(LIMIT.n_nodes * N_QUADRATURE) if is_first else 0.0
 
     def cell(
         self, at: Mapping[str, Any], config: Config, references: Mapping[str, Any]
     ) -> Mapping[str, ArrayLike]:
-        """Train one network; without draws, L M = inf, one for all."""
-        grid, width = LIMIT, INFINITE
-        if at["size"] < INFINITE:
-            width = at["width"]
-            grid = DepthGrid.euler(max(1, round(at["size"] / width)))
-        elif (at["width"], at["seed"]) != (config["widths"][0], config["first_seed"]):
+        """Train one network."""
+        if not self.cost(at, config):
             return {}
+        grid, width, rtol = LIMIT, INFINITE, LIMIT_RTOL
+        if at["size"] < INFINITE:
+            width, rtol = at["width"], config["rtol"]
+            grid = DepthGrid.euler(max(1, round(at["size"] / width)))
         start = draw(config, grid, width, at["seed"])
         problem = lazy_problem(unscaled(config), at["alpha"])
-        end = evaluation_at(problem, grid, start, config["s_end"], rtol=config["rtol"])
+        end = evaluation_at(problem, grid, start, config["s_end"], rtol=rtol)
         return {
             "error": np.sqrt(np.mean((end.output - references["lazy"]["output"]) ** 2))
         }
 
     def analyse(self, table: Table, config: Config) -> Report:
         """Judge both branches, the valley between, and where it is."""
-        sizes, alphas = (np.array(table.axes[name]) for name in ("size", "alpha"))
-        is_finite, is_far = sizes < INFINITE, alphas >= config["least_alpha"]
-        options = {"confidence": config["confidence"]}
-        by_width = table["error"][is_finite]
-        errors = np.sqrt(np.mean(by_width**2, axis=1))
+        sizes, limits = (np.array(table.axes[name]) for name in ("size", "alpha"))
+        is_finite, is_shared = sizes < INFINITE, np.isin(limits, config["alphas"])
+        sizes, alphas = sizes[is_finite], limits[is_shared]
+        by_width = table["error"][is_finite][:, :, is_shared]
         pure = table["error"][~is_finite, 0, :, 0][0]
-        sizes, far = sizes[is_finite], (alphas[is_far], errors[:, is_far])
-        near = {"falling": self.falling, "reach": REACH}
-        valley = fit_valley(sizes, alphas, errors, **near, **options)
-        limit = fit_asymptotic_power(alphas[is_far], pure[is_far])
-        rising = _rising(valley, *far, pure[is_far], config["largest_noise"], options)
+        errors = np.sqrt(np.mean(by_width**2, axis=1))
+        p, options = self.falling, {"confidence": config["confidence"]}
+        valley = fit_valley(sizes, alphas, errors, falling=p, reach=REACH, **options)
         rms = np.sqrt(np.mean(errors**2, axis=2))
         is_higher = rms[:, [0, -1]] > 1.5 * valley.least[:, np.newaxis]
-        p, row = self.falling, self.rows[0] if self.rows else None
-        power, tolerance = 0.5 / (1.0 + p), config["tolerance"] * max(1.0, p)
-        low, high = valley.least_interval
-        falling = limit.exponent, limit.exponent_interval
+        is_far = alphas >= config["least_alpha"]
+        far = (alphas[is_far], errors[:, is_far], pure[is_shared][is_far])
+        rising = rising_power(valley, *far, config["largest_noise"], options)
+        row, power = (self.rows or (None,))[0], 0.5 / (1.0 + p)
+        config = {**config, "tolerance": config["tolerance"] * p}
+        is_last = np.isin(limits, config["limit_alphas"])
+        claim = "falling, L M = inf: order in 1/alpha"
+        last = limits[is_last], pure[is_last]
+        falling, _ = judge_order(claim, p, *last, config, row=row)
         best = valley.exponent, valley.exponent_interval
+        low, high = valley.least_interval
         least = -valley.least_exponent, (-high, -low)
-        equal = functools.partial(judge, tolerance=tolerance, row=row)
+        equal = functools.partial(judge, tolerance=config["tolerance"], row=row)
         verdicts = [
             judge_all("error: a valley in alpha, both ends higher", is_higher, row=row),
-            equal("falling, L M = inf: order in 1/alpha", p, *falling),
+            falling,
             equal("rising: power of alpha^2/(L M)", 0.5, *rising),
             equal("best alpha: power of L M", power, *best),
             equal("least error: power of 1/(L M)", p * power, *least, row=None),
         ]
         if by_width.shape[1] > 1:
             claim = "same L M: error of the first M over that of the last"
-            verdicts.append(equal(claim, 1.0, *_ratio(by_width, **options), row=None))
+            found = width_ratio(by_width, **options)
+            verdicts.append(equal(claim, 1.0, *found, row=None))
         text = f"diverged runs: {int(np.isinf(errors).sum())} of {errors.size}"
-        panels = _panels(valley, alphas, rms, pure, power)
+        panels = valley_panels(valley, rms, alphas, (limits, pure), power)
         return Report(verdicts, [text], {self.name: panels})
 
 
@@ -219,70 +237,11 @@ class Symmetric(Valley):
     rows = ()
     falling = 2
     defaults = {**Valley.defaults, "share": 0.5, "widths": [8], "seeds": 40}
-    quick = {"sizes": [512, 2048, 8192], "alphas": Valley.quick["alphas"], "seeds": 32}
-
-
-def _rising(
-    valley: ValleyFit,
-    alphas: Array,
-    errors: Array,
-    pure: Array,
-    largest_noise: float,
-    options: Mapping[str, Any],
-) -> tuple[float, Interval]:
-    """Power q of A alpha^-p + C (alpha^-2 L M)^-q, squares added, beyond the valley.
-
-    A alpha^-p is that of L M = inf. Before the valley the other term is the smaller
-    one, and what is of higher order, such as alpha / (L M), is not below it.
-    """
-    sizes = np.append(valley.sizes, INFINITE)
-    limit = np.broadcast_to(pure[:, np.newaxis], errors.shape[1:])
-    cells = np.swapaxes(np.concatenate([errors, limit[np.newaxis]]), 0, 1)
-    scales = alphas[:, np.newaxis]
-    is_beyond = scales > np.append(valley.best, 0.0)
-    window = is_beyond & (scales / np.sqrt(sizes) <= largest_noise)
-    found = fit_asymptotic(alphas, sizes, cells, a=-2.0, window=window, **options)
-    return found.fit.q, found.q_interval
-
-
-def _ratio(errors: Array, confidence: float) -> tuple[float, Interval]:
-    """Mean ratio of rms, first width over last, of errors (C, W, X, S)."""
-
-    def ratio(runs: Array) -> float:
-        mean = np.log(np.mean(np.square(runs), axis=0))
-        return float(np.exp(0.5 * np.mean(mean[:, 0] - mean[:, -1])))
-
-    is_kept = np.isfinite(errors).all(axis=(1, 3))
-    runs = np.moveaxis(errors, 2, 1)[is_kept]
-    return bootstrap(ratio, np.moveaxis(runs, -1, 0), confidence=confidence)
-
-
-def _panels(
-    valley: ValleyFit, alphas: Array, rms: Array, pure: Array, power: float
-) -> list[Panel]:
-    """The valleys, and their places."""
-    shown = {
-        f"LM = {size:g}": (alphas, values)
-        for size, values in zip(valley.sizes, rms, strict=True)
+    quick = {
+        "sizes": [128, 512, 2048],
+        "alphas": Valley.quick["alphas"][:-1],
+        "seeds": 20,
     }
-    line = valley.best[-1] * (valley.sizes / valley.sizes[-1]) ** power
-    return [
-        curves(
-            "distance to the linearised flow",
-            "alpha",
-            "rms error of outputs",
-            shown,
-            bounds={"LM = inf": (alphas, pure)},
-        ),
-        curves(
-            "best alpha",
-            "L M",
-            "alpha",
-            {"minimum of the fit": (valley.sizes, valley.best)},
-            bounds={f"power {power:.3g} (theory)": (valley.sizes, line)},
-            note=f"fitted power {valley.exponent:.3f}; theory through the last size",
-        ),
-    ]
 
 
 STUDY = Collection(
