@@ -53,6 +53,8 @@ LAYERS = [
     ["analysis.*"],
     ["config.*", "plotting.*"],
     ["studies.*"],
+    ["studies.papers.*"],
+    ["studies.names"],
     ["webpage"],
     ["commands.*"],
     ["cli"],
@@ -99,9 +101,11 @@ def _ours(name):
 
 
 def group_of(module):
-    """The entry of LAYERS that a module belongs to: itself, or its package."""
-    package = f"{module.split('.')[0]}.*"
-    return package if any(package in layer for layer in LAYERS) else module
+    """The entry of LAYERS that a module belongs to: itself, or the nearest package."""
+    known = {group for layer in LAYERS for group in layer}
+    parts = module.split(".")
+    packages = [".".join(parts[:n]) + ".*" for n in range(len(parts), 0, -1)]
+    return next((name for name in [module, *packages] if name in known), module)
 
 
 def layer_of(module):

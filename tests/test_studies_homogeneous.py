@@ -8,9 +8,10 @@ import pytest
 from mfpde import DepthGrid
 from mfpde.errors import ConfigurationError
 from mfpde.flow import Layout
-from mfpde.studies import flows, homogeneous, infima, obstructions, resolve, separating
+from mfpde.studies import resolve
 from mfpde.studies.collection import parts_of, run_parts
-from mfpde.studies.homogeneous import STUDY
+from mfpde.studies.papers import flows, homogeneous, infima, obstructions, separating
+from mfpde.studies.papers.homogeneous import STUDY
 
 
 def verdicts(folder, experiment, **keys):

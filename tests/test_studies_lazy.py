@@ -12,8 +12,8 @@ from mfpde.lazy import linearised
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies import load_study, resolve
 from mfpde.studies.collection import parts_of, run_parts
-from mfpde.studies.lazy import STUDY, Valley, draw
 from mfpde.studies.names import STUDIES
+from mfpde.studies.papers.lazy import STUDY, Valley, draw
 
 SMALL = {
     "experiments": ["valley"],
@@ -67,7 +67,7 @@ def test_tied_layers_flip_the_verdict(tmp_path, monkeypatch):
         first = np.broadcast_to(start.theta[:1], start.theta.shape)
         return ParticleEnsemble(first, start.weights)
 
-    monkeypatch.setattr("mfpde.studies.lazy.draw", tied)
+    monkeypatch.setattr("mfpde.studies.papers.lazy.draw", tied)
     found = verdicts(tmp_path, seeds=16)
     assert found[RISING].verdict == "contradicted"
     assert found[BEST].verdict != "confirmed"
@@ -82,7 +82,7 @@ def test_a_wrong_multiplier_flips_the_verdict(tmp_path, monkeypatch):
         )
         return linearised(halved, ensemble)
 
-    monkeypatch.setattr("mfpde.studies.lazy.linearised", slow)
+    monkeypatch.setattr("mfpde.studies.papers.lazy.linearised", slow)
     found = verdicts(tmp_path, seeds=4)
     assert found[FALLING].verdict == "contradicted"
 

@@ -13,9 +13,9 @@ from mfpde.joint import brackets, evaluation, lesions, shuffles
 from mfpde.landscape import escape
 from mfpde.shallow import compare_flows
 from mfpde.studies import resolve
-from mfpde.studies.block_cases import CASES
 from mfpde.studies.collection import parts_of, run_parts
 from mfpde.studies.names import STUDIES
+from mfpde.studies.papers.block_cases import CASES
 
 STUDY = STUDIES["reorder"]
 SMALL_CASES = copy.deepcopy(CASES)
@@ -134,7 +134,7 @@ def test_another_two_layer_network_flips_the_verdict(tmp_path, monkeypatch):
         found = compare_flows(problem, grid, start, times)
         return dataclasses.replace(found, flow_gap=found.flow_gap / problem.block.scale)
 
-    monkeypatch.setattr("mfpde.studies.reorder.compare_flows", unscaled)
+    monkeypatch.setattr("mfpde.studies.papers.reorder.compare_flows", unscaled)
     found, _ = run("shallow", tmp_path)
     claim = "spirals: order of the gap in eps at s = 0.5/eps"
     assert found[claim] == "contradicted"
@@ -209,7 +209,7 @@ def test_a_run_that_diverges_decides_nothing(tmp_path, monkeypatch):
             raise NotFiniteError("E is not finite.")
         return escape(*arguments, **options)
 
-    monkeypatch.setattr("mfpde.studies.landscape.escape", diverging)
+    monkeypatch.setattr("mfpde.studies.papers.landscape.escape", diverging)
     config = {"starts": ["dirac"], "s_end": 1.0, "seeds": 8}
     found, outcome = run("landscape", tmp_path, **config)
     assert set(found.values()) == {"not resolved"}
@@ -219,7 +219,9 @@ def test_a_run_that_diverges_decides_nothing(tmp_path, monkeypatch):
 
 def test_a_linear_block_has_no_way_down(tmp_path, monkeypatch):
     """A block that is not universal, at rest at its best: E > 0, and nothing falls."""
-    monkeypatch.setattr("mfpde.studies.landscape.Perceptron", lambda d, _: Linear(d))
+    monkeypatch.setattr(
+        "mfpde.studies.papers.landscape.Perceptron", lambda d, _: Linear(d)
+    )
     config = {"starts": ["narrow"], "s_end": 10.0}
     found, _ = run("landscape", tmp_path, **config)
     assert found["narrow: perturbed, E falls by 1% more"] == "contradicted"

@@ -12,17 +12,11 @@ from mfpde.blocks import Linear
 from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import trajectories
 from mfpde.exact import tau_growth
-from mfpde.studies import (
-    resolve,
-    run_study,
-    tau,
-    tau_iterations,
-    tau_phases,
-    tau_training,
-)
+from mfpde.studies import resolve, run_study
 from mfpde.studies.judging import judge_between
-from mfpde.studies.powers import corrected_exponent, power_between
-from mfpde.studies.residual import (
+from mfpde.studies.papers import tau, tau_iterations, tau_phases, tau_training
+from mfpde.studies.papers.powers import corrected_exponent, power_between
+from mfpde.studies.papers.residual import (
     descend,
     factor_share,
     feature_problem,
@@ -32,7 +26,7 @@ from mfpde.studies.residual import (
     steps_needed,
     steps_to,
 )
-from mfpde.studies.tau import STUDY
+from mfpde.studies.papers.tau import STUDY
 
 EXPONENTS = (-1.25, -1.0, -0.75, -0.5)
 ROOT = Path(__file__).parent.parent

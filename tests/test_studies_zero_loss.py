@@ -8,10 +8,11 @@ import pytest
 from mfpde import DecayingQuadratic, objectives
 from mfpde.errors import NotFiniteError
 from mfpde.flow import Layout
-from mfpde.studies import descents, resolve, run_study, zero_loss
-from mfpde.studies.fixed_steps import PerceptronSteps, RegularisedSteps
-from mfpde.studies.thresholds import Networks
-from mfpde.studies.zero_loss import STUDY, Bias, Regulariser, Unobstructed
+from mfpde.studies import resolve, run_study
+from mfpde.studies.papers import descents, zero_loss
+from mfpde.studies.papers.fixed_steps import PerceptronSteps, RegularisedSteps
+from mfpde.studies.papers.thresholds import Networks
+from mfpde.studies.papers.zero_loss import STUDY, Bias, Regulariser, Unobstructed
 
 TINY = {
     "unobstructed": {

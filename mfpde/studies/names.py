@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from mfpde.studies.collection import Collection
-from mfpde.studies.depth_width import STUDY as DEPTH_WIDTH
-from mfpde.studies.exact_cases import STUDY as EXACT
-from mfpde.studies.homogeneous import STUDY as HOMOGENEOUS
-from mfpde.studies.lazy import STUDY as LAZY
-from mfpde.studies.neural_ode import STUDY as NEURAL_ODE
-from mfpde.studies.reorder import STUDY as REORDER
+from mfpde.studies.papers.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.studies.papers.exact_cases import STUDY as EXACT
+from mfpde.studies.papers.homogeneous import STUDY as HOMOGENEOUS
+from mfpde.studies.papers.lazy import STUDY as LAZY
+from mfpde.studies.papers.neural_ode import STUDY as NEURAL_ODE
+from mfpde.studies.papers.reorder import STUDY as REORDER
+from mfpde.studies.papers.tau import STUDY as TAU
+from mfpde.studies.papers.zero_loss import STUDY as ZERO_LOSS
 from mfpde.studies.study import Study
-from mfpde.studies.tau import STUDY as TAU
-from mfpde.studies.zero_loss import STUDY as ZERO_LOSS
 
 ALL = Collection(
     "all",

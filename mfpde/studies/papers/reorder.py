@@ -1,7 +1,6 @@
 """Order of the blocks (theory, 1.4 and 5.8, rows 8 to 10; Lu et al. 2020).
 
-Rows 8 and 10 are in `mfpde.studies.landscape` and `mfpde.studies.reordering`, shuffles
-in `mfpde.studies.shuffling`.
+Rows 8 and 10 are in `landscape` and `reordering`, shuffles in `shuffling`.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from mfpde.depth import DepthGrid
 from mfpde.joint import JointScheme, sample_joint, solve_joint
 from mfpde.joint.lesions import block_check
 from mfpde.shallow import compare_flows, scaled
-from mfpde.studies.block_cases import COMMON, COMMUTING, ROUNDING, CaseExperiment
 from mfpde.studies.cases import build_case
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves, scatter
 from mfpde.studies.judging import judge, judge_all
-from mfpde.studies.landscape import Landscape
 from mfpde.studies.orders import judge_order
-from mfpde.studies.reordering import Commuting, Reordering
+from mfpde.studies.papers.block_cases import COMMON, COMMUTING, ROUNDING, CaseExperiment
+from mfpde.studies.papers.landscape import Landscape
+from mfpde.studies.papers.reordering import Commuting, Reordering
+from mfpde.studies.papers.shuffling import Shuffles
 from mfpde.studies.report import Report
-from mfpde.studies.shuffling import Shuffles
 from mfpde.studies.study import Variable
 
 

@@ -8,17 +8,17 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
-from mfpde.studies import obstructions
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves, traces
-from mfpde.studies.flows import OverTime, late_rates, over_seeds
-from mfpde.studies.identities import Identities
-from mfpde.studies.infima import judge_for_ever, judge_infimum
 from mfpde.studies.judging import judge, judge_all
 from mfpde.studies.orders import resolved_if_all
-from mfpde.studies.polygons import POLYGON, PolygonSteps, block_lists, polygon
+from mfpde.studies.papers import obstructions
+from mfpde.studies.papers.flows import OverTime, late_rates, over_seeds
+from mfpde.studies.papers.identities import Identities
+from mfpde.studies.papers.infima import judge_for_ever, judge_infimum
+from mfpde.studies.papers.polygons import POLYGON, PolygonSteps, block_lists, polygon
+from mfpde.studies.papers.separating import separating_support, support_problem
 from mfpde.studies.report import Report
-from mfpde.studies.separating import separating_support, support_problem
 from mfpde.studies.study import Variable
 
 GOAL = 1e-8

@@ -12,10 +12,10 @@ from mfpde.errors import NotFiniteError
 from mfpde.joint import JointScheme, count_swaps, sample_joint, solve_joint
 from mfpde.panels import Panel
 from mfpde.recording import Every
-from mfpde.studies.block_cases import COMMON, COMMUTING, ROUNDING, CaseExperiment
 from mfpde.studies.cases import build_case
 from mfpde.studies.curves import centre, curves, traces
 from mfpde.studies.judging import judge_above, judge_all, judge_below
+from mfpde.studies.papers.block_cases import COMMON, COMMUTING, ROUNDING, CaseExperiment
 from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table

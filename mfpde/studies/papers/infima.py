@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis import power_limit
-from mfpde.studies.flows import over_seeds
 from mfpde.studies.judging import judge, judge_above, judge_all
 from mfpde.studies.orders import resolved_if_all
+from mfpde.studies.papers.flows import over_seeds
 from mfpde.studies.report import Verdict
 from mfpde.studies.study import Config
 

@@ -20,9 +20,9 @@ from mfpde.evaluation import Evaluation
 from mfpde.laws import Gaussian
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.ends import solved
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge_all
+from mfpde.studies.papers.ends import solved
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table

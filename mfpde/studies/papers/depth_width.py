@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from mfpde.depth import DepthGrid
 from mfpde.studies.cases import build_case, case_names, case_problems
-from mfpde.studies.depth_width_analysis import analyse
-from mfpde.studies.depth_width_networks import (
+from mfpde.studies.limits import Fields, limit_of
+from mfpde.studies.papers.depth_width_analysis import analyse
+from mfpde.studies.papers.depth_width_networks import (
     N_COMPONENTS,
     add_transport,
     errors_of,
     stacked,
     train_network,
 )
-from mfpde.studies.limits import Fields, limit_of
 from mfpde.studies.report import Report
 from mfpde.studies.study import Task, Variable
 from mfpde.studies.table import Table

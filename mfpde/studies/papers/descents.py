@@ -21,7 +21,7 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
 from mfpde.solution import Solution
 from mfpde.solver import solve
-from mfpde.studies.ends import finished
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.study import Config, Variable
 from mfpde.tangent import late_rate, tangent_kernel
 

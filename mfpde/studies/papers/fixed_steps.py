@@ -21,11 +21,11 @@ from mfpde.objectives import DecayingQuadratic
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
 from mfpde.solver import solve
-from mfpde.studies import descents
 from mfpde.studies.curves import traces
-from mfpde.studies.ends import finished
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge_all
+from mfpde.studies.papers import descents
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table

@@ -14,13 +14,13 @@ from mfpde.evaluation import trajectories
 from mfpde.panels import Image, Panel
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.judging import judge
-from mfpde.studies.powers import power_between
-from mfpde.studies.report import Report
-from mfpde.studies.residual import (
+from mfpde.studies.papers.powers import power_between
+from mfpde.studies.papers.residual import (
     MatrixExperiment,
     matrix_network,
     normal_problem,
 )  # fmt: skip
+from mfpde.studies.report import Report
 
 LENGTHS = {"independent": 0.0, "tied": np.inf}
 SHOWN = -0.5

@@ -19,9 +19,9 @@ from mfpde.studies.curves import curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_below
 from mfpde.studies.limits import output, path_distance
-from mfpde.studies.local_pl import LongTime, Width
-from mfpde.studies.marion import COMMON, Preset, layer_steps
 from mfpde.studies.orders import judge_order
+from mfpde.studies.papers.local_pl import LongTime, Width
+from mfpde.studies.papers.marion import COMMON, Preset, layer_steps
 from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
 

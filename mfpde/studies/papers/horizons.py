@@ -19,10 +19,10 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.laws import Gaussian
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.ends import solved
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
 from mfpde.studies.limits import output
+from mfpde.studies.papers.ends import solved
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table

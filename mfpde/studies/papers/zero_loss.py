@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from mfpde.analysis import bootstrap, refinement_interval
 from mfpde.objectives import DecayingQuadratic
 from mfpde.panels import Panel, Series
-from mfpde.studies import descents
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves, traces
-from mfpde.studies.descents import RISE, TIMES, make_problem, train
 from mfpde.studies.experiment import Experiment
-from mfpde.studies.fixed_steps import PerceptronSteps, RegularisedSteps
 from mfpde.studies.judging import judge, judge_above, judge_all, share_interval
 from mfpde.studies.orders import judge_order, resolved_if_all
+from mfpde.studies.papers import descents
+from mfpde.studies.papers.descents import RISE, TIMES, make_problem, train
+from mfpde.studies.papers.fixed_steps import PerceptronSteps, RegularisedSteps
+from mfpde.studies.papers.thresholds import Networks
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table
-from mfpde.studies.thresholds import Networks
 from mfpde.tangent import late_rate, tangent_kernel
 
 Array = NDArray[np.float64]

@@ -12,11 +12,11 @@ from mfpde.analysis import fit_asymptotic_power
 from mfpde.depth import DepthGrid
 from mfpde.laws import marginal
 from mfpde.limit_solver import solve_limit
-from mfpde.studies import descents
 from mfpde.studies.curves import curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge_above, judge_at_least, share_interval
 from mfpde.studies.orders import resolved_if_all
+from mfpde.studies.papers import descents
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table

@@ -17,8 +17,8 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.studies.curves import centre
-from mfpde.studies.ends import finished
 from mfpde.studies.experiment import Experiment
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.study import Config
 from mfpde.studies.table import Table
 from mfpde.tangent import tangent_kernel

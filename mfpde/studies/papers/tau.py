@@ -15,18 +15,18 @@ from mfpde.networks.resnet import ResNet
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import curves
 from mfpde.studies.judging import judge, judge_above, judge_below, judge_between
-from mfpde.studies.powers import corrected_power, power_of
-from mfpde.studies.report import Report
-from mfpde.studies.residual import (
+from mfpde.studies.papers.powers import corrected_power, power_of
+from mfpde.studies.papers.residual import (
     MatrixExperiment,
     factor_share,
     matrix_network,
     normal_problem,
 )  # fmt: skip
+from mfpde.studies.papers.tau_iterations import Iterations
+from mfpde.studies.papers.tau_phases import Phases
+from mfpde.studies.papers.tau_training import Growth, Normalised, Training
+from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
-from mfpde.studies.tau_iterations import Iterations
-from mfpde.studies.tau_phases import Phases
-from mfpde.studies.tau_training import Growth, Normalised, Training
 
 SEEDS = {"seeds": 24, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1}
 

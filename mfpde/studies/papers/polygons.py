@@ -11,8 +11,8 @@ from mfpde import supports
 from mfpde.depth import DepthGrid
 from mfpde.laws import standard_path
 from mfpde.problem import MeanFieldProblem
-from mfpde.studies import obstructions
-from mfpde.studies.fixed_steps import KEYS, FixedSteps, Start
+from mfpde.studies.papers import obstructions
+from mfpde.studies.papers.fixed_steps import KEYS, FixedSteps, Start
 from mfpde.studies.study import Config
 
 POLYGON = {

@@ -9,8 +9,7 @@ from mfpde.evaluation import trajectories
 from mfpde.exact import tau_relu_bounds
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.judging import judge_above, judge_all
-from mfpde.studies.report import Report
-from mfpde.studies.residual import (
+from mfpde.studies.papers.residual import (
     MatrixExperiment,
     descend,
     feature_problem,
@@ -18,6 +17,7 @@ from mfpde.studies.residual import (
     normal_problem,
     steps_needed,
 )  # fmt: skip
+from mfpde.studies.report import Report
 
 SEEDS = {"seeds": 8, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1}
 NETWORK = {

@@ -29,8 +29,8 @@ from mfpde.analysis import (
 from mfpde.analysis.rates import Interval, log_statistics
 from mfpde.analysis.resampling import counts_with_all, percentile_interval
 from mfpde.errors import ConvergenceError
-from mfpde.studies.depth_width_figures import page
-from mfpde.studies.depth_width_verdicts import judgements, without_fit
+from mfpde.studies.papers.depth_width_figures import page
+from mfpde.studies.papers.depth_width_verdicts import judgements, without_fit
 from mfpde.studies.report import Report
 from mfpde.studies.table import Table
 

@@ -22,12 +22,12 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.lazy import ODD, lazy_law, lazy_order, lazy_problem, linearised
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection
-from mfpde.studies.ends import evaluation_at
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
-from mfpde.studies.lazy_analysis import rising_power, valley_panels, width_ratio
 from mfpde.studies.orders import judge_order
-from mfpde.studies.polyak import Polyak
+from mfpde.studies.papers.ends import evaluation_at
+from mfpde.studies.papers.lazy_analysis import rising_power, valley_panels, width_ratio
+from mfpde.studies.papers.polyak import Polyak
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Task
 from mfpde.studies.table import Table

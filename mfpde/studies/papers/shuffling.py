@@ -16,10 +16,10 @@ from mfpde.joint import (
     solve_joint,
 )
 from mfpde.shallow import scaled
-from mfpde.studies.block_cases import COMMON, CaseExperiment
 from mfpde.studies.cases import build_case
 from mfpde.studies.curves import centre, curves, scatter
 from mfpde.studies.orders import judge_order
+from mfpde.studies.papers.block_cases import COMMON, CaseExperiment
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table

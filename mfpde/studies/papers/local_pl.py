@@ -16,8 +16,8 @@ from mfpde.solution import finished
 from mfpde.solver import solve
 from mfpde.studies.curves import centre, curves, traces
 from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
-from mfpde.studies.marion import COMMON, Preset
 from mfpde.studies.orders import judge_order
+from mfpde.studies.papers.marion import COMMON, Preset
 from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
 from mfpde.tangent import late_rate, tangent_kernel

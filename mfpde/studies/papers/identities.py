@@ -12,10 +12,10 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Every
 from mfpde.solver import solve
 from mfpde.studies.curves import curves
-from mfpde.studies.ends import finished
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
-from mfpde.studies.obstructions import block_of, label
+from mfpde.studies.papers.ends import finished
+from mfpde.studies.papers.obstructions import block_of, label
 from mfpde.studies.report import Report
 
 ROUNDING = 1e-10

@@ -6,16 +6,16 @@ import numpy as np
 
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.judging import judge, judge_all
-from mfpde.studies.powers import corrected_power
-from mfpde.studies.report import Report, Verdict
-from mfpde.studies.residual import (
+from mfpde.studies.papers.powers import corrected_power
+from mfpde.studies.papers.residual import (
     MatrixExperiment,
     feature_problem,
     feed_forward,
     matrix_network,
     steps_needed,
 )  # fmt: skip
-from mfpde.studies.tau_training import FEW, NETWORK, Training
+from mfpde.studies.papers.tau_training import FEW, NETWORK, Training
+from mfpde.studies.report import Report, Verdict
 
 # Exponent of tau, exponents of L in the learning rates that are tried, label.
 SCHEMES = {

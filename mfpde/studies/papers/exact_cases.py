@@ -19,18 +19,18 @@ from mfpde.evaluation import Evaluation
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.ends import solved
 from mfpde.studies.experiment import Experiment
-from mfpde.studies.horizons import LIMIT, TIGHT, Coefficient, Horizon
-from mfpde.studies.invariants import (
+from mfpde.studies.judging import judge, judge_all
+from mfpde.studies.papers.ends import solved
+from mfpde.studies.papers.horizons import LIMIT, TIGHT, Coefficient, Horizon
+from mfpde.studies.papers.invariants import (
     ROUNDING,
     Invariants,
     cross_polytope,
     four_points,
     second_moments,
 )
-from mfpde.studies.judging import judge, judge_all
-from mfpde.studies.ledger import Ledger
+from mfpde.studies.papers.ledger import Ledger
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table

@@ -18,10 +18,10 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import invariant_spread
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.ends import solved
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge_all
 from mfpde.studies.limits import output
+from mfpde.studies.papers.ends import solved
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config
 from mfpde.studies.table import Table
