@@ -24,7 +24,7 @@ from mfpde.studies.report import Verdict, number
 
 SIGNS = {"confirmed": "✓", "not resolved": "?", "contradicted": "✗"}
 """Beside each verdict, so that it is seen without colour."""
-_POWER = re.compile(r"\^\(([^()]*)\)|\^(-?\w+(?:/\w+)?)")
+_POWER = re.compile(r"\^\(([^()]*)\)|\^(-?\w+(?:[./]\w+)?)")
 # Of a letter or a Greek one: names such as signed_squared_relu stay as they are.
 _INDEX = re.compile(r"\b([A-Za-z]|lambda|theta|tau|rho|eta|sigma|delta)_(\w{1,3})\b")
 

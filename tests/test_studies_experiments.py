@@ -12,8 +12,15 @@ from mfpde.studies import Report, Variable, open_study, resolve
 from mfpde.studies.collection import Collection, parts_of, run_parts
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.experiment import Experiment
-from mfpde.studies.judging import judge, judge_above, judge_all
-from mfpde.studies.orders import judge_order
+from mfpde.studies.judging import (
+    judge,
+    judge_above,
+    judge_all,
+    judge_at_least,
+    judge_below,
+    judge_between,
+)
+from mfpde.studies.orders import judge_order, judge_those
 
 
 class Euler(Experiment):
@@ -185,6 +192,34 @@ def test_rivals_are_excluded():
     assert "holds no 0, holds no 1;" in found.rule
     found = judge("q", 0.5, 0.49, (-0.1, 0.9), 0.1, rivals=(0.0, 1.0))
     assert found.verdict == "not resolved"
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_what_has_no_number_is_not_resolved(value):
+    interval = (2.3, np.nan)
+    found = [
+        judge("c", 2.4, value, interval, 0.1),
+        judge_above("c", 1.0, value, interval),
+        judge_below("c", 9.0, value, interval),
+        judge_at_least("c", 1.0, value, interval, 0.1),
+        judge_between("c", (1.0, 9.0), value, interval, 0.1),
+    ]
+    assert {each.verdict for each in found} == {"not resolved"}
+
+
+def test_at_least_excludes_the_order_below():
+    assert judge_at_least("p", 1.0, 0.95, (0.6, 1.2), 0.15).verdict == "confirmed"
+    assert judge_at_least("p", 1.0, 0.95, (0.4, 1.2), 0.15).verdict == "not resolved"
+
+
+def test_runs_without_a_value_neither_hold_nor_fail():
+    holds, has_value = np.ones(12, bool), np.ones(12, bool)
+    assert judge_those("c", holds, has_value).verdict == "confirmed"
+    holds[3] = has_value[3] = False
+    found = judge_those("c", holds, has_value)
+    assert (found.verdict, found.value) == ("not resolved", 1.0)
+    holds[4] = False
+    assert judge_those("c", holds, has_value).verdict == "contradicted"
 
 
 def test_an_order_with_diverged_runs_is_not_resolved():

@@ -164,8 +164,10 @@ def test_steps_at_the_best_rate():
 def test_a_small_budget_decides_nothing(tmp_path):
     changes = STEPS | {"schemes": ["sde", "plain"], "most_steps": 2, "seeds": 6}
     found = list(report(tau_iterations.Iterations(), changes, tmp_path).values())
-    assert [each.verdict for each in found] == ["not resolved"] * 2
+    # Two that are tried, and two that are not.
+    assert [each.verdict for each in found] == ["not resolved"] * 4
     assert "24 of 24 runs do not reach" in found[0].note
+    assert found[3].note == "It is not among `schemes`."
 
 
 @pytest.mark.parametrize("outer", ["relu", "identity"])
@@ -268,7 +270,7 @@ def test_features_are_not_negative():
     assert isinstance(problem.block, Linear)
 
 
-@pytest.mark.parametrize("changes", [NORMS, NORMS | {"seeds": 4, "first_seed": 50}])
+@pytest.mark.parametrize("changes", [NORMS, NORMS | {"width": 24, "first_seed": 50}])
 def test_bounds_hold_and_a_wrong_variance_breaks_them(tmp_path, monkeypatch, changes):
     verdicts = report(tau.Norms(), changes, tmp_path / "right")
     found = [each.verdict for claim, each in verdicts.items() if "(31)" in claim]
@@ -282,6 +284,14 @@ def test_bounds_hold_and_a_wrong_variance_breaks_them(tmp_path, monkeypatch, cha
     verdicts = report(tau.Norms(), changes, tmp_path / "wrong")
     found = [each.verdict for claim, each in verdicts.items() if "(31)" in claim]
     assert found == ["contradicted"] * 4
+
+
+def test_few_seeds_contradict_no_theorem(tmp_path):
+    changes = NORMS | {"seeds": 4, "first_seed": 50, "powers": [-0.25, 0.25]}
+    verdicts = report(tau.Norms(), changes, tmp_path)
+    assert "contradicted" not in {each.verdict for each in verdicts.values()}
+    # What row 14 says of c = 0 was not tried.
+    assert verdicts["c equal to 0"].verdict == "not resolved"
 
 
 def test_regions_and_shared_layers(tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ from mfpde.arrays import is_number
 
 Array = NDArray[np.float64]
 
+FEWEST_BEYOND = 5.0
+
 
 def bootstrap_counts(n_seeds: int, n_bootstrap: int, seed: int) -> Array:
     """Counts (n_bootstrap, n_seeds) of draws with replacement; each row sums to S."""
@@ -131,7 +133,9 @@ def bca_intervals(
     -----
     Normal quantiles are replaced by sqrt(S / (S - 1)) times those of Student's t with
     S - 1 degrees of freedom: resamples of S draws have a variance too small by the
-    factor (S - 1) / S, and do not know that it is itself estimated.
+    factor (S - 1) / S, and do not know that it is itself estimated. An end that fewer
+    than five resamples lie beyond is at least as far off as that of the jackknife with
+    Student's t.
 
     References
     ----------
@@ -153,6 +157,16 @@ def bca_intervals(
     # Beyond its pole the correction has no meaning; half of the way is far enough.
     stretch = np.maximum(1 - acceleration[:, np.newaxis] * shifted, 0.5)
     levels = ndtr(bias[:, np.newaxis] + shifted / stretch)
-    return np.array(
+    found = np.array(
         [np.quantile(replicates[:, i], levels[i]) for i in range(len(estimates))]
     )
+    # Levels beyond what so many resamples of so few seeds can tell.
+    reach = student.ppf(ends[1], n_seeds - 1) * np.sqrt(squares * (1 - 1 / n_seeds))
+    is_short = np.minimum(levels, 1 - levels) * n < FEWEST_BEYOND
+    found[:, 0] = np.where(
+        is_short[:, 0], np.minimum(found[:, 0], estimates - reach), found[:, 0]
+    )
+    found[:, 1] = np.where(
+        is_short[:, 1], np.maximum(found[:, 1], estimates + reach), found[:, 1]
+    )
+    return found

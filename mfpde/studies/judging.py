@@ -41,7 +41,9 @@ def judge(
     is_inside = interval[0] <= expected <= interval[1]
     is_alone = not any(interval[0] <= each <= interval[1] for each in rivals)
     verdict = "not resolved"
-    if is_inside and is_near and is_alone and _is_sharp(interval, tolerance):
+    if not _is_known(value, interval):
+        pass
+    elif is_inside and is_near and is_alone and _is_sharp(interval, tolerance):
         verdict = "confirmed"
     elif not is_near and _is_far(expected, interval):
         verdict = "contradicted"
@@ -53,6 +55,11 @@ def judge(
         "the interval and farther from the value."
     )
     return Verdict(claim, expected, value, interval, verdict, rule, note, row)
+
+
+def _is_known(value: float, interval: Interval) -> bool:
+    """Whether there is a number to judge; a diverged run leaves none."""
+    return all(map(math.isfinite, (value, *interval)))
 
 
 def _is_sharp(interval: Interval, tolerance: float) -> bool:
@@ -82,14 +89,18 @@ def judge_at_least(
     """Judge a claim that an order, an upper bound of the theory, is reached."""
     verdict = "not resolved"
     is_reached = interval[1] >= least and value >= least - tolerance
-    if is_reached and _is_sharp(interval, tolerance):
+    is_alone = interval[0] > least - NEIGHBOURS
+    if not _is_known(value, interval):
+        pass
+    elif is_reached and is_alone and _is_sharp(interval, tolerance):
         verdict = "confirmed"
     elif value < least - tolerance and _is_far(least, interval):
         verdict = "contradicted"
     rule = (
         "Confirmed if the interval, no longer than "
-        f"{MOST_LENGTH * tolerance:g}, reaches the bound and the value is at most "
-        f"{tolerance:g} short of it; contradicted if twice the interval falls short."
+        f"{MOST_LENGTH * tolerance:g} and above {least - NEIGHBOURS:g}, reaches the "
+        f"bound and the value is at most {tolerance:g} short of it; contradicted if "
+        "twice the interval falls short."
     )
     return Verdict(claim, f">= {least:g}", value, interval, verdict, rule, note, row)
 
@@ -107,7 +118,9 @@ def judge_between(
     """Judge a claim that something lies between bounds, both of them possible."""
     low, high = bounds
     verdict = "not resolved"
-    if interval[0] >= low - tolerance and interval[1] <= high + tolerance:
+    if not _is_known(value, interval):
+        pass
+    elif interval[0] >= low - tolerance and interval[1] <= high + tolerance:
         verdict = "confirmed"
     elif (interval[1] < low and _is_far(low, interval)) or (
         interval[0] > high and _is_far(high, interval)
@@ -132,7 +145,9 @@ def judge_below(
 ) -> Verdict:
     """Judge a claim that something is below a bound."""
     verdict = "not resolved"
-    if interval[1] < bound:
+    if not _is_known(value, interval):
+        pass
+    elif interval[1] < bound:
         verdict = "confirmed"
     elif interval[0] > bound and _is_far(bound, interval):
         verdict = "contradicted"
@@ -154,7 +169,9 @@ def judge_above(
 ) -> Verdict:
     """Judge a claim that something is above a bound."""
     verdict = "not resolved"
-    if interval[0] > bound:
+    if not _is_known(value, interval):
+        pass
+    elif interval[0] > bound:
         verdict = "confirmed"
     elif interval[1] < bound and _is_far(bound, interval):
         verdict = "contradicted"

@@ -1,4 +1,4 @@
-"""Exponents of a power of a size, fitted and judged in one go."""
+"""Verdicts of fits and of runs, some of which may have no value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mfpde.analysis import PowerFit, fit_asymptotic_power
-from mfpde.studies.judging import NEIGHBOURS, judge
+from mfpde.studies.judging import NEIGHBOURS, judge, judge_all
 from mfpde.studies.report import Verdict
 
 
@@ -75,3 +75,17 @@ def resolved_if_all(verdict: Verdict, has_value: ArrayLike) -> Verdict:
         return verdict
     told = f"{n_lost} of {np.size(has_value)} runs have no value. {verdict.note}"
     return dataclasses.replace(verdict, verdict="not resolved", note=told.strip())
+
+
+def judge_those(
+    claim: str, holds: ArrayLike, has_value: ArrayLike, *, row: int | None = None
+) -> Verdict:
+    """Judge a claim about every run by those that have a value; see `judge_all`.
+
+    "Not resolved" if some have none, unless it fails in one that has.
+    """
+    has_value = np.asarray(has_value, dtype=bool)
+    verdict = judge_all(claim, np.asarray(holds)[has_value], row=row)
+    if verdict.verdict == "contradicted":
+        return verdict
+    return resolved_if_all(verdict, has_value)

@@ -73,7 +73,7 @@ class Store:
             "study": study.name,
             "version": __version__,
             "sha256": self.digest,
-            "config": config,
+            "config": measured_config(study, config),
         }
 
     @property

@@ -23,7 +23,7 @@ from mfpde.recording import Steps
 from mfpde.solver import solve
 from mfpde.studies.curves import traces
 from mfpde.studies.experiment import Experiment
-from mfpde.studies.judging import judge_all
+from mfpde.studies.orders import judge_those
 from mfpde.studies.papers import descents
 from mfpde.studies.papers.ends import finished
 from mfpde.studies.report import Report
@@ -37,6 +37,8 @@ Start = tuple[MeanFieldProblem, DepthGrid, ParticleEnsemble]
 STEP = 0.2
 """Size of a step times the fastest rate at s = 0: a tenth of what is stable (2.8), with
 room for rates that grow."""
+LEAST_FALL = 10.0
+"""Factor by which the objective must have fallen for a run to count."""
 FALL = 100.0
 """Factor by which the loss falls in a run, unless that takes too many steps."""
 MOST_LINES = 6
@@ -111,10 +113,13 @@ class FixedSteps(Experiment):
         """Judge every step, and the ledger."""
         table, most = table.finite(), config["tolerance"]
         claim = f"{self.symbol} falls in every Runge-Kutta step, none refused"
+        # A run that hardly fell says nothing, unless it rose.
+        rose = table["rise"] > descents.RISE
+        has_value = np.isfinite(table["rise"]) & (rose | (table["fall"] >= LEAST_FALL))
         ledger = f"the ledger (28) closes to {most:g} of {self.symbol} at s = 0"
         verdicts = [
-            judge_all(claim, table["rise"] <= descents.RISE, row=self.rows[0]),
-            judge_all(ledger, table["residual"] <= most),
+            judge_those(claim, ~rose, has_value, row=self.rows[0]),
+            judge_those(ledger, table["residual"] <= most, has_value),
         ]
         falls = table["fall"][np.isfinite(table["fall"])]
         text = "No run has a value."

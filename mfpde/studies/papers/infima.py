@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis import power_limit
-from mfpde.studies.judging import judge, judge_above, judge_all
-from mfpde.studies.orders import resolved_if_all
+from mfpde.studies.judging import judge, judge_above
+from mfpde.studies.orders import judge_those, resolved_if_all
 from mfpde.studies.papers.flows import over_seeds
 from mfpde.studies.report import Verdict
 from mfpde.studies.study import Config
@@ -31,12 +31,13 @@ def judge_infimum(case: str, ratio: Array, config: Config) -> list[Verdict]:
     coarse = [0.5 * (value + high) for value, (_, high) in limits]
     # Exact numbers, too, have the tolerance of the flow.
     others = [coarse, (1.0 + config["rtol"]) * fine]
+    has_value = np.isfinite(ratio).all(axis=1)
     stays = np.all(ratio >= 1.0 - ROUNDING, axis=1)
     claim, found = f"{case}: limit of E / infimum", over_seeds(fine, config, others)
     limit = judge(claim, 1.0, *found, config["tolerance"], row=5)
     return [
-        judge_all(f"{case}: E >= its infimum at all s", stays, row=5),
-        resolved_if_all(limit, np.isfinite(ratio).all(axis=1)),
+        judge_those(f"{case}: E >= its infimum at all s", stays, has_value, row=5),
+        resolved_if_all(limit, has_value),
     ]
 
 
@@ -62,7 +63,7 @@ def judge_for_ever(
         verdicts.append(judge(claim, 1.0, *value, config["tolerance"], row=5))
     has_value = np.isfinite(at["loss"]).all(axis=1)
     return [
-        judge_all(f"{case}: E falls, never to its infimum", falls, row=5),
+        judge_those(f"{case}: E falls, never to its infimum", falls, has_value, row=5),
         *(resolved_if_all(each, has_value) for each in verdicts),
     ]
 

@@ -13,8 +13,10 @@ from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
+from mfpde.evaluation import evaluate
 from mfpde.landscape import escape
 from mfpde.problem import MeanFieldProblem
+from mfpde.solution import finished
 from mfpde.solver import solve
 from mfpde.studies.curves import scatter
 from mfpde.studies.experiment import Experiment
@@ -90,7 +92,22 @@ class Landscape(Experiment):
         masses = config["masses"]
         if len(masses) != 2 or not 1.0 > masses[0] > masses[1]:
             more.append(f"`masses` must be two, below 1 and falling, got {masses}.")
-        return super().problems(config) + more
+        found = super().problems(config)
+        if not found and "dirac" in config["starts"] and self._moves(config):
+            more.append(
+                "`starts` must not hold dirac for an activation with sigma(0) != 0, "
+                f"got {config['activation']!r}: all mass at 0 is no point of rest."
+            )
+        return found + more
+
+    @staticmethod
+    def _moves(config: Any) -> bool:
+        """Whether particles at theta = 0 move for some data."""
+        problem = MeanFieldProblem(
+            [[1.0]], [[2.0]], Perceptron(1, config["activation"])
+        )
+        start = ParticleEnsemble(np.zeros((1, 1, problem.k)))
+        return bool(evaluate(problem, DepthGrid.euler(1), start).velocity.any())
 
     def further_axes(self, config: Any) -> dict[str, list]:
         """Depth nodes t0, and masses moved there."""
@@ -109,8 +126,9 @@ class Landscape(Experiment):
             options = {"stepper": "auto", "steady_state": config["steady"]}
             s_end = config["narrow_s"]
             found = solve(problem, grid, start, s_end=s_end, rtol=1e-4, **options)
-            if found.status != "finished":
-                raise NotFiniteError(found.message)
+            finished(found)
+            if found.s[-1] >= s_end:
+                raise NotFiniteError("There is no rest by `narrow_s`.")
             start = found.ensemble
         cloud = rng.normal(size=(config["cloud"], problem.k))
         options = {name: config[name] for name in ("mass", "masses", "s_end")}
@@ -162,7 +180,8 @@ def _judged(start: str, part: Table, above: Array, config: Any) -> list[Verdict]
     verdicts = [judge_all(claim, holds, row=8)]
     coarse, fine = _shares(part)[above].reshape(-1, 2).T
     if len(fine):
-        limits = 2.0 * fine - coarse
+        first, second = config["masses"]
+        limits = (first * fine - second * coarse) / (first - second)
         worst = np.argmax(np.abs(limits - 1.0))
         # E is smooth in m: the line through both masses errs at second order.
         ends = refinement_interval(float(fine[worst]), float(coarse[worst]))

@@ -24,7 +24,7 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
-from mfpde.studies.orders import judge_order
+from mfpde.studies.orders import judge_order, resolved_if_all
 from mfpde.studies.papers.ends import evaluation_at
 from mfpde.studies.papers.lazy_analysis import rising_power, valley_panels, width_ratio
 from mfpde.studies.papers.polyak import Polyak
@@ -197,7 +197,8 @@ class Valley(Experiment):
         p, options = self.falling, {"confidence": config["confidence"]}
         valley = fit_valley(sizes, alphas, errors, falling=p, reach=REACH, **options)
         rms = np.sqrt(np.mean(errors**2, axis=2))
-        is_higher = rms[:, [0, -1]] > 1.5 * valley.least[:, np.newaxis]
+        ends = rms[:, [0, -1]]
+        is_higher = np.isfinite(ends) & (ends > 1.5 * valley.least[:, np.newaxis])
         is_far = alphas >= config["least_alpha"]
         far = (alphas[is_far], errors[:, is_far], pure[is_shared][is_far])
         rising = rising_power(valley, *far, config["largest_noise"], options)
@@ -214,14 +215,16 @@ class Valley(Experiment):
         verdicts = [
             judge_all("error: a valley in alpha, both ends higher", is_higher, row=row),
             falling,
-            equal("rising: power of alpha^2/(L M)", 0.5, *rising),
-            equal("best alpha: power of L M", power, *best),
+            equal("rising: power of alpha^2/(L M)", 0.5, *rising, rivals=(0.0, 1.0)),
+            equal("best alpha: power of L M", power, *best, rivals=(0.0, 2.0 * power)),
             equal("least error: power of 1/(L M)", p * power, *least, row=None),
         ]
         if by_width.shape[1] > 1:
             claim = "same L M: error of the first M over that of the last"
             found = width_ratio(by_width, **options)
             verdicts.append(equal(claim, 1.0, *found, row=None))
+        has_value = ~np.isinf(by_width)
+        verdicts = [resolved_if_all(each, has_value) for each in verdicts]
         text = f"diverged runs: {int(np.isinf(errors).sum())} of {errors.size}"
         panels = valley_panels(valley, rms, alphas, (limits, pure), power)
         return Report(verdicts, [text], {self.name: panels})

@@ -207,10 +207,10 @@ class Width(Preset):
         """Return a sentence for everything that is wrong with the configuration."""
         ratios = config["widths_per_sample"]
         found = super().problems(config)
-        if config["width_judged"] not in ratios or ratios != sorted(ratios):
+        if config["width_judged"] not in ratios[:-1] or ratios != sorted(ratios):
             found.append(
                 "`widths_per_sample` must increase and hold `width_judged` = "
-                f"{config['width_judged']:g}, got {ratios}."
+                f"{config['width_judged']:g} before its last entry, got {ratios}."
             )
         return found
 
@@ -257,7 +257,9 @@ class Width(Preset):
 
         def width(middle):
             shares, known = middle[:, wide] / middle[:, -1:], np.log(ratios[wide])
-            half = [np.interp(0.5, each, known) for each in shares]
+            # A half that lies beyond the widths tried is not known.
+            beyond = {"left": np.nan, "right": np.nan}
+            half = [np.interp(0.5, each, known, **beyond) for each in shares]
             return np.polyfit(log_n, log_n + half, 1)[0]
 
         def measured(statistic):

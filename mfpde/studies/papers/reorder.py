@@ -9,6 +9,7 @@ import numpy as np
 
 from mfpde.analysis.asymptotic import refinement_interval
 from mfpde.analysis.resampling import bootstrap
+from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.joint import JointScheme, sample_joint, solve_joint
 from mfpde.joint.lesions import block_check
@@ -48,9 +49,11 @@ class Commutators(CaseExperiment):
         "s": 1.0,
         "ds": 0.1,
         "commuting": COMMUTING,
+        "exact": ["diagonal"],
         "tolerance": 0.1,
     }
     quick = {"blocks": [64, 128, 256], "seeds": 8}
+    analysis_keys = ("confidence", "tolerance", "exact")
     grid = {"case": "used", "n": "blocks", "seed": "seeds"}
     measured = {
         "exchange_error": "rms error of the commutator for n^2 (change of E), relative",
@@ -94,6 +97,8 @@ class Commutators(CaseExperiment):
                 verdicts.append(verdict)
                 errors[key] = (n, *centre(values))
             if name in config["commuting"]:
+                if name not in config["exact"]:
+                    continue
                 holds = part["shuffle"] < ROUNDING
                 claim = f"{name}: shuffling blocks that commute changes nothing"
                 verdicts.append(judge_all(claim, holds, row=9))
@@ -158,11 +163,14 @@ class ShallowEnsemble(CaseExperiment):
         found = super().problems(config)
         for name in config["used"] if not found else ():
             block = build_case(config, name).problem.block
-            if getattr(block, "activation", "") != "tanh":
+            if not isinstance(block, Perceptron) or block.activation != "tanh":
                 found.append(
                     f"`used` must name cases whose block is a perceptron with tanh, "
                     f"got {name!r} with {block!r}."
                 )
+        times = config["times"]
+        if not times or times[0] != 0.0 or np.any(np.diff(times) <= 0):
+            found.append(f"`times` must begin with 0 and increase, got {times}.")
         return found
 
     def further_axes(self, config):

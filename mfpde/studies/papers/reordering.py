@@ -14,7 +14,8 @@ from mfpde.panels import Panel
 from mfpde.recording import Every
 from mfpde.studies.cases import build_case
 from mfpde.studies.curves import centre, curves, traces
-from mfpde.studies.judging import judge_above, judge_all, judge_below
+from mfpde.studies.judging import judge_above, judge_below
+from mfpde.studies.orders import judge_those
 from mfpde.studies.papers.block_cases import COMMON, COMMUTING, ROUNDING, CaseExperiment
 from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Config, Variable
@@ -162,9 +163,13 @@ def _same(name: str, part: dict[str, Table], is_exact: bool) -> list[Verdict]:
     """Curves that moving t, or a shuffle of steps that commute, leaves as they are."""
     still, verdicts = part["fixed"]["loss"], []
     for arm in ("pde", "shuffle") if is_exact else ("pde",):
-        gap = np.abs(part[arm]["loss"] - still) / still[:, :1]
+        loss = part[arm]["loss"]
+        has_value = np.isfinite(loss).all(axis=1) & np.isfinite(still).all(axis=1)
+        gap = np.full(len(loss), np.nan)
+        gap[has_value] = np.abs(loss - still)[has_value].max(axis=1)
         claim = f"{name}: the same curve at rest and by {arm}"
-        verdicts.append(judge_all(claim, gap.max(axis=1) < ROUNDING, row=10))
+        holds = gap < ROUNDING * still[:, 0]
+        verdicts.append(judge_those(claim, holds, has_value, row=10))
     return verdicts
 
 

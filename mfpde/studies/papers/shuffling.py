@@ -19,7 +19,7 @@ from mfpde.shallow import scaled
 from mfpde.studies.cases import build_case
 from mfpde.studies.curves import centre, curves, scatter
 from mfpde.studies.orders import judge_order
-from mfpde.studies.papers.block_cases import COMMON, CaseExperiment
+from mfpde.studies.papers.block_cases import COMMON, COMMUTING, CaseExperiment
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table
@@ -66,6 +66,8 @@ class Shuffles(CaseExperiment):
         """Also of blocks, which must have a scale."""
         found = super().problems(config)
         for name in config["used"] if not found else ():
+            if name in COMMUTING:
+                found.append(f"`used` must name cases that do not commute, got {name}.")
             block = build_case(config, name).problem.block
             if not isinstance(block, Perceptron):
                 found.append(

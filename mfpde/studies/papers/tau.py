@@ -14,7 +14,14 @@ from mfpde.exact import tau_relu_bounds
 from mfpde.networks.resnet import ResNet
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import curves
-from mfpde.studies.judging import judge, judge_above, judge_below, judge_between
+from mfpde.studies.judging import (
+    NEIGHBOURS,
+    judge,
+    judge_above,
+    judge_below,
+    judge_between,
+)
+from mfpde.studies.orders import resolved_if_all
 from mfpde.studies.papers.powers import corrected_power, power_of
 from mfpde.studies.papers.residual import (
     MatrixExperiment,
@@ -25,9 +32,11 @@ from mfpde.studies.papers.residual import (
 from mfpde.studies.papers.tau_iterations import Iterations
 from mfpde.studies.papers.tau_phases import Phases
 from mfpde.studies.papers.tau_training import Growth, Normalised, Training
-from mfpde.studies.report import Report
+from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Variable
 
+SLACK = 0.05
+"""Of the bounds 1 and 2 of the factor: an interval about a mean that attains one."""
 SEEDS = {"seeds": 24, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1}
 
 
@@ -118,8 +127,16 @@ class Norms(MatrixExperiment):
                 curve[f"c = {c:g}"] = (depths, values.mean(axis=1), *ends)
             high = [tau_relu_bounds(*each)[1] for each in zip(depths, tau, strict=True)]
             bounds[f"(31), c = {c:g}"] = (depths, high)
-            verdicts.append(self._factor_verdict(c, table, i, config))
-            verdicts += self._verdicts(c, tau, table, i, config)
+            found = [self._factor_verdict(c, table, i, config)]
+            found += self._verdicts(c, tau, table, i, config)
+            has_value = np.isfinite(table["factor"][:, :, i])
+            verdicts += [resolved_if_all(each, has_value) for each in found]
+        for sign, text in ((-1.0, "below"), (0.0, "equal to"), (1.0, "above")):
+            if sign not in np.sign(config["powers"]):
+                claim, note = f"c {text} 0", "None is among `powers`."
+                verdicts.append(
+                    Verdict(claim, "", None, None, "not resolved", "", note, 14)
+                )
         panels = [
             curves(
                 f"{name.capitalize()} norms", "layers L", "mean growth", curve,
@@ -142,9 +159,7 @@ class Norms(MatrixExperiment):
             f"c = {c:g}: mean factor of a layer within (31), as (factor - 1) / tau^2, "
             f"L = {table.axes['depth'][worst]} of all"
         )
-        return judge_between(
-            claim, (1.0, 2.0), *found[worst], config["tolerance"], row=14
-        )
+        return judge_between(claim, (1.0, 2.0), *found[worst], SLACK, row=14)
 
     def _verdicts(self, c, tau, table, i, config):
         """Exponents of the norms for c = 0, else of the logarithm of the growth."""
@@ -157,12 +172,12 @@ class Norms(MatrixExperiment):
                 typical = np.exp(values[f"{name}_log"])
                 power = corrected_power(depths, typical, tau, confidence)
                 claim = f"{name} norms, c = 0: exponent of L"
-                found.append(judge(claim, 0.0, *power, tolerance, row=14))
+                found.append(_equal(claim, 0.0, power, tolerance))
             return found
         # The kink of ReLU costs the share O(tau) of the growth.
         power = corrected_power(depths, values["forward_log"], tau, confidence)
         claim = f"forward norms, c = {c:g}: exponent of L in the logarithm"
-        found = [judge(claim, 2.0 * c, *power, tolerance, row=14)]
+        found = [_equal(claim, 2.0 * c, power, tolerance)]
         if c < 0.0:
             claim = (
                 f"c = {c:g}, backward map to the identity: exponent of L in the rest"
@@ -175,6 +190,12 @@ class Norms(MatrixExperiment):
         )  # fmt: skip
         claim = f"c = {c:g}, backward norms without bound: exponent of L in them"
         return [*found, judge_above(claim, tolerance, *power, row=14)]
+
+
+def _equal(claim, expected, power, tolerance):
+    """Judge an exponent, whose interval must exclude those of other regimes."""
+    rivals = {expected - NEIGHBOURS, expected + NEIGHBOURS} | ({0.0} - {expected})
+    return judge(claim, expected, *power, tolerance, rivals=sorted(rivals), row=14)
 
 
 STUDY = Collection(

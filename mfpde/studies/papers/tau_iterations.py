@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.judging import judge, judge_all
+from mfpde.studies.judging import NEIGHBOURS, judge, judge_all
 from mfpde.studies.papers.powers import corrected_power
 from mfpde.studies.papers.residual import (
     MatrixExperiment,
@@ -134,6 +134,11 @@ class Iterations(MatrixExperiment):
                 verdicts.append(self._exponent(scheme, *given, config))
             else:
                 verdicts.append(self._without_skips(*given, missed.get("sde"), config))
+        for scheme in set(SCHEMES) - set(steps):
+            claim, note = SCHEMES[scheme][2], "It is not among `schemes`."
+            verdicts.append(
+                Verdict(claim, "", None, None, "not resolved", "", note, 16)
+            )
         panel = curves("Steps to the loss, by tau", "layers L", "steps", entries)
         return Report(verdicts, texts, {"iterations": [panel]})
 
@@ -148,7 +153,9 @@ class Iterations(MatrixExperiment):
             return Verdict(claim, expected, None, None, "not resolved", rule, note, 16)
         # Draws approach their path, and gates their share of it, like L^(-1/2).
         found = corrected_power(depths, steps, depths**-0.5, config["confidence"])
-        return judge(claim, CLAIMS[scheme], *found, config["tolerance"], row=16)
+        expected, tolerance = CLAIMS[scheme], config["tolerance"]
+        rivals = (expected - NEIGHBOURS, expected + NEIGHBOURS)
+        return judge(claim, expected, *found, tolerance, rivals=rivals, row=16)
 
     @staticmethod
     def _without_skips(depths, steps, missed, with_skips, config):

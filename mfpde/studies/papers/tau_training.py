@@ -9,6 +9,7 @@ from mfpde.evaluation import trajectories
 from mfpde.exact import tau_relu_bounds
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.judging import judge_above, judge_all
+from mfpde.studies.orders import resolved_if_all
 from mfpde.studies.papers.residual import (
     MatrixExperiment,
     descend,
@@ -66,7 +67,8 @@ class Growth(MatrixExperiment):
         for n, values in zip(depths, table["ratio"], strict=True):
             found = bootstrap(np.mean, values, confidence=config["confidence"])
             claim = f"tau = 1, L = {n}: E|h_L|^2 >= 2^L |h_0|^2, mean factor of a layer"
-            verdicts.append(judge_above(claim, 2.0, *found, row=17))
+            verdict = judge_above(claim, 2.0, *found, row=17)
+            verdicts.append(resolved_if_all(verdict, np.isfinite(values)))
         panel = curves(
             "tau = 1", "layers L", "factor of a layer",
             {"median, quartiles": (depths, *centre(table["ratio"]))},
