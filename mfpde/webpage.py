@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from mfpde import __version__
+from mfpde.executors.base import counted
 from mfpde.panels import Panel
 from mfpde.plotting import panels
 from mfpde.progress import format_duration
 from mfpde.studies.claims import CLAIMS, RULE, Claim, decide, reasons
-from mfpde.studies.collection import Part
+from mfpde.studies.collection import SELECTION, Part
 from mfpde.studies.configuration import resolved_text
 from mfpde.studies.engine import Outcome
 from mfpde.studies.report import Verdict, number
@@ -62,11 +63,14 @@ class Found:
     outcome : Outcome
     files : sequence of Path
         Figures that were written.
+    is_drawn : bool
+        Whether the page shows figures.
     """
 
     part: Part
     outcome: Outcome
     files: Sequence[Path] = field(default=())
+    is_drawn: bool = True
 
     @property
     def name(self) -> str:
@@ -81,9 +85,9 @@ class Found:
 
     @property
     def figures(self) -> Mapping[str, Sequence[Panel]]:
-        """The figures, none without an analysis."""
+        """The figures to show, none without an analysis."""
         report = self.outcome.report
-        return {} if report is None else report.figures
+        return {} if report is None or not self.is_drawn else report.figures
 
     def decides(self, claim: Claim) -> list[Verdict]:
         """Return the verdicts on a claim."""
@@ -117,6 +121,11 @@ class Decisions:
         rows |= {each.row for study in self.found for each in study.verdicts}
         return [claim for claim in CLAIMS if claim.number in rows]
 
+    def missing(self, claim: Claim) -> list[str]:
+        """Return the experiments that decide a claim, too, and were not run."""
+        run = {each.name for each in self.found}
+        return [n for n in self.deciders.get(claim.number, ()) if n not in run]
+
     def on(self, claim: Claim) -> tuple[str, list[str]]:
         """Return what the studies say of a claim, why, and what was not run."""
         verdicts = [each for study in self.found for each in study.decides(claim)]
@@ -129,10 +138,9 @@ class Decisions:
         if absent and verdict == "confirmed":
             verdict = "not resolved"
         why = [] if verdict == "confirmed" else [*reasons(verdicts), *absent]
-        run = {each.name for each in self.found}
-        others = [n for n in self.deciders.get(claim.number, ()) if n not in run]
+        others = self.missing(claim)
         if others:
-            why.append(f"In part: {', '.join(others)} decide too and were not run.")
+            why.append(f"In part: it also takes {', '.join(others)}, not run here.")
         return verdict, why
 
 
@@ -142,14 +150,18 @@ def _rows(study: Found) -> Sequence[int]:
 
 def overview(decisions: Decisions) -> str:
     """Return a line of plain text for every claim and a last one that counts them."""
-    lines, counts = [], dict.fromkeys(SIGNS, 0)
+    lines, counts, n_partial = [], dict.fromkeys(SIGNS, 0), 0
     for claim in decisions.claims:
         verdict, why = decisions.on(claim)
         counts[verdict] += 1
+        n_partial += bool(decisions.missing(claim))
         lines.append(f"{claim.number:>3}  {verdict:<13} {claim.statement}")
         lines += [f"{'':19}{reason}" for reason in why]
     total = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    return "\n".join([*lines, f"{sum(counts.values())} claims: {total}."])
+    part = f" (in part: {n_partial})" if n_partial else ""
+    return "\n".join(
+        [*lines, f"{counted(sum(counts.values()), 'claim')}: {total}{part}."]
+    )
 
 
 def write_page(
@@ -211,7 +223,10 @@ class _Page:
         for claim in self.claims:
             verdict, _ = self.decisions.on(claim)
             link = f'<a href="#claim-{claim.number}">{_text(claim.statement)}</a>'
-            rows.append([str(claim.number), link, _text(claim.papers), _sign(verdict)])
+            sign = _sign(verdict) + (
+                ", in part" if self.decisions.missing(claim) else ""
+            )
+            rows.append([str(claim.number), link, _text(claim.papers), sign])
         return _table(("", "claim", "papers", "verdict"), rows)
 
     def _claim(self, claim: Claim) -> Iterator[str]:
@@ -293,8 +308,16 @@ class _Page:
         shown = [os.path.relpath(path, self.folder) for path in [*paths, *each.files]]
         links = [f'<a href="{html.escape(p)}">{html.escape(p)}</a>' for p in shown]
         yield f"<p>Files: {', '.join(links) or 'none'}.</p>"
-        text = resolved_text(each.part.study, each.part.config)
+        text = _runnable(each.part)
         yield f"<pre>{html.escape(text)}</pre>"
+
+
+def _runnable(part: Part) -> str:
+    """A configuration of this study alone, as `mfpde study FILE.toml` takes it."""
+    if not part.of or not part.of[-1].paper:
+        return resolved_text(part.study, part.config)
+    name = part.study.name
+    return resolved_text(part.of[-1], {SELECTION: [name], name: part.config})
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -34,8 +34,11 @@ class Euler(Experiment):
         "slopes": [1.0, 9.0],
         "seeds": 3,
         "first_seed": 5,
+        "times": [0.0, 1.0],
+        "activation": "tanh",
         "tolerance": 0.1,
     }
+    least, times = {"depths": 2}, ("times",)
     quick = {"depths": [4, 8]}
     grid = {"depth": "depths", "slope": "slopes", "seed": "seeds"}
     measured = {
@@ -117,8 +120,8 @@ def test_processes_give_the_same_numbers(outcomes, tmp_path):
 def test_one_experiment_changes_without_the_others(tmp_path):
     run({}, tmp_path)
     with pytest.raises(ConfigurationError, match="depths"):
-        run({"euler": {"depths": [4]}}, tmp_path)
-    again = run({"experiments": ["other"], "euler": {"depths": [4]}}, tmp_path)
+        run({"euler": {"depths": [4, 8]}}, tmp_path)
+    again = run({"experiments": ["other"], "euler": {"depths": [4, 8]}}, tmp_path)
     assert again["other"].counts["done"] == 15
 
 
@@ -138,6 +141,11 @@ def test_what_only_the_analysis_reads_may_change(tmp_path):
         ({"euler": {"tolerance": 2.0}}, r"`euler.tolerance` must lie in \(0, 1\)"),
         ({"euler": {"depth": [4]}}, "`euler.depth` is not a key"),
         ({"euler": {"depths": [8, 4]}}, "`euler.depths` must be sorted as its default"),
+        ({"other": {"depths": []}}, "`other.depths` must be a list of one or more"),
+        ({"euler": {"depths": [4]}}, "`euler.depths` must hold 2 entries or more"),
+        ({"euler": {"times": [1.0, 2.0]}}, "`euler.times` must begin with 0"),
+        ({"euler": {"times": [0.0, 2.0, 1.0]}}, "`euler.times` must begin with 0"),
+        ({"euler": {"activation": "gelo"}}, "there is no activation 'gelo'.*gelu"),
         ({"other": {"first_seed": -3}}, "`other.first_seed` must not be negative"),
     ],
 )
@@ -151,6 +159,13 @@ def test_all_folders_are_checked_before_the_first_is_worked_on(tmp_path):
     with pytest.raises(ConfigurationError, match=r"different: `first_seed`"):
         run({"other": {"first_seed": 7}}, tmp_path)
     assert not (tmp_path / "euler").exists()
+
+
+def test_a_folder_of_several_experiments_names_them(tmp_path):
+    run({"experiments": ["other"]}, tmp_path)
+    with pytest.raises(FileNotFoundError, match="open one of the folders other in it"):
+        open_study(tmp_path)
+    assert open_study(tmp_path / "other").verdicts
 
 
 def test_putting_nothing_together(tmp_path):

@@ -230,7 +230,7 @@ def test_a_linear_block_has_no_way_down(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"commutators": {"blocks": [16, 24]}}, "all multiples of the first"),
+        ({"commutators": {"blocks": [16, 24, 32]}}, "be multiples of the first"),
         ({"reordering": {"used": ["moons"]}}, "`reordering.used` must be of"),
         ({"commuting": {"arms": ["fixed"]}}, "`commuting.arms` must hold pde, shuffle"),
         ({"landscape": {"starts": ["saddle"]}}, "`landscape.starts` must be of dirac"),

@@ -232,7 +232,7 @@ def test_a_regulariser_by_the_norm_is_seen(tmp_path, monkeypatch):
         return 0.03 * np.sqrt(self.lambda0)
 
     monkeypatch.setattr(DecayingQuadratic, "strength", root)
-    report = run(Bias(), tmp_path)
+    report = run(Bias(), tmp_path, seeds=6)
     assert words(report, 6) == ["contradicted"]
     assert report.verdicts[0].value < 1.5
 
@@ -247,4 +247,7 @@ def test_a_run_that_does_not_end_is_told():
 
 def test_wrong_configurations_are_told():
     config = dict(Bias().defaults) | {"lambdas": [-1.0]}
-    assert Bias().problems(config) == ["`lambdas` must be positive, got [-1.0]."]
+    assert Bias().problems(config) == [
+        "`lambdas` must hold 3 entries or more, got [-1.0].",
+        "`lambdas` must be positive, got [-1.0].",
+    ]

@@ -108,9 +108,10 @@ def test_what_was_not_run_is_told(found):
     decisions = Decisions(found, {1: ["pair.euler", "more.cases"]}, are_all=True)
     verdict, (why,) = decisions.on(CLAIMS[0])
     assert verdict == "confirmed"
-    assert why == "In part: more.cases decide too and were not run."
+    assert why == "In part: it also takes more.cases, not run here."
     text = overview(decisions)
-    assert "20 claims: 1 confirmed, 19 not resolved, 0 contradicted." in text
+    counts = "20 claims: 1 confirmed, 19 not resolved, 0 contradicted (in part: 1)."
+    assert counts in text
 
 
 def test_every_claim_is_decided_by_some_study():
@@ -128,7 +129,7 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
     assert main(arguments) == SUCCESS
     out = capsys.readouterr().out
     assert "1  confirmed     Training is a gradient-flow PDE" in out
-    assert "1 claims: 1 confirmed, 0 not resolved, 0 contradicted." in out
+    assert "1 claim: 1 confirmed, 0 not resolved, 0 contradicted (in part: 1)." in out
     text = (tmp_path / "both" / "report.html").read_text()
     tree = Tree(text)
     assert "pair/euler/study.h5" in tree.links

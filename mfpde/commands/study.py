@@ -62,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
         for part, outcome in outcomes:
             files = _pictures(part, outcome, arguments)
             statuses.append(_tell(part, outcome, files, arguments))
-            found.append(Found(part, outcome, files))
+            found.append(Found(part, outcome, files, not arguments.no_plot))
     # Neither a missing scheduler nor a missing package is a failed computation.
     except (ConnectionError, ImportError) as error:
         raise ConfigurationError([str(error)]) from error
@@ -108,12 +108,10 @@ def _conclude(
     arguments: argparse.Namespace,
 ) -> None:
     """Write the page on all that was found, and print the claims."""
-    written = ""
-    if not arguments.no_plot:
-        path = folder / PAGE
-        options = {"title": title, "command": command, "wall_time_s": wall_time_s}
-        write_page(path, decisions, **options)
-        written = f"\n{path} ({format_size(path)}), {format_duration(wall_time_s)}"
+    path = folder / PAGE
+    options = {"title": title, "command": command, "wall_time_s": wall_time_s}
+    write_page(path, decisions, **options)
+    written = f"\n{path} ({format_size(path)}), {format_duration(wall_time_s)}"
     if not arguments.quiet:
         sys.stdout.write(f"{title}\n{overview(decisions)}{written}\n")
 

@@ -234,7 +234,13 @@ def open_study(path: str | os.PathLike[str]) -> AssembledStudy:
     """
     path = Path(path)
     if path.is_dir():
+        parts = sorted(each.parent.name for each in path.glob("*/study.h5"))
         path = path / "study.h5"
+        if parts and not path.exists():
+            raise FileNotFoundError(
+                f"There is no file {path}. {path.parent} holds several experiments: "
+                f"open one of the folders {', '.join(parts)} in it."
+            )
     content = read_study(path)
     with format_errors(path):
         table = Table(

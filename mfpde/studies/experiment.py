@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.errors import NotFiniteError
+from mfpde.errors import NotFiniteError, did_you_mean
+from mfpde.kernels import ACTIVATIONS
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Task, Variable
 from mfpde.studies.table import Table
@@ -44,6 +45,11 @@ class Experiment:
         the dimensions that come after those of the grid.
     positive : tuple of str
         Keys whose numbers must be positive.
+    least : dict of str to int
+        How many entries a list must have at least: two for a limit, three for an
+        order.
+    times : tuple of str
+        Lists of training times: they begin with 0 and increase.
     analysis_keys : tuple of str
         Keys that only the analysis reads: they may change for the same folder.
     """
@@ -59,6 +65,8 @@ class Experiment:
     together: ClassVar[tuple[str, ...]] = ("seed",)
     measured: ClassVar[dict[str, str | Variable]]
     positive: ClassVar[tuple[str, ...]] = ()
+    least: ClassVar[Mapping[str, int]] = {}
+    times: ClassVar[tuple[str, ...]] = ()
     analysis_keys: ClassVar[tuple[str, ...]] = ("confidence", "tolerance")
 
     def cell(
@@ -112,6 +120,7 @@ class Experiment:
                     f"`{key}` must be sorted as its default {self.defaults[key]} is, "
                     f"got {values}."
                 )
+        found += self._list_problems(config)
         if config.get(FIRST_SEED, 0) < 0:
             found.append(
                 f"`{FIRST_SEED}` must not be negative, got {config[FIRST_SEED]}."
@@ -122,6 +131,25 @@ class Experiment:
         for key in ("confidence", "tolerance"):
             if key in config and not 0.0 < config[key] < 1.0:
                 found.append(f"`{key}` must lie in (0, 1), got {config[key]}.")
+        return found
+
+    def _list_problems(self, config: Config) -> list[str]:
+        """Lists that are too short, times out of order, activations nobody knows."""
+        found = [
+            f"`{key}` must hold {n} entries or more, got {config[key]}."
+            for key, n in self.least.items()
+            if len(config[key]) < n
+        ]
+        for key in self.times:
+            s = config[key]
+            if len(s) < 2 or s[0] != 0.0 or np.any(np.diff(s) <= 0):
+                found.append(f"`{key}` must begin with 0 and increase, got {s}.")
+        for key in {"activation", "activations"} & set(config):
+            names = config[key] if isinstance(config[key], list) else [config[key]]
+            for name in names:
+                if name not in ACTIVATIONS:
+                    hint = did_you_mean(str(name), ACTIVATIONS)
+                    found.append(f"`{key}`: there is no activation {name!r}.{hint}")
         return found
 
     def grid_axes(self, config: Config) -> dict[str, list]:

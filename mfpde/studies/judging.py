@@ -54,12 +54,20 @@ def judge(
         f"{MOST_LENGTH * tolerance:g}{without}; contradicted if it lies outside twice "
         "the interval and farther from the value."
     )
+    note = _told(note, value, interval)
     return Verdict(claim, expected, value, interval, verdict, rule, note, row)
 
 
 def _is_known(value: float, interval: Interval) -> bool:
     """Whether there is a number to judge; a diverged run leaves none."""
     return all(map(math.isfinite, (value, *interval)))
+
+
+def _told(note: str, value: float, interval: Interval) -> str:
+    """The note, with the reason for a verdict on what is not known."""
+    if _is_known(value, interval):
+        return note
+    return f"No number, or no interval: runs have no value, or are too few. {note}"
 
 
 def _is_sharp(interval: Interval, tolerance: float) -> bool:
@@ -102,6 +110,7 @@ def judge_at_least(
         f"bound and the value is at most {tolerance:g} short of it; contradicted if "
         "twice the interval falls short."
     )
+    note = _told(note, value, interval)
     return Verdict(claim, f">= {least:g}", value, interval, verdict, rule, note, row)
 
 
@@ -131,6 +140,7 @@ def judge_between(
         "contradicted if all of twice the interval is on one side of them."
     )
     expected = f"{low:g} to {high:g}"
+    note = _told(note, value, interval)
     return Verdict(claim, expected, value, interval, verdict, rule, note, row)
 
 
@@ -155,6 +165,7 @@ def judge_below(
         "Confirmed if the whole interval is below; contradicted if all of twice the "
         "interval is above."
     )
+    note = _told(note, value, interval)
     return Verdict(claim, f"< {bound:g}", value, interval, verdict, rule, note, row)
 
 
@@ -179,6 +190,7 @@ def judge_above(
         "Confirmed if the whole interval is above; contradicted if all of twice the "
         "interval is below."
     )
+    note = _told(note, value, interval)
     return Verdict(claim, f"> {bound:g}", value, interval, verdict, rule, note, row)
 
 

@@ -70,6 +70,7 @@ class Certified(Experiment):
         "dissipation": Variable(("s",), "D / (2 sigma^2 int |Q|^2 dt)"),
         "defect": Variable(("s",), "loss minus that of the closed moments"),
     }
+    positive, least, times = ("dimensions",), {"s": 3}, ("s",)
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Training times."""
@@ -144,6 +145,10 @@ class Certified(Experiment):
         return Report(verdicts, [], {"certified": panels})
 
 
+EARLIEST = 10.0
+"""Folds of the rate after which the slowest mode has outlived the others."""
+
+
 class Late(Experiment):
     """T3: the late rate of E, from four exact particles."""
 
@@ -159,6 +164,16 @@ class Late(Experiment):
         "ratio": Variable(("fold",), "D / E over the exact rate, after so many folds"),
         "rate": "exact late rate",
     }
+
+    def problems(self, config: Config) -> list[str]:
+        """Also of the folds, which must be late."""
+        found, folds = super().problems(config), config["folds"]
+        if len(folds) < 2 or np.any(np.diff(folds) <= 0) or folds[0] < EARLIEST:
+            found.append(
+                f"`folds` must hold two or more that increase, from {EARLIEST:g} on, "
+                f"got {folds}."
+            )
+        return found
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Late times, in units of 1 / rate."""

@@ -33,6 +33,9 @@ LIMIT = DepthGrid.gauss(6, 2)
 TIGHT = {"rtol": 1e-9, "atol": 1e-13}
 
 
+KINKED = ("relu", "leaky_relu")
+
+
 class Coefficient(Experiment):
     """T1: L (u_L - u) along s, against the exact equation for its limit delta."""
 
@@ -55,6 +58,7 @@ class Coefficient(Experiment):
         "delta": Variable(("s",), "its exact limit for infinite L"),
     }
     positive = ("depths",)
+    least, times = {"depths": 3, "s": 5}, ("s",)
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Training times."""
@@ -162,10 +166,21 @@ class Horizon(Experiment):
     }
     measured = {"error": Variable(("s",), "rms error of the outputs")}
     positive = ("depths", "widths", "samples", "spread", "rtol")
+    least, times = {"s": 5}, ("s",)
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Training times."""
         return {"s": config["s"]}
+
+    def problems(self, config: Config) -> list[str]:
+        """Also of kinks: the quadrature of the limit takes a smooth activation."""
+        found = super().problems(config)
+        if config["activation"] in KINKED:
+            found.append(
+                f"`activation` must be smooth, such as tanh or gelu, got "
+                f"{config['activation']!r}."
+            )
+        return found
 
     def needs(self, at: Mapping[str, Any], config: Config) -> tuple[str, ...]:
         """The limit on the same data."""

@@ -54,6 +54,7 @@ class Identities(Experiment):
     quick = {"seeds": 8, "steps": [0.08, 0.04, 0.02, 0.01]}
     grid = {"block": "blocks", "step": "steps", "seed": "seeds"}
     positive = ("steps", "s_end")
+    least = {"steps": 3}
     measured = {
         "defect": "largest error of the identity at one s, over the largest rate",
         "drift": "error of the moments that p . F predicts, over the largest moment",

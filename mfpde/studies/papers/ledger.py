@@ -102,6 +102,7 @@ class Ledger(Experiment):
         "rise": "largest rise of the objective in a step, relative to its start",
     }
     positive = ("n_steps", "s_end", "spread")
+    least = {"n_steps": 3}
 
     def problems(self, config: Config) -> list[str]:
         """See `Experiment.problems`."""

@@ -16,7 +16,7 @@ from mfpde.solution import finished
 from mfpde.solver import solve
 from mfpde.studies.curves import centre, curves, traces
 from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
-from mfpde.studies.orders import judge_order
+from mfpde.studies.orders import judge_order, resolved_if_all
 from mfpde.studies.papers.marion import COMMON, Preset
 from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
@@ -70,6 +70,7 @@ class LongTime(Preset):
         "end": "training time at the end",
     }
     positive = ("depths", "labels", "folds", "longest", "fall", "records", "kernels")
+    least = {"depths": 3}
 
     def further_axes(self, config):
         """Return shares of the training time: of records, and of kernels."""
@@ -201,6 +202,7 @@ class Width(Preset):
     grid |= {"ratio": "widths_per_sample", "seed": "seeds"}
     measured = {"constant": "PL constant at s = 0"}
     positive = ("samples", "widths_per_sample", "depth")
+    least = {"samples": 2, "widths_per_sample": 2}
     analysis_keys = ("confidence", "tolerance", "width_judged")
 
     def problems(self, config):
@@ -257,9 +259,7 @@ class Width(Preset):
 
         def width(middle):
             shares, known = middle[:, wide] / middle[:, -1:], np.log(ratios[wide])
-            # A half that lies beyond the widths tried is not known.
-            beyond = {"left": np.nan, "right": np.nan}
-            half = [np.interp(0.5, each, known, **beyond) for each in shares]
+            half = [np.interp(0.5, each, known) for each in shares]
             return np.polyfit(log_n, log_n + half, 1)[0]
 
         def measured(statistic):
@@ -279,6 +279,10 @@ class Width(Preset):
             judge_below(decay_claim, 2.5, *measured(decay), row=13),
             judge(width_claim, 1.0, *measured(width), config["tolerance"], row=13),
         ]
+        # A half that lies below the widths tried is not known.
+        middle = np.median(constant, axis=-1)
+        is_known = middle[:, wide][:, 0] < 0.5 * middle[:, -1]
+        found[-1] = resolved_if_all(found[-1], is_known)
         if not wide.all():
             few = constant[:, ~wide] < ROUNDING * constant[:, -1:]
             claim = f"{label}: no PL constant at s = 0 if M < N"

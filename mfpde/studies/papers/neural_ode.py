@@ -54,7 +54,7 @@ class Smoothness(Preset):
         "rms": Variable(("share",), "rms distance of neighbours"),
         "script": Variable(("share",), "root of the sum of squares over layers"),
     }
-    positive = ("depths", "clip", "records")
+    positive, least = ("depths", "clip", "records"), {"depths": 3}
 
     def further_axes(self, config):
         """Return shares of the training time."""
@@ -124,7 +124,7 @@ class Kink(Experiment):
     }
     grid = {"activation": "activations", "depth": "depths"}
     measured = {"distance": "largest distance of neighbours at the end"}
-    positive = ("depths", "target", "s_end")
+    positive, least = ("depths", "target", "s_end"), {"depths": 3}
 
     def cell(self, at, config, references):
         """Train one network of 2L layers to the end."""
@@ -196,7 +196,7 @@ class Limit(Preset):
         "maps": Variable(("share",), "distance of embedding and readout"),
         "reference": "difference of two limits, in units of the distance at the end",
     }
-    positive = ("depths", "clip", "nodes")
+    positive, least = ("depths", "clip", "nodes"), {"depths": 3}
 
     def further_axes(self, config):
         """Return shares of the training time."""

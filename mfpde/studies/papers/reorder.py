@@ -62,14 +62,14 @@ class Commutators(CaseExperiment):
         "predicted": "the same by the sum of commutators, Eq. (20)",
         "shuffle": "|change of E| by a random order, relative to E",
     }
-    positive = ("s", "ds")
+    positive, least = ("s", "ds", "blocks"), {"blocks": 3}
 
     def problems(self, config):
         """Also of depths, which are those of one network with its blocks divided."""
-        blocks = config["blocks"]
-        is_right = blocks == sorted(blocks) and not any(n % blocks[0] for n in blocks)
-        more = f"`blocks` must increase, all multiples of the first, got {blocks}."
-        return super().problems(config) + ([] if is_right else [more])
+        found, blocks = super().problems(config), config["blocks"]
+        if not found and any(n % blocks[0] for n in blocks):
+            found.append(f"`blocks` must be multiples of the first, got {blocks}.")
+        return found
 
     def cell(self, at, config, references):
         """Train a network a little, divide its blocks, delete and exchange some."""
@@ -157,6 +157,7 @@ class ShallowEnsemble(CaseExperiment):
         "share": Variable(("time",), "largest gap over the bound (21)"),
     }
     positive = ("eps", "n_particles", "n_nodes")
+    least = {"eps": 3}
 
     def problems(self, config):
         """Also of blocks: the constants of (21) and T8 are known for one of them."""

@@ -118,6 +118,8 @@ class MatrixExperiment(Experiment):
             elif given - set(known):
                 found.append(f"`{key}` must be of {names}, got {config[key]}.")
         depths = config["depths"]
+        if found:
+            return found
         if self.one_path and any(max(depths) % n for n in depths):
             found.append(f"`depths` must divide the largest of them, got {depths}.")
         if self.one_path and len(depths) < self.least_depths:

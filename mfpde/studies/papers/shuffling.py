@@ -61,6 +61,7 @@ class Shuffles(CaseExperiment):
         "predicted": Variable(("order",), "the same by the sum of commutators (20)"),
     }
     positive = ("eps", "n_blocks", "n_orders", "s", "ds")
+    least = {"eps": 3}
 
     def problems(self, config: Config) -> list[str]:
         """Also of blocks, which must have a scale."""

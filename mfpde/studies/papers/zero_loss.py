@@ -250,6 +250,7 @@ class Bias(Experiment):
         "late": "2 lambda_min of the kernel (27) at the end",
     }
     positive = ("lambdas", "horizon", "n_samples", "atol", "rtol")
+    least = {"lambdas": 3}
 
     def cell(self, at: Mapping[str, Any], config: Config, references: Any) -> Any:
         """Train for a multiple of 1 / lambda, with a stabilised method."""
