@@ -37,9 +37,10 @@ _ROWS = (
     (
         "Training is a gradient-flow PDE in the limit of large networks.",
         "Ding et al. 2021, 2021b",
-        "For draws of whole paths the error of the outputs and the coupled distance "
-        "of the particles fall like 1/L and M^(-1/2); the spread over draws depends "
-        "on M alone. (Independent layers: claim 18.)",
+        "For draws of whole paths the error of the outputs falls like 1/L and "
+        "M^(-1/2), and the spread over draws depends on M alone (independent layers: "
+        "claim 18); so does the coupled distance of the particles, for independent "
+        "layers like 1/L and (L M)^(-1/2).",
     ),
     (
         "Depth and width need only be algebraic in accuracy and confidence.",

@@ -9,6 +9,10 @@ from mfpde.analysis.rates import Interval
 from mfpde.studies.judging import NEIGHBOURS, judge, judge_at_least, judge_below
 from mfpde.studies.report import Verdict
 
+PARTICLES = (
+    "Distances of particles are measured for fewer draws and widths than outputs, and "
+    "reach their order in 1/L later."
+)
 NOT_FITTED = "There is no fit, see the notes."
 
 
@@ -58,10 +62,11 @@ def _rates(found: Any, tolerance: float) -> Iterator[Verdict]:
         ):
             claim = f"{quantity}: {text}"
             if quantity != "loss":
-                # Particles are compared for fewer draws.
-                width = tolerance if quantity == "outputs" else 2.0 * tolerance
+                row, width, note = _row(found.a), tolerance, ""
+                if quantity == "particles":
+                    row, width, note = 1, 2.0 * tolerance, PARTICLES
                 if fit is None:
-                    yield _absent(claim, expected, _row(found.a))
+                    yield _absent(claim, expected, row)
                     continue
                 yield judge(
                     claim,
@@ -70,7 +75,8 @@ def _rates(found: Any, tolerance: float) -> Iterator[Verdict]:
                     getattr(rates, f"{name}_interval"),
                     width,
                     rivals=(expected - NEIGHBOURS, expected + NEIGHBOURS),
-                    row=_row(found.a),
+                    row=row,
+                    note=note,
                 )
             elif fit is not None:
                 # Beside the claims: late in training the loss is of second order.
