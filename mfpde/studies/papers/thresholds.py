@@ -58,7 +58,6 @@ class Networks(Experiment):
     quick = {
         "depths": [5, 7, 10, 14, 20],
         "width_of_first": 25,
-        "seeds": 200,
         "s": [1.0, 4.0],
     }
     grid = {"depth": "depths", "seed": "seeds"}
