@@ -12,7 +12,6 @@ from mfpde.analysis.asymptotic import refinement_interval
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import NotFiniteError
 from mfpde.evaluation import evaluate
 from mfpde.landscape import escape
 from mfpde.problem import MeanFieldProblem
@@ -127,8 +126,6 @@ class Landscape(Experiment):
             s_end = config["narrow_s"]
             found = solve(problem, grid, start, s_end=s_end, rtol=1e-4, **options)
             finished(found)
-            if found.s[-1] >= s_end:
-                raise NotFiniteError("There is no rest by `narrow_s`.")
             start = found.ensemble
         cloud = rng.normal(size=(config["cloud"], problem.k))
         options = {name: config[name] for name in ("mass", "masses", "s_end")}
@@ -144,11 +141,13 @@ class Landscape(Experiment):
         for start in table.axes["start"]:
             part = table.select(start=start)
             rest = part["rest"]
-            above = rest > config["eps"]
+            # What goes on falling by itself is no point of rest.
+            falls = rest - part["control"] > config["least_fall"] * rest
+            above = (rest > config["eps"]) & ~falls
             found = _judged(start, part, above, config)
-            n_diverged = int(np.isnan(rest).sum())
-            if n_diverged:
-                note = f"{n_diverged} of {rest.size} runs diverged."
+            n_lost = int((np.isnan(rest) | falls).sum())
+            if n_lost:
+                note = f"{n_lost} of {rest.size} runs diverged or had no rest."
                 changes = {"verdict": "not resolved", "note": note}
                 found = [dataclasses.replace(each, **changes) for each in found]
             verdicts += found
