@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,6 +48,8 @@ class Experiment:
     least : dict of str to int
         How many entries a list must have at least: two for a limit, three for an
         order.
+    known : dict of str to collection of str
+        The names that the list of a key may hold.
     times : tuple of str
         Lists of training times: they begin with 0 and increase.
     analysis_keys : tuple of str
@@ -66,6 +68,7 @@ class Experiment:
     measured: ClassVar[dict[str, str | Variable]]
     positive: ClassVar[tuple[str, ...]] = ()
     least: ClassVar[Mapping[str, int]] = {}
+    known: ClassVar[Mapping[str, Collection[str]]] = {}
     times: ClassVar[tuple[str, ...]] = ()
     analysis_keys: ClassVar[tuple[str, ...]] = ("confidence", "tolerance")
 
@@ -140,9 +143,13 @@ class Experiment:
             for key, n in self.least.items()
             if len(config[key]) < n
         ]
+        for key, names in self.known.items():
+            if not set(config[key]) <= set(names):
+                told = ", ".join(names)
+                found.append(f"`{key}` must be of {told}, got {config[key]}.")
         for key in self.times:
             s = config[key]
-            if len(s) < 2 or s[0] != 0.0 or np.any(np.diff(s) <= 0):
+            if not s or s[0] != 0.0 or np.any(np.diff(s) <= 0):
                 found.append(f"`{key}` must begin with 0 and increase, got {s}.")
         for key in {"activation", "activations"} & set(config):
             names = config[key] if isinstance(config[key], list) else [config[key]]

@@ -40,13 +40,8 @@ def judge(
     is_near = abs(value - expected) <= tolerance
     is_inside = interval[0] <= expected <= interval[1]
     is_alone = not any(interval[0] <= each <= interval[1] for each in rivals)
-    verdict = "not resolved"
-    if not _is_known(value, interval):
-        pass
-    elif is_inside and is_near and is_alone and _is_sharp(interval, tolerance):
-        verdict = "confirmed"
-    elif not is_near and _is_far(expected, interval):
-        verdict = "contradicted"
+    holds = is_inside and is_near and is_alone and _is_sharp(interval, tolerance)
+    fails = not is_near and _is_far(expected, interval)
     without = "".join(f", holds no {each:g}" for each in rivals)
     rule = (
         "Confirmed if the expected value lies in the interval and within "
@@ -54,20 +49,45 @@ def judge(
         f"{MOST_LENGTH * tolerance:g}{without}; contradicted if it lies outside twice "
         "the interval and farther from the value."
     )
-    note = _told(note, value, interval)
+    found = value, interval
+    return _verdict(claim, expected, found, (holds, fails), rule, note, row)
+
+
+def _verdict(
+    claim: str,
+    expected: float | str,
+    found: tuple[float, Interval],
+    judged: tuple[bool, bool],
+    rule: str,
+    note: str,
+    row: int | None,
+) -> Verdict:
+    """The verdict by whether a rule confirms, or contradicts, a number that is known.
+
+    A diverged run, or too few runs, leave no number or no interval.
+    """
+    value, interval = found
+    holds, fails = judged
+    verdict = "not resolved"
+    if not all(map(math.isfinite, (value, *interval))):
+        note = f"No number, or no interval: runs have no value, or are too few. {note}"
+    elif holds:
+        verdict = "confirmed"
+    elif fails:
+        verdict = "contradicted"
     return Verdict(claim, expected, value, interval, verdict, rule, note, row)
 
 
-def _is_known(value: float, interval: Interval) -> bool:
-    """Whether there is a number to judge; a diverged run leaves none."""
-    return all(map(math.isfinite, (value, *interval)))
+def not_measured(
+    claim: str, row: int, note: str, *, expected: float | str = "", rule: str = ""
+) -> Verdict:
+    """The verdict on what a claim demands and was not measured, or has no fit."""
+    return Verdict(claim, expected, None, None, "not resolved", rule, note, row)
 
 
-def _told(note: str, value: float, interval: Interval) -> str:
-    """The note, with the reason for a verdict on what is not known."""
-    if _is_known(value, interval):
-        return note
-    return f"No number, or no interval: runs have no value, or are too few. {note}"
+def neighbours(order: float) -> tuple[float, float]:
+    """The orders next to one, which its interval must exclude (`judge`, rivals)."""
+    return order - NEIGHBOURS, order + NEIGHBOURS
 
 
 def _is_sharp(interval: Interval, tolerance: float) -> bool:
@@ -95,23 +115,18 @@ def judge_at_least(
     note: str = "",
 ) -> Verdict:
     """Judge a claim that an order, an upper bound of the theory, is reached."""
-    verdict = "not resolved"
     is_reached = interval[1] >= least and value >= least - tolerance
-    is_alone = interval[0] > least - NEIGHBOURS
-    if not _is_known(value, interval):
-        pass
-    elif is_reached and is_alone and _is_sharp(interval, tolerance):
-        verdict = "confirmed"
-    elif value < least - tolerance and _is_far(least, interval):
-        verdict = "contradicted"
+    is_alone = interval[0] > neighbours(least)[0]
+    holds = is_reached and is_alone and _is_sharp(interval, tolerance)
+    fails = value < least - tolerance and _is_far(least, interval)
     rule = (
         "Confirmed if the interval, no longer than "
-        f"{MOST_LENGTH * tolerance:g} and above {least - NEIGHBOURS:g}, reaches the "
+        f"{MOST_LENGTH * tolerance:g} and above {neighbours(least)[0]:g}, reaches the "
         f"bound and the value is at most {tolerance:g} short of it; contradicted if "
         "twice the interval falls short."
     )
-    note = _told(note, value, interval)
-    return Verdict(claim, f">= {least:g}", value, interval, verdict, rule, note, row)
+    found = value, interval
+    return _verdict(claim, f">= {least:g}", found, (holds, fails), rule, note, row)
 
 
 def judge_between(
@@ -126,22 +141,17 @@ def judge_between(
 ) -> Verdict:
     """Judge a claim that something lies between bounds, both of them possible."""
     low, high = bounds
-    verdict = "not resolved"
-    if not _is_known(value, interval):
-        pass
-    elif interval[0] >= low - tolerance and interval[1] <= high + tolerance:
-        verdict = "confirmed"
-    elif (interval[1] < low and _is_far(low, interval)) or (
+    holds = interval[0] >= low - tolerance and interval[1] <= high + tolerance
+    fails = (interval[1] < low and _is_far(low, interval)) or (
         interval[0] > high and _is_far(high, interval)
-    ):
-        verdict = "contradicted"
+    )
     rule = (
         f"Confirmed if the whole interval lies between the bounds, to {tolerance:g}; "
         "contradicted if all of twice the interval is on one side of them."
     )
     expected = f"{low:g} to {high:g}"
-    note = _told(note, value, interval)
-    return Verdict(claim, expected, value, interval, verdict, rule, note, row)
+    found = value, interval
+    return _verdict(claim, expected, found, (holds, fails), rule, note, row)
 
 
 def judge_below(
@@ -154,19 +164,14 @@ def judge_below(
     note: str = "",
 ) -> Verdict:
     """Judge a claim that something is below a bound."""
-    verdict = "not resolved"
-    if not _is_known(value, interval):
-        pass
-    elif interval[1] < bound:
-        verdict = "confirmed"
-    elif interval[0] > bound and _is_far(bound, interval):
-        verdict = "contradicted"
+    holds = interval[1] < bound
+    fails = interval[0] > bound and _is_far(bound, interval)
     rule = (
         "Confirmed if the whole interval is below; contradicted if all of twice the "
         "interval is above."
     )
-    note = _told(note, value, interval)
-    return Verdict(claim, f"< {bound:g}", value, interval, verdict, rule, note, row)
+    found = value, interval
+    return _verdict(claim, f"< {bound:g}", found, (holds, fails), rule, note, row)
 
 
 def judge_above(
@@ -179,19 +184,14 @@ def judge_above(
     note: str = "",
 ) -> Verdict:
     """Judge a claim that something is above a bound."""
-    verdict = "not resolved"
-    if not _is_known(value, interval):
-        pass
-    elif interval[0] > bound:
-        verdict = "confirmed"
-    elif interval[1] < bound and _is_far(bound, interval):
-        verdict = "contradicted"
+    holds = interval[0] > bound
+    fails = interval[1] < bound and _is_far(bound, interval)
     rule = (
         "Confirmed if the whole interval is above; contradicted if all of twice the "
         "interval is below."
     )
-    note = _told(note, value, interval)
-    return Verdict(claim, f"> {bound:g}", value, interval, verdict, rule, note, row)
+    found = value, interval
+    return _verdict(claim, f"> {bound:g}", found, (holds, fails), rule, note, row)
 
 
 def judge_all(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mfpde.analysis import PowerFit, fit_asymptotic_power
-from mfpde.studies.judging import NEIGHBOURS, judge, judge_all
+from mfpde.studies.judging import judge, judge_all, neighbours
 from mfpde.studies.report import Verdict
 
 
@@ -54,7 +54,7 @@ def judge_order(
         fit.exponent,
         fit.exponent_interval,
         config["tolerance"],
-        rivals=(expected - NEIGHBOURS, expected + NEIGHBOURS),
+        rivals=neighbours(expected),
         row=row,
         note=note,
     )

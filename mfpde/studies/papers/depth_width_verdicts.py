@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mfpde.analysis.rates import Interval
-from mfpde.studies.judging import NEIGHBOURS, judge, judge_at_least, judge_below
+from mfpde.studies.judging import (
+    judge,
+    judge_at_least,
+    judge_below,
+    neighbours,
+    not_measured,
+)
 from mfpde.studies.report import Verdict
 
 PARTICLES = (
@@ -74,7 +80,7 @@ def _rates(found: Any, tolerance: float) -> Iterator[Verdict]:
                     getattr(fit, name),
                     getattr(rates, f"{name}_interval"),
                     width,
-                    rivals=(expected - NEIGHBOURS, expected + NEIGHBOURS),
+                    rivals=neighbours(expected),
                     row=row,
                     note=note,
                 )
@@ -113,7 +119,7 @@ def _order(
     """Judge an attribute of a fit by another that holds its interval."""
     if fit is None:
         return _absent(claim, expected, row)
-    rivals = (expected - NEIGHBOURS, expected + NEIGHBOURS)
+    rivals = neighbours(expected)
     found = getattr(fit, value), getattr(fit, interval)
     return judge(claim, expected, *found, tolerance, rivals=rivals, row=row)
 
@@ -128,4 +134,4 @@ def _below(
 
 def _absent(claim: str, expected: float | str, row: int) -> Verdict:
     """What a claim demands and could not be fitted."""
-    return Verdict(claim, expected, None, None, "not resolved", "", NOT_FITTED, row)
+    return not_measured(claim, row, NOT_FITTED, expected=expected)

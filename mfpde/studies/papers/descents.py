@@ -31,6 +31,24 @@ DATA = {"n_samples": 4, "shift": 0.4, "std_alpha": 1.0, "std_beta": 0.5, "rtol":
 """Keys that all adaptive experiments have, with their defaults."""
 FIXED = {key: value for key, value in DATA.items() if key != "rtol"}
 """Those of experiments in steps of one size."""
+DECAYING: dict[str, Any] = {
+    "lambda0": [0.0, 0.01, 0.1, 1.0],
+    "gamma": [0.1, 1.0, 10.0],
+    "activation": "tanh",
+    "dimension": 2,
+    "width": 64,
+    "seeds": 6,
+    "first_seed": 0,
+    "depth_steps": 2,
+}
+"""Those of experiments with lambda(s) = lambda0 exp(-gamma s)."""
+DECAYING_QUICK: dict[str, Any] = {
+    "lambda0": [0.1, 1.0],
+    "gamma": [0.1, 1.0],
+    "width": 32,
+    "seeds": 2,
+}
+DECAYING_GRID = {"lambda0": "lambda0", "gamma": "gamma", "seed": "seeds"}
 N_DRAWS = 16
 """Of the inputs: the draw whose samples are farthest apart is taken."""
 RISE = 1e-12

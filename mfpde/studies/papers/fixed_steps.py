@@ -183,19 +183,8 @@ class RegularisedSteps(FixedSteps):
 
     name, rows, symbol = "regularised-steps", (6,), "E_s"
     title = "Descent with a decaying regulariser"
-    defaults = descents.FIXED | {
-        "lambda0": [0.0, 0.01, 0.1, 1.0],
-        "gamma": [0.1, 1.0, 10.0],
-        "activation": "tanh",
-        "dimension": 2,
-        "width": 64,
-        "seeds": 6,
-        "first_seed": 0,
-        "depth_steps": 2,
-        **KEYS,
-    }
-    quick = {"lambda0": [0.1, 1.0], "gamma": [0.1, 1.0], "width": 32, "seeds": 2}
-    grid = {"lambda0": "lambda0", "gamma": "gamma", "seed": "seeds"}
+    defaults = descents.FIXED | descents.DECAYING | KEYS
+    quick, grid = descents.DECAYING_QUICK, descents.DECAYING_GRID
 
     def start(self, at: Mapping[str, Any], config: Config) -> Start:
         """Draw as `regulariser` does."""

@@ -15,11 +15,11 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import evaluate
 from mfpde.landscape import escape
 from mfpde.problem import MeanFieldProblem
-from mfpde.solution import finished
 from mfpde.solver import solve
 from mfpde.studies.curves import scatter
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Variable
 from mfpde.studies.table import Table
@@ -63,6 +63,7 @@ class Landscape(Experiment):
     quick = {"sizes": [2, 3], "seeds": 2, "s_end": 50.0}
     grid = {"start": "starts", "d": "sizes", "n": "n_samples", "seed": "seeds"}
     analysis_keys = ("eps", "least_fall", "tolerance")
+    known = {"starts": ("dirac", "narrow")}
     measured = {
         "slope": Variable(("node",), "int dE/drho(., t0) dnu of the best direction"),
         "change": Variable(
@@ -86,18 +87,16 @@ class Landscape(Experiment):
 
     def problems(self, config: Any) -> list[str]:
         """Also of the starts."""
-        unknown = [s for s in config["starts"] if s not in ("dirac", "narrow")]
-        more = [f"`starts` must be of dirac, narrow, got {unknown}."] if unknown else []
-        masses = config["masses"]
+        found, masses = super().problems(config), config["masses"]
+        is_right = not found
         if len(masses) != 2 or not 1.0 > masses[0] > masses[1]:
-            more.append(f"`masses` must be two, below 1 and falling, got {masses}.")
-        found = super().problems(config)
-        if not found and "dirac" in config["starts"] and self._moves(config):
-            more.append(
+            found.append(f"`masses` must be two, below 1 and falling, got {masses}.")
+        if is_right and "dirac" in config["starts"] and self._moves(config):
+            found.append(
                 "`starts` must not hold dirac for an activation with sigma(0) != 0, "
                 f"got {config['activation']!r}: all mass at 0 is no point of rest."
             )
-        return found + more
+        return found
 
     @staticmethod
     def _moves(config: Any) -> bool:

@@ -13,11 +13,11 @@ from mfpde.analysis.asymptotic import bent_interval
 from mfpde.arrays import evenly_spaced
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.solution import finished
 from mfpde.solver import solve
 from mfpde.studies.curves import centre, curves, traces
-from mfpde.studies.judging import judge, judge_above, judge_all, judge_below
+from mfpde.studies.judging import judge, judge_above, judge_all, judge_below, neighbours
 from mfpde.studies.orders import judge_order, resolved_if_all
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.papers.marion import COMMON, Preset
 from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
@@ -25,8 +25,8 @@ from mfpde.tangent import late_rate, tangent_kernel
 
 SEEN = 1e-12
 """Share of the first loss down to which rates are read off: the rest is rounding."""
-NEXT, ROUNDING = (0.5, 1.5), 1e-9
-"""Orders next to 1; ratios of a PL constant that is zero in theory to others."""
+ROUNDING = 1e-9
+"""Of ratios of a PL constant, and of one that is zero in theory to others."""
 
 
 def pl_constant(problem, grid, theta):
@@ -235,9 +235,8 @@ class Width(Preset):
         n, ratios = table.axes["n"], np.array(table.axes["ratio"])
         verdicts, panels = [], []
         for label, _, part in self.lines(table, "preset", "activation"):
-            constant = part["constant"]
+            constant, shown = part["constant"], ratios >= 1.0
             verdicts += self.claims(label, n, ratios, constant, config)
-            shown = ratios >= 1.0
             entries = {
                 f"N = {size}": (ratios[shown], *centre(each[shown]))
                 for size, each in zip(n, constant, strict=True)
@@ -249,8 +248,8 @@ class Width(Preset):
 
     def claims(self, label, n, ratios, constant, config):
         """Judge PL constants (N, M / N, S) by their medians over seeds."""
-        column = list(ratios).index(config["width_judged"])
-        log_n, wide = np.log(n), ratios >= 1.0
+        column, wide = list(ratios).index(config["width_judged"]), ratios >= 1.0
+        log_n, medians = np.log(n), np.median(constant, axis=-1)
 
         def share(middle):
             return np.min(middle[:, column] / middle[:, -1])
@@ -276,7 +275,7 @@ class Width(Preset):
             value, own = measured(statistic)
             if len(n) < 3:
                 return value, own
-            moved = statistic(np.median(constant, axis=-1), 1) - value
+            moved = statistic(medians, 1) - value
             return value, bent_interval(own, value, moved)
 
         name = f"{label}, M = {config['width_judged']:g} N"
@@ -286,11 +285,12 @@ class Width(Preset):
         found = [
             judge_above(share_claim, 0.25, *measured(share), row=13),
             judge_below(decay_claim, 2.5, *exponent(decay), row=13),
-            # Beside the claim: that M ~ N suffices is the share above.
-            judge(width_claim, 1.0, *exponent(width), config["tolerance"], rivals=NEXT),
         ]
+        # Beside the claim: that M ~ N suffices is the share above.
+        beside = {"tolerance": config["tolerance"], "rivals": neighbours(1.0)}
+        found.append(judge(width_claim, 1.0, *exponent(width), **beside))
         # A half that lies below the widths tried is not known.
-        least, most = np.median(constant, axis=-1)[:, wide][:, [0, -1]].T
+        least, most = medians[:, wide][:, [0, -1]].T
         found[-1] = resolved_if_all(found[-1], least < 0.5 * most)
         if not wide.all():
             few = constant[:, ~wide] < ROUNDING * constant[:, -1:]

@@ -27,9 +27,10 @@ from mfpde.errors import did_you_mean
 from mfpde.evaluation import Evaluation
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
-from mfpde.solution import Solution, finished
+from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.studies.experiment import Experiment
+from mfpde.studies.papers.ends import finished
 
 Array = NDArray[np.float64]
 

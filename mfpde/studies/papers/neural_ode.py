@@ -12,7 +12,6 @@ from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
-from mfpde.solution import finished
 from mfpde.solver import solve
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import curves
@@ -20,6 +19,7 @@ from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_below
 from mfpde.studies.limits import output, path_distance
 from mfpde.studies.orders import judge_order
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.papers.local_pl import LongTime, Width
 from mfpde.studies.papers.marion import COMMON, Preset, layer_steps
 from mfpde.studies.report import Report

@@ -69,7 +69,7 @@ class Polyak(Experiment):
         "loss": Variable(("s",), "E"),
     }
     positive = ("widths", "layers", "samples", "rtol")
-    times = ("s",)
+    times, least = ("s",), {"s": 2}
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Training times."""

@@ -157,7 +157,7 @@ class ShallowEnsemble(CaseExperiment):
         "share": Variable(("time",), "largest gap over the bound (21)"),
     }
     positive = ("eps", "n_particles", "n_nodes")
-    least = {"eps": 3}
+    least, times = {"eps": 3}, ("times",)
 
     def problems(self, config):
         """Also of blocks: the constants of (21) and T8 are known for one of them."""
@@ -169,9 +169,6 @@ class ShallowEnsemble(CaseExperiment):
                     f"`used` must name cases whose block is a perceptron with tanh, "
                     f"got {name!r} with {block!r}."
                 )
-        times = config["times"]
-        if not times or times[0] != 0.0 or np.any(np.diff(times) <= 0):
-            found.append(f"`times` must begin with 0 and increase, got {times}.")
         return found
 
     def further_axes(self, config):

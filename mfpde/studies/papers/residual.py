@@ -6,7 +6,7 @@ h[l+1] = psi(h[l] + tau W[l] h[l]), W_ij ~ N(0, variance / width), sections 1.5,
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,17 +93,14 @@ class MatrixExperiment(Experiment):
 
     Attributes
     ----------
-    known : dict of str to collection of str
-        The names that the list of a key may hold; all of them for a key of `whole`.
     whole : tuple of str
-        Keys whose names are compared with each other.
+        Keys of `known` whose names are compared with each other: all must be there.
     one_path : bool
         Whether draws are increments of one path: `depths` divide the largest.
     least_depths : int
         How many of them the fit of a power and its next term needs.
     """
 
-    known: ClassVar[dict[str, Collection[str]]] = {}
     whole: ClassVar[tuple[str, ...]] = ()
     one_path: ClassVar[bool] = False
     least_depths: ClassVar[int] = 4
@@ -111,12 +108,10 @@ class MatrixExperiment(Experiment):
     def problems(self, config: Config) -> list[str]:
         """Also of names and depths; see `Experiment.problems`."""
         found = super().problems(config)
-        for key, known in self.known.items():
-            names, given = ", ".join(known), set(config[key])
-            if key in self.whole and given != set(known):
+        for key in self.whole:
+            if not set(self.known[key]) <= set(config[key]):
+                names = ", ".join(self.known[key])
                 found.append(f"`{key}` must hold {names}, got {config[key]}.")
-            elif given - set(known):
-                found.append(f"`{key}` must be of {names}, got {config[key]}.")
         depths = config["depths"]
         if found:
             return found

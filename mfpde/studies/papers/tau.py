@@ -15,11 +15,12 @@ from mfpde.networks.resnet import ResNet
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import curves
 from mfpde.studies.judging import (
-    NEIGHBOURS,
     judge,
     judge_above,
     judge_below,
     judge_between,
+    neighbours,
+    not_measured,
 )
 from mfpde.studies.orders import resolved_if_all
 from mfpde.studies.papers.powers import corrected_power, power_of
@@ -32,7 +33,7 @@ from mfpde.studies.papers.residual import (
 from mfpde.studies.papers.tau_iterations import Iterations
 from mfpde.studies.papers.tau_phases import Phases
 from mfpde.studies.papers.tau_training import Growth, Normalised, Training
-from mfpde.studies.report import Report, Verdict
+from mfpde.studies.report import Report
 from mfpde.studies.study import Variable
 
 SLACK = 0.05
@@ -133,10 +134,8 @@ class Norms(MatrixExperiment):
             verdicts += [resolved_if_all(each, has_value) for each in found]
         for sign, text in ((-1.0, "below"), (0.0, "equal to"), (1.0, "above")):
             if sign not in np.sign(config["powers"]):
-                claim, note = f"c {text} 0", "None is among `powers`."
-                verdicts.append(
-                    Verdict(claim, "", None, None, "not resolved", "", note, 14)
-                )
+                note = "None is among `powers`."
+                verdicts.append(not_measured(f"c {text} 0", 14, note))
         panels = [
             curves(
                 f"{name.capitalize()} norms", "layers L", "mean growth", curve,
@@ -194,7 +193,7 @@ class Norms(MatrixExperiment):
 
 def _equal(claim, expected, power, tolerance):
     """Judge an exponent, whose interval must exclude those of other regimes."""
-    rivals = {expected - NEIGHBOURS, expected + NEIGHBOURS} | ({0.0} - {expected})
+    rivals = {*neighbours(expected), 0.0} - {expected}
     return judge(claim, expected, *power, tolerance, rivals=sorted(rivals), row=14)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.studies.curves import centre, curves
-from mfpde.studies.judging import NEIGHBOURS, judge, judge_all
+from mfpde.studies.judging import judge, judge_all, neighbours, not_measured
 from mfpde.studies.papers.powers import corrected_power
 from mfpde.studies.papers.residual import (
     MatrixExperiment,
@@ -15,7 +15,7 @@ from mfpde.studies.papers.residual import (
     steps_needed,
 )  # fmt: skip
 from mfpde.studies.papers.tau_training import FEW, NETWORK, Training
-from mfpde.studies.report import Report, Verdict
+from mfpde.studies.report import Report
 
 # Exponent of tau, exponents of L in the learning rates that are tried, label.
 SCHEMES = {
@@ -134,11 +134,11 @@ class Iterations(MatrixExperiment):
                 verdicts.append(self._exponent(scheme, *given, config))
             else:
                 verdicts.append(self._without_skips(*given, missed.get("sde"), config))
-        for scheme in set(SCHEMES) - set(steps):
-            claim, note = SCHEMES[scheme][2], "It is not among `schemes`."
-            verdicts.append(
-                Verdict(claim, "", None, None, "not resolved", "", note, 16)
-            )
+        verdicts += [
+            not_measured(SCHEMES[scheme][2], 16, "It is not among `schemes`.")
+            for scheme in SCHEMES
+            if scheme not in steps
+        ]
         panel = curves("Steps to the loss, by tau", "layers L", "steps", entries)
         return Report(verdicts, texts, {"iterations": [panel]})
 
@@ -150,11 +150,11 @@ class Iterations(MatrixExperiment):
             note = f"{missed.sum()} of {missed.size} runs do not reach the loss."
             rule = "Not resolved unless every run reaches the loss within `most_steps`."
             expected = CLAIMS[scheme]
-            return Verdict(claim, expected, None, None, "not resolved", rule, note, 16)
+            return not_measured(claim, 16, note, expected=expected, rule=rule)
         # Draws approach their path, and gates their share of it, like L^(-1/2).
         found = corrected_power(depths, steps, depths**-0.5, config["confidence"])
         expected, tolerance = CLAIMS[scheme], config["tolerance"]
-        rivals = (expected - NEIGHBOURS, expected + NEIGHBOURS)
+        rivals = neighbours(expected)
         return judge(claim, expected, *found, tolerance, rivals=rivals, row=16)
 
     @staticmethod

@@ -155,22 +155,17 @@ class Regulariser(Experiment):
         "when E does; lambda0 / gamma far above 10 shrinks the law to a point."
     )
     rows = (6,)
-    defaults = descents.DATA | {
-        "lambda0": [0.0, 0.01, 0.1, 1.0],
-        "gamma": [0.1, 1.0, 10.0],
-        "activation": "tanh",
-        "dimension": 2,
-        "width": 64,
-        "seeds": 6,
-        "first_seed": 0,
-        "depth_steps": 2,
-        "s_end": 10000.0,
-        "atol": 1e-13,
-        "end": 1e-14,
-        "threshold": 1e-10,
-    }
-    quick = {"lambda0": [0.1, 1.0], "gamma": [0.1, 1.0], "width": 32, "seeds": 2}
-    grid = {"lambda0": "lambda0", "gamma": "gamma", "seed": "seeds"}
+    defaults = (
+        descents.DATA
+        | descents.DECAYING
+        | {
+            "s_end": 10000.0,
+            "atol": 1e-13,
+            "end": 1e-14,
+            "threshold": 1e-10,
+        }
+    )
+    quick, grid = descents.DECAYING_QUICK, descents.DECAYING_GRID
     measured = descents.MEASURED
     positive = ("n_samples", "s_end", "gamma", "end", "threshold", "atol", "rtol")
 
