@@ -24,7 +24,7 @@ from mfpde.studies.report import Report
 
 OVERFLOWING = 1000
 """Layers after which 2.4^L, the square of a state, is beyond the largest number."""
-SEEDS = {"seeds": 8, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1}
+SEEDS = {"seeds": 8, "first_seed": 0}
 NETWORK = {
     "data": {"source": "digits", "n_samples": 64, "pca": 16},
     "width": 32, "readout": 0.3,
@@ -48,6 +48,7 @@ class Growth(MatrixExperiment):
     )
     defaults = {
         "depths": [10, 100, 1000], "width": 32, "n_samples": 8, **SEEDS, "seeds": 24,
+        "confidence": 0.99,
     }  # fmt: skip
     quick = {"seeds": 12}
     grid = {"depth": "depths", "seed": "seeds"}
@@ -96,7 +97,7 @@ class Training(MatrixExperiment):
     )
     defaults = {
         "scales": ["sde", "one"], "depths": [10, 100, 1000], "most_steps": 150,
-        "below": 0.3, **NETWORK, "rate": 2.5, **SEEDS, "seeds": 8,
+        "below": 0.3, **NETWORK, "rate": 2.5, **SEEDS,
     }  # fmt: skip
     quick = {"seeds": 6, "most_steps": 80, "data": dict(FEW)}
     grid = {"scale": "scales", "depth": "depths", "seed": "seeds"}
@@ -167,7 +168,8 @@ class Normalised(Training):
     )
     defaults = {
         "scales": ["sde", "one"], "rates": [0.1, 0.5, 2.5, 12.5],
-        "depths": [8, 32, 128], "n_steps": 40, **NETWORK, **SEEDS, "seeds": 8,
+        "depths": [8, 32, 128], "n_steps": 40, **NETWORK, **SEEDS,
+        "confidence": 0.99,
     }  # fmt: skip
     quick = {"seeds": 5, "n_steps": 20, "data": dict(FEW)}
     grid = {"scale": "scales", "rate": "rates", "depth": "depths", "seed": "seeds"}
