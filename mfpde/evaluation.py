@@ -195,7 +195,11 @@ def _evaluate(
     shard = ensemble.shard
     if shard.size == 1:
         start_helpers(
-            lambda: follow(*followed), state.n_pieces, _n_operations(state, particles)
+            follow,
+            followed,
+            particles.dtype,
+            state.n_pieces,
+            _n_operations(state, particles),
         )
     signal = STOP
     try:
@@ -516,7 +520,9 @@ def _flow(problem, grid, ensemble, x) -> _Forward:
     shard = ensemble.shard
     if shard.size == 1:
         start_helpers(
-            lambda: sweep.forward(*state.arguments),
+            sweep.forward,
+            state.arguments,
+            particles.dtype,
             state.n_pieces,
             _n_operations(state, particles),
         )

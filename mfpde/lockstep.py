@@ -154,10 +154,10 @@ class _Stages:
         """Call kernel(counts, *arguments), which fills the part; then reduce that."""
         # Its own for every stage: a thread that comes late finds nothing left to do.
         counts = np.zeros(2, dtype=np.int64)
-        start_helpers(
-            lambda: kernel(counts, *arguments), self.n_blocks, self.n_operations
-        )
-        kernel(counts, *arguments)
+        arguments = (counts, *arguments)
+        dtype = self.part.dtype
+        start_helpers(kernel, arguments, dtype, self.n_blocks, self.n_operations)
+        kernel(*arguments)
         wait_for_all(counts, self.n_blocks)
         self.shard.sum_(self.part)
 

@@ -24,7 +24,9 @@ def test_benchmark_runs_quickly(script: Path, tmp_path: Path) -> None:
     if script.stem == "bench_mpi":
         mpiexec()
     output = tmp_path / "table.md"
-    call = [sys.executable, str(script), "--quick", "--output", str(output)]
+    # A crash in machine code shall say where in Python it was.
+    call = [sys.executable, "-X", "faulthandler", str(script), "--quick"]
+    call += ["--output", str(output)]
     done = subprocess.run(
         call + OPTIONS.get(script.stem, []),
         capture_output=True,

@@ -407,13 +407,13 @@ def test_helpers_run_at_the_same_time(monkeypatch):
         names.append(threading.current_thread().name)
         barrier.wait()
 
-    threads.start_helpers(work, 5, threads.SERIAL_BELOW)
+    threads.start_helpers(work, (), None, 5, threads.SERIAL_BELOW)
     work()
     assert len(set(names)) == len(names) == 3
     # No more of them than pieces.
     barrier = threading.Barrier(2, timeout=20)
     names.clear()
-    threads.start_helpers(work, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(work, (), None, 2, threads.SERIAL_BELOW)
     work()
     assert len(names) == 2
 
@@ -421,11 +421,11 @@ def test_helpers_run_at_the_same_time(monkeypatch):
 def test_little_work_wakes_no_threads(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
     found = []
-    threads.start_helpers(lambda: found.append(1), 4, threads.SERIAL_BELOW - 1)
-    threads.start_helpers(lambda: found.append(1), 1, threads.SERIAL_BELOW)
+    threads.start_helpers(found.append, (1,), None, 4, threads.SERIAL_BELOW - 1)
+    threads.start_helpers(found.append, (1,), None, 1, threads.SERIAL_BELOW)
     # As many as there are now would have come before these.
     barrier = threading.Barrier(3, timeout=20)
-    threads.start_helpers(barrier.wait, 4, threads.SERIAL_BELOW)
+    threads.start_helpers(barrier.wait, (), None, 4, threads.SERIAL_BELOW)
     barrier.wait()
     assert not found
 
@@ -436,10 +436,45 @@ def test_a_helper_survives_an_error(monkeypatch):
     def fail():
         raise ArithmeticError("in a helper")
 
-    threads.start_helpers(fail, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(fail, (), None, 2, threads.SERIAL_BELOW)
     barrier = threading.Barrier(2, timeout=20)
-    threads.start_helpers(barrier.wait, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(barrier.wait, (), None, 2, threads.SERIAL_BELOW)
     barrier.wait()
+
+
+COMPILED = """
+import numpy as np
+from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate, predict
+from mfpde.blocks import Perceptron
+from mfpde.kernels import threads
+
+class Tasks:
+    def put(self, task):
+        kernel, arguments = task
+        print(kernel.__name__, len(kernel.signatures))
+
+threads._tasks = lambda n_helpers, process: Tasks()
+x, theta = np.ones((300, 2)), np.ones((3, 100, 5))
+for dtype in ("float64", "float32", "float64"):
+    problem = MeanFieldProblem(x, x, Perceptron(2), dtype=dtype)
+    ensemble = ParticleEnsemble(theta)
+    evaluate(problem, DepthGrid.euler(3), ensemble)
+    predict(problem, DepthGrid.gauss(3), ensemble, x)
+"""
+
+
+def test_helpers_find_their_kernels_compiled():
+    """Only the calling thread compiles: the others would be cut off at the end."""
+    found = subprocess.run(
+        [sys.executable, "-c", COMPILED],
+        env={**os.environ, "MFPDE_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kernels = ("follow", "forward")
+    expected = [f"{name} {n}" for n in (1, 2, 2) for name in kernels]
+    assert found.stdout.splitlines() == expected
 
 
 def test_helpers_are_let_go_when_the_loss_fails(rng, monkeypatch):
@@ -465,7 +500,7 @@ def test_helpers_are_let_go_when_the_loss_fails(rng, monkeypatch):
                 ensemble,
             )
     barrier = threading.Barrier(2, timeout=20)
-    threads.start_helpers(barrier.wait, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(barrier.wait, (), None, 2, threads.SERIAL_BELOW)
     barrier.wait()
 
 

@@ -2,6 +2,8 @@
 
 The blocks do not depend on the number of threads, and what they share is written in
 their order, so results have the same bits for any number. Kernels release the GIL.
+Only the calling thread compiles: a compiler at work in a second thread would be cut off
+in the middle when the program ends.
 """
 
 from __future__ import annotations
@@ -14,10 +16,15 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+import numba
+from numba.core.dispatcher import Dispatcher
+
 from mfpde.launch import launched
 
 # About 50 microseconds of work on one core.
 SERIAL_BELOW = 200_000
+# Kernels, each with a number type for which it has been compiled.
+_compiled: set[tuple[Any, Any]] = set()
 
 
 def n_threads() -> int:
@@ -34,19 +41,30 @@ def n_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def start_helpers(work: Callable[[], Any], n_pieces: int, n_operations: int) -> None:
-    """Call work() on the other threads, and do not wait for them.
+def start_helpers(
+    kernel: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    dtype: Any,
+    n_pieces: int,
+    n_operations: int,
+) -> None:
+    """Call kernel(*arguments) on the other threads, and do not wait for them.
 
     Each call takes pieces of the work until none is left (see `turns`), and so shall
     the calling thread: a helper that comes late, or fails before it takes one, is not
     missed. n_operations, of all pieces together, tells whether waking them is worth it.
+    The types of a kernel's arguments shall depend on dtype alone, that of the states:
+    it is compiled once for each.
     """
     is_little = n_operations < SERIAL_BELOW
     n_helpers = 0 if is_little else min(n_threads(), n_pieces) - 1
     if n_helpers > 0:
+        if isinstance(kernel, Dispatcher) and (kernel, dtype) not in _compiled:
+            kernel.compile(tuple(map(numba.typeof, arguments)))
+            _compiled.add((kernel, dtype))
         tasks = _tasks(n_helpers, os.getpid())
         for _ in range(n_helpers):
-            tasks.put(work)
+            tasks.put((kernel, arguments))
 
 
 @functools.lru_cache(maxsize=4)
@@ -65,9 +83,9 @@ def _tasks(n_helpers: int, process: int) -> SimpleQueue:
 
 def _serve(tasks: SimpleQueue) -> None:
     while True:
-        work = tasks.get()
+        kernel, arguments = tasks.get()
         # An error is the calling thread's, too: it does the same, and raises it.
         with contextlib.suppress(Exception):
-            work()
+            kernel(*arguments)
         # Nothing of the work may live on while the thread waits.
-        del work
+        del kernel, arguments
