@@ -3,6 +3,7 @@
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from study_cases import STUDY
 
@@ -82,6 +83,40 @@ def test_a_study_by_name_and_by_file(tmp_path):
     }
     # A key that is taken away has its default again.
     assert load_study(str(path), KNOWN, ["n_seeds="])[1]["n_seeds"] == 3
+
+
+def test_paths_start_in_the_folder_of_the_file(tmp_path, monkeypatch):
+    """Those in a table and in a list of cases; those of `--set` do not."""
+    (tmp_path / "mine").mkdir()
+    rows = "".join(f"{i / 16},{i % 2}\n" for i in range(16))
+    (tmp_path / "mine" / "points.csv").write_text(f"x,y\n{rows}", encoding="utf-8")
+    np.savez(tmp_path / "mine" / "cloud.npz", theta=np.ones((4, 3)))
+    path = tmp_path / "mine" / "tau.toml"
+    csv = {"source": "csv", "path": "points.csv", "target_columns": "y"}
+    path.write_text(
+        write_toml({"study": "tau", "training": {"data": csv}}), encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    data = load_study("mine/tau.toml", STUDIES)[1]["training"]["data"]
+    assert data["path"] == str(Path("mine", "points.csv"))
+    monkeypatch.chdir("mine")
+    data = load_study("tau.toml", STUDIES)[1]["training"]["data"]
+    assert data["path"] == "points.csv"
+    absolute = str(tmp_path / "mine" / "points.csv")
+    given = [f'training.data.path="{absolute}"']
+    assert (
+        load_study("tau.toml", STUDIES, given)[1]["training"]["data"]["path"]
+        == absolute
+    )
+    law = {"kind": "point_cloud", "path": "cloud.npz"}
+    case = {"name": "own", "data": csv, "law": law}
+    Path("width.toml").write_text(
+        write_toml({"study": "depth-width", "cases": [case]}), encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    case = load_study("mine/width.toml", STUDIES)[1]["cases"][0]
+    assert case["data"]["path"] == str(Path("mine", "points.csv"))
+    assert case["law"]["path"] == str(Path("mine", "cloud.npz"))
 
 
 def test_an_unknown_study(tmp_path):

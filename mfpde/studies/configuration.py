@@ -20,6 +20,8 @@ SELECTOR = "study"
 """The key of a file that names its study."""
 DATA_SOURCE = "source"
 """The key of a table that describes data: its other keys are those of the source."""
+FILE = "path"
+"""The key of a table, of data or of a law, that names a file."""
 
 
 def load_study(
@@ -34,7 +36,8 @@ def load_study(
     Parameters
     ----------
     source : str
-        A name, or a TOML file whose key `study` holds one.
+        A name, or a TOML file whose key `study` holds one. A relative `path`, of data
+        or of a law, starts in the folder of that file.
     studies : mapping
         The studies by name.
     overrides : sequence of str
@@ -53,7 +56,7 @@ def load_study(
     if source not in studies:
         if not source.endswith(".toml") and not Path(source).is_file():
             raise ConfigurationError([_unknown(source, studies)])
-        table = _read(Path(source))
+        table = _from_folder(_read(Path(source)), Path(source).parent)
         if SELECTOR not in table:
             known = " or ".join(f'{SELECTOR} = "{name}"' for name in studies)
             raise ConfigurationError(
@@ -138,6 +141,18 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path} is not valid TOML: {error}."]) from error
+
+
+def _from_folder(value: Any, folder: Path) -> Any:
+    """Return what a file says; the files that it names by `path` are beside it."""
+    if isinstance(value, list):
+        return [_from_folder(entry, folder) for entry in value]
+    if not isinstance(value, Mapping):
+        return value
+    table = {name: _from_folder(entry, folder) for name, entry in value.items()}
+    if isinstance(table.get(FILE), str):
+        table[FILE] = str(folder / Path(table[FILE]).expanduser())
+    return table
 
 
 def _unknown(name: str, studies: Mapping[str, Study]) -> str:
