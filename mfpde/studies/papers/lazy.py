@@ -108,7 +108,7 @@ class Valley(Experiment):
         "sizes": [128, 512, 2048, 8192],
         "widths": [8],
         "alphas": [0.5, 1.0, 1.7, 2.8, 4.5, 7.5, 12.5, 21.0],
-        "seeds": 56,
+        "seeds": 112,
     }
     grid = {"size": "sizes", "width": "widths", "alpha": "alphas", "seed": "seeds"}
     measured = {"error": "rms over samples of the outputs minus those of the limit"}

@@ -253,7 +253,7 @@ def layer_steps(evaluation: Evaluation) -> Array:
     return np.sqrt([squares.max(), means.mean(), means.sum()])
 
 
-COMMON = {"seeds": 3, "first_seed": 0, "confidence": 0.95, "tolerance": 0.05}
+COMMON = {"seeds": 3, "first_seed": 0, "confidence": 0.99, "tolerance": 0.05}
 """Keys of all experiments with presets."""
 
 

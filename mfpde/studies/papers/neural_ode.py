@@ -119,7 +119,7 @@ class Kink(Experiment):
         "depths": [8, 16, 32, 64, 128],
         "target": 2.0,
         "s_end": 40.0,
-        "confidence": 0.95,
+        "confidence": 0.99,
         "tolerance": 0.05,
     }
     grid = {"activation": "activations", "depth": "depths"}

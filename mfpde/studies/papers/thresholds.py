@@ -52,12 +52,13 @@ class Networks(Experiment):
         "limit_tol": 3e-4,
         "margin": 1.5,
         "eta": 0.1,
-        "confidence": 0.95,
+        "confidence": 0.99,
         "tolerance": 0.15,
     }
     quick = {
         "depths": [5, 7, 10, 14, 20],
         "width_of_first": 25,
+        "seeds": 1600,
         "s": [1.0, 4.0],
     }
     grid = {"depth": "depths", "seed": "seeds"}

@@ -61,6 +61,7 @@ class Unobstructed(Experiment):
         "atol": 1e-13,
         "end": 1e-14,
         "threshold": 1e-10,
+        "confidence": 0.99,
         "tolerance": 0.01,
     }
     quick = {"dimensions": [2, 3], "widths": [32, 64], "seeds": 3}
@@ -75,7 +76,7 @@ class Unobstructed(Experiment):
         "s_zero": "s at which E falls below the threshold",
     }
     positive = ("n_samples", "s_end", "end", "threshold", "atol", "rtol")
-    analysis_keys = ("tolerance",)
+    analysis_keys = ("confidence", "tolerance")
 
     def further_axes(self, config: Config) -> dict[str, list]:
         """Return training times and windows of the loss."""
@@ -105,7 +106,9 @@ class Unobstructed(Experiment):
         ratios = ratios[has_value]
         if not len(ratios):
             return Report(verdicts, ["No run reached the end of its last window."])
-        rate, interval = bootstrap(lambda runs: np.median(runs[:, 1]), ratios)
+        rate, interval = bootstrap(
+            lambda runs: np.median(runs[:, 1]), ratios, confidence=config["confidence"]
+        )
         # Other modes fade: it may still be as far off as the window before.
         reach = refinement_interval(rate, float(np.median(ratios[:, 0])))
         interval = min(*interval, *reach), max(*interval, *reach)
@@ -234,7 +237,7 @@ class Bias(Experiment):
         "depth_steps": 2,
         "horizon": 4.0,
         "atol": 1e-9,
-        "confidence": 0.95,
+        "confidence": 0.99,
         "tolerance": 0.05,
     }
     quick = {"width": 32, "seeds": 6}
