@@ -99,7 +99,7 @@ DEFAULTS: dict[str, Any] = {
 QUICK: dict[str, Any] = {
     "depths": [4, 8, 16, 32],
     "widths": [1, 16, 64, 256, 1024],
-    "seeds": 64,
+    "seeds": 128,
     "most_draws": 16384,
     "cases": DEFAULTS["cases"][:1],
 }

@@ -45,7 +45,7 @@ class Networks(Experiment):
         "activation": "tanh",
         "dimension": 1,
         "data_seed": 0,
-        "seeds": 400,
+        "seeds": 1600,
         "first_seed": 0,
         "s": [1.0, 4.0, 16.0],
         "atol": 1e-7,
@@ -58,7 +58,6 @@ class Networks(Experiment):
     quick = {
         "depths": [5, 7, 10, 14, 20],
         "width_of_first": 25,
-        "seeds": 1600,
         "s": [1.0, 4.0],
     }
     grid = {"depth": "depths", "seed": "seeds"}
