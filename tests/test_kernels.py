@@ -396,6 +396,19 @@ def test_a_failed_evaluation_writes_nothing_afterwards(monkeypatch):
         assert (out == 7.0).all()
 
 
+class Interpreted:
+    """A kernel that needs no compiler."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+    def compile(self, signature):
+        pass
+
+
 def test_helpers_run_at_the_same_time(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
     # Nobody passes alone; a broken barrier raises after the timeout.
@@ -407,13 +420,13 @@ def test_helpers_run_at_the_same_time(monkeypatch):
         names.append(threading.current_thread().name)
         barrier.wait()
 
-    threads.start_helpers(work, (), None, 5, threads.SERIAL_BELOW)
+    threads.start_helpers(Interpreted(work), (), None, 5, threads.SERIAL_BELOW)
     work()
     assert len(set(names)) == len(names) == 3
     # No more of them than pieces.
     barrier = threading.Barrier(2, timeout=20)
     names.clear()
-    threads.start_helpers(work, (), None, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(Interpreted(work), (), None, 2, threads.SERIAL_BELOW)
     work()
     assert len(names) == 2
 
@@ -421,11 +434,15 @@ def test_helpers_run_at_the_same_time(monkeypatch):
 def test_little_work_wakes_no_threads(monkeypatch):
     monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
     found = []
-    threads.start_helpers(found.append, (1,), None, 4, threads.SERIAL_BELOW - 1)
-    threads.start_helpers(found.append, (1,), None, 1, threads.SERIAL_BELOW)
+    threads.start_helpers(
+        Interpreted(found.append), (1,), None, 4, threads.SERIAL_BELOW - 1
+    )
+    threads.start_helpers(
+        Interpreted(found.append), (1,), None, 1, threads.SERIAL_BELOW
+    )
     # As many as there are now would have come before these.
     barrier = threading.Barrier(3, timeout=20)
-    threads.start_helpers(barrier.wait, (), None, 4, threads.SERIAL_BELOW)
+    threads.start_helpers(Interpreted(barrier.wait), (), None, 4, threads.SERIAL_BELOW)
     barrier.wait()
     assert not found
 
@@ -436,9 +453,9 @@ def test_a_helper_survives_an_error(monkeypatch):
     def fail():
         raise ArithmeticError("in a helper")
 
-    threads.start_helpers(fail, (), None, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(Interpreted(fail), (), None, 2, threads.SERIAL_BELOW)
     barrier = threading.Barrier(2, timeout=20)
-    threads.start_helpers(barrier.wait, (), None, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(Interpreted(barrier.wait), (), None, 2, threads.SERIAL_BELOW)
     barrier.wait()
 
 
@@ -500,7 +517,7 @@ def test_helpers_are_let_go_when_the_loss_fails(rng, monkeypatch):
                 ensemble,
             )
     barrier = threading.Barrier(2, timeout=20)
-    threads.start_helpers(barrier.wait, (), None, 2, threads.SERIAL_BELOW)
+    threads.start_helpers(Interpreted(barrier.wait), (), None, 2, threads.SERIAL_BELOW)
     barrier.wait()
 
 

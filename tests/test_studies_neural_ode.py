@@ -278,7 +278,7 @@ def test_long_time_without_kernels(tmp_path):
 
 
 WIDTH = {"presets": ["tiny-slots"], "activations": ["tanh"], "samples": [4, 16]}
-WIDTH |= {"widths_per_sample": [0.5, 1.0, 2.0, 4.0, 16.0], "seeds": 12}
+WIDTH |= {"widths_per_sample": [0.5, 1.0, 2.0, 4.0, 16.0], "seeds": 24}
 
 
 def test_width(tmp_path):

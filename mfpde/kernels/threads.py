@@ -16,9 +16,6 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-import numba
-from numba.core.dispatcher import Dispatcher
-
 from mfpde.launch import launched
 
 # About 50 microseconds of work on one core.
@@ -59,12 +56,19 @@ def start_helpers(
     is_little = n_operations < SERIAL_BELOW
     n_helpers = 0 if is_little else min(n_threads(), n_pieces) - 1
     if n_helpers > 0:
-        if isinstance(kernel, Dispatcher) and (kernel, dtype) not in _compiled:
-            kernel.compile(tuple(map(numba.typeof, arguments)))
+        if (kernel, dtype) not in _compiled:
+            _compile(kernel, arguments)
             _compiled.add((kernel, dtype))
         tasks = _tasks(n_helpers, os.getpid())
         for _ in range(n_helpers):
             tasks.put((kernel, arguments))
+
+
+def _compile(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # Here, since what only asks for the number of threads needs no compiler.
+    from numba import typeof
+
+    kernel.compile(tuple(map(typeof, arguments)))
 
 
 @functools.lru_cache(maxsize=4)
