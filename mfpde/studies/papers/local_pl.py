@@ -59,7 +59,7 @@ class LongTime(Preset):
         **COMMON,
         "seeds": 8,
     }
-    quick = {"depths": [4, 8, 16], "seeds": 4}
+    quick = {"depths": [4, 8, 16]}
     grid = {"preset": "presets", "activation": "activations"}
     grid |= {"depth": "depths", "seed": "seeds"}
     measured = {

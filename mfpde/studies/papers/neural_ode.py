@@ -46,7 +46,7 @@ class Smoothness(Preset):
         "clip": 0.2,
         **COMMON,
     }
-    quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 6}
+    quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 24}
     grid = {"preset": "presets", "activation": "activations", "start": "starts"}
     grid |= {"depth": "depths", "seed": "seeds"}
     measured = {
@@ -188,7 +188,7 @@ class Limit(Preset):
         "nodes": 32,
         **COMMON,
     }
-    quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 6}
+    quick = {"presets": ["small"], "depths": [16, 32, 64], "seeds": 24}
     grid = Smoothness.grid
     measured = {
         "weights": Variable(("share",), "L2 distance over depth of the weights"),

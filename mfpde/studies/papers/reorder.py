@@ -52,7 +52,7 @@ class Commutators(CaseExperiment):
         "exact": ["diagonal"],
         "tolerance": 0.1,
     }
-    quick = {"blocks": [64, 128, 256], "seeds": 8}
+    quick = {"blocks": [64, 128, 256]}
     analysis_keys = ("confidence", "tolerance", "exact")
     grid = {"case": "used", "n": "blocks", "seed": "seeds"}
     measured = {
@@ -165,7 +165,7 @@ class ShallowEnsemble(CaseExperiment):
         "tolerance": 0.1,
         "tolerance_constant": 0.01,
     }
-    quick = {"eps": [0.025, 0.05, 0.1], "seeds": 4}
+    quick = {"eps": [0.025, 0.05, 0.1]}
     grid = {"case": "used", "eps": "eps", "seed": "seeds"}
     analysis_keys = ("confidence", "tolerance", "tolerance_constant")
     measured = {

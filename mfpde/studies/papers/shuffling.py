@@ -53,7 +53,7 @@ class Shuffles(CaseExperiment):
         "ds": 0.1,
         "tolerance": 0.1,
     }
-    quick = {"eps": [0.0125, 0.025, 0.05], "seeds": 8}
+    quick = {"eps": [0.0125, 0.025, 0.05]}
     grid = {"case": "used", "eps": "eps", "seed": "seeds"}
     analysis_keys = ("confidence", "tolerance")
     measured = {

@@ -52,7 +52,6 @@ class Iterations(MatrixExperiment):
         "depths": [16, 32, 64, 128, 256],
         "most_steps": 80,
         "below": 0.4,
-        "seeds": 6,
         "data": dict(FEW),
     }
     grid = {"scheme": "schemes", "depth": "depths", "seed": "seeds"}

@@ -84,11 +84,7 @@ class Phases(MatrixExperiment):
         "depths": [64, 128, 256, 512, 1024], "width": 16, "n_samples": 16,
         "seeds": 24, "first_seed": 0, "confidence": 0.99, "tolerance": 0.1,
     }  # fmt: skip
-    quick = {
-        "seeds": 16,
-        "depths": [32, 64, 128, 256, 512],
-        "smoothness": ["independent", "0.2", "tied"],
-    }
+    quick = {"seeds": 32, "smoothness": ["independent", "1", "tied"]}
     grid = {
         "smoothness": "smoothness", "exponent": "exponents", "depth": "depths",
         "seed": "seeds",

@@ -240,7 +240,7 @@ class Bias(Experiment):
         "confidence": 0.99,
         "tolerance": 0.05,
     }
-    quick = {"width": 32, "seeds": 6}
+    quick = {"width": 32}
     grid = {"lambda": "lambdas", "seed": "seeds"}
     measured = {
         "left": "loss at the end",
