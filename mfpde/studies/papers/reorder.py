@@ -103,10 +103,10 @@ class Commutators(CaseExperiment):
                 claim = f"{name}: shuffling blocks that commute changes nothing"
                 verdicts.append(judge_all(claim, holds, row=9))
                 continue
-            pairs = part["change"], part["predicted"]
-            changes[name] = (1e6 * pairs[1][-1], 1e6 * pairs[0][-1])
+            change, predicted = part["change"], part["predicted"]
+            changes[name] = (1e6 * predicted[-1], 1e6 * change[-1])
             claim = f"{name}: change of E by many exchanges at once / Eq. (20)"
-            found = _limit_of_slope(n, *pairs, options)
+            found = _limit_of_slope(n, change, predicted, options)
             verdicts.append(judge(claim, 1.0, *found, config["tolerance"], row=9))
         title = "One block deleted, or one pair exchanged"
         panels = [curves(title, "blocks n", "relative error", errors, fits=fits)]
@@ -120,25 +120,26 @@ class Commutators(CaseExperiment):
 
 
 def _limit_of_slope(n, y, x, options):
-    """Slope of y over x (n, S), by least squares, as n -> inf, and its interval.
+    """Slope of y over x (n, S), by least squares, for n -> inf, and its interval."""
+    steps = 1.0 / np.array(n)[::-1]
 
-    slope(n) = 1 + c / n + ...: the line through the last two gives the limit, and
-    that through the two before how far it may still be off.
-    """
-    inverse = 1.0 / np.asarray(n)
+    def limits(runs):
+        slopes = np.sum(runs[..., 0] * runs[..., 1], axis=0)
+        return _limits(steps, slopes / np.sum(runs[..., 1] ** 2, axis=0))
 
-    def limit(runs, chosen=slice(-2, None)):
-        slopes = np.sum(runs[0] * runs[1], axis=-1) / np.sum(runs[1] ** 2, axis=-1)
-        return float(np.polyfit(inverse[chosen], slopes[chosen], 1)[1])
-
-    runs = np.stack([y, x])
-    value, chance = bootstrap(
-        lambda rows: limit(np.moveaxis(rows, 0, -1)),
-        np.moveaxis(runs, -1, 0),
-        **options,
-    )
-    reach = refinement_interval(value, limit(runs, slice(-3, -1)))
+    runs = np.stack([y[::-1].T, x[::-1].T], axis=-1)
+    value, chance = bootstrap(lambda drawn: limits(drawn)[0], runs, **options)
+    reach = refinement_interval(*limits(runs))
     return value, (min(*chance, *reach), max(*chance, *reach))
+
+
+def _limits(steps, values):
+    """Limits for steps -> 0 of values that tend to one linearly, finer and coarser.
+
+    By the lines through the two least steps, which increase, and through the next two.
+    """
+    ends = (slice(i, i + 2) for i in (0, 1))
+    return [float(np.polyfit(steps[two], values[two], 1)[1]) for two in ends]
 
 
 class ShallowEnsemble(CaseExperiment):
@@ -221,12 +222,10 @@ class ShallowEnsemble(CaseExperiment):
                 )
                 verdicts.append(verdict)
                 shown[label] = (inverse, *centre(values))
-            # r(eps) = 1 + c eps + ...: the line through two values of eps gives r(0).
-            ratios = part["ratio"].mean(axis=1)
-            ends = [np.polyfit(eps[i:][:2], ratios[i:][:2], 1)[1] for i in (0, 1)]
+            ends = _limits(eps, part["ratio"].mean(axis=1))
             claim = f"{name}: gap / (eps^2 |dF F| / 2) as eps -> 0, s = 0 (T8)"
             sure = refinement_interval(*ends), config["tolerance_constant"]
-            verdicts.append(judge(claim, 1.0, float(ends[0]), *sure, row=9))
+            verdicts.append(judge(claim, 1.0, ends[0], *sure, row=9))
             claim = f"{name}: the gap is not above (21)"
             verdicts.append(judge_all(claim, part["share"] <= 1.0, row=9))
             panels.append(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.analysis import bootstrap, refinement_interval
 from mfpde.objectives import DecayingQuadratic
 from mfpde.panels import Panel, Series
 from mfpde.studies.collection import Collection
@@ -19,6 +18,7 @@ from mfpde.studies.orders import judge_order, resolved_if_all
 from mfpde.studies.papers import descents
 from mfpde.studies.papers.descents import RISE, TIMES, make_problem, train
 from mfpde.studies.papers.fixed_steps import PerceptronSteps, RegularisedSteps
+from mfpde.studies.papers.flows import over_seeds
 from mfpde.studies.papers.thresholds import Networks
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
@@ -106,12 +106,8 @@ class Unobstructed(Experiment):
         ratios = ratios[has_value]
         if not len(ratios):
             return Report(verdicts, ["No run reached the end of its last window."])
-        rate, interval = bootstrap(
-            lambda runs: np.median(runs[:, 1]), ratios, confidence=config["confidence"]
-        )
         # Other modes fade: it may still be as far off as the window before.
-        reach = refinement_interval(rate, float(np.median(ratios[:, 0])))
-        interval = min(*interval, *reach), max(*interval, *reach)
+        rate, interval = over_seeds(ratios[:, 1], config, [ratios[:, 0]])
         claim, most = "late rate of E / (2 lambda_min)", config["tolerance"]
         is_reached = ratios[:, 1] >= 1.0 - most
         found = [
