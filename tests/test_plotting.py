@@ -1,5 +1,6 @@
 """Pictures: what they draw is checked through the artists on the returned axis."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import matplotlib
@@ -537,6 +538,53 @@ def test_a_failed_picture_leaves_no_figure():
     with pytest.raises(ValueError, match="column 'loss'"):
         plotting.loss({"s": np.zeros(1)})
     assert pyplot.get_fignums() == []
+
+
+def test_an_interrupted_picture_leaves_no_figure(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(style, "training_time_axis", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        plotting.loss(make_run())
+    assert pyplot.get_fignums() == []
+
+
+def test_settings_made_while_a_picture_is_drawn_stay(monkeypatch):
+    """As a notebook's backend makes them with the first figure."""
+    make = pyplot.subplots
+    before = matplotlib.rcParams["interactive"]
+
+    def subplots(**options):
+        matplotlib.rcParams["interactive"] = not before
+        return make(**options)
+
+    monkeypatch.setattr(pyplot, "subplots", subplots)
+    try:
+        plotting.loss(make_run())
+        assert matplotlib.rcParams["interactive"] is not before
+    finally:
+        matplotlib.rcParams["interactive"] = before
+
+
+def test_a_backend_without_its_display_is_not_needed(monkeypatch, tmp_path):
+    def subplots(**_):
+        raise ImportError("Cannot load backend 'TkAgg'")
+
+    monkeypatch.setattr(pyplot, "subplots", subplots)
+    ax = plotting.loss(make_run())
+    plotting.save(ax.figure, tmp_path / "picture.png")
+    assert ax.xaxis.label.get_fontsize() == style.STYLE["axes.labelsize"]
+
+
+def test_pictures_drawn_in_threads_have_the_style_and_leave_the_settings():
+    def draw(_):
+        axes = plotting.summary(make_run()).axes
+        return {ax.xaxis.label.get_fontsize() for ax in axes}
+
+    with ThreadPoolExecutor(4) as pool:
+        sizes = set.union(*pool.map(draw, range(8)))
+    assert sizes == {style.STYLE["axes.labelsize"]}  # and see `no_trace`
 
 
 def font_sizes(figure):

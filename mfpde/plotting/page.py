@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -60,7 +59,7 @@ def summary(
     """
     limit = _limit(run, problem, grid, ensemble)
     recorded = dict(getattr(run, "data", None) or {})
-    with mpl.rc_context(style.STYLE):
+    with style.applied():
         if limit is None:
             panels = _panels_of_file(run)
         else:
@@ -68,7 +67,7 @@ def summary(
         n_columns = min(len(panels), N_COLUMNS)
         n_rows = -(-len(panels) // n_columns)
         width, height = PANEL_SIZE[0] * n_columns, PANEL_SIZE[1] * n_rows + 0.6
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = style.Page(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
         for index, panel in enumerate(panels):
             _draw(figure.add_subplot(n_rows, n_columns, index + 1), *panel)

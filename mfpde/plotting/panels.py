@@ -47,8 +47,8 @@ def page(panels: Sequence[Panel], *, title: str = "") -> Figure:
     n_columns = min(len(panels), N_COLUMNS if len(panels) != 4 else 2)
     n_rows = -(-len(panels) // n_columns)
     width, height = PANEL_SIZE[0] * n_columns, PANEL_SIZE[1] * n_rows + 0.4
-    with mpl.rc_context(style.STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+    with style.applied():
+        figure = style.Page(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
         for index, each in enumerate(panels):
             draw(each, ax=figure.add_subplot(n_rows, n_columns, index + 1))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib as mpl
@@ -57,6 +60,35 @@ STYLE = {
 }
 
 
+# matplotlib's settings are one for all threads: pictures are drawn in turn.
+_DRAWING = threading.RLock()
+
+
+@contextlib.contextmanager
+def applied() -> Iterator[None]:
+    """Draw the pictures of the block in this package's style.
+
+    `matplotlib.rc_context` would put back all settings, also those that a notebook's
+    backend makes when the first figure appears, without which none is shown.
+    """
+    with _DRAWING:
+        before = {name: mpl.rcParams[name] for name in STYLE}
+        mpl.rcParams.update(STYLE)
+        try:
+            yield
+        finally:
+            mpl.rcParams.update(before)
+
+
+class Page(Figure):
+    """A figure unknown to pyplot that a notebook shows as the value of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=self.dpi)
+        return file.getvalue()
+
+
 def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
     """Give `draw` a new axis in this package's style when its `ax` is None."""
 
@@ -64,15 +96,21 @@ def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
     def wrapper(*args: Any, ax: Axes | None = None, **options: Any) -> Axes:
         if ax is not None:
             return draw(*args, ax=ax, **options)
-        with mpl.rc_context(STYLE):
-            # pyplot shows the figure in a notebook and chooses a backend, which is
-            # of no use to the pages that `summary` writes: imported when needed.
-            from matplotlib import pyplot
+        # pyplot shows the figure in a notebook and chooses a backend, which is
+        # of no use to the pages that `summary` writes: imported when needed.
+        from matplotlib import pyplot
 
-            figure, ax = pyplot.subplots(figsize=(4.8, 3.6), layout="constrained")
+        size = {"figsize": (4.8, 3.6), "layout": "constrained"}
+        with applied():
+            try:
+                figure, ax = pyplot.subplots(**size)
+            except ImportError:
+                # The chosen backend needs a display or a package that is not there.
+                figure = Page(**size)
+                ax = figure.add_subplot()
             try:
                 return draw(*args, ax=ax, **options)
-            except Exception:
+            except BaseException:
                 pyplot.close(figure)
                 raise
 
