@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from mfpde.arrays import is_number
 from mfpde.errors import did_you_mean
@@ -48,7 +49,7 @@ class Logistic:
 
     def gradients(self, output: Array, y: Array) -> Array:
         """Gradient in the output, shape (N, q): -y / (1 + exp(y out))."""
-        return -y * np.exp(-np.logaddexp(0.0, y * output))
+        return -y * special.expit(-y * output)
 
     def check(self, y: Array) -> None:
         """Raise ValueError unless every target is -1 or 1."""
@@ -57,19 +58,27 @@ class Logistic:
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
-    """-sum_q y_q log softmax(out)_q, targets one-hot."""
+    """-sum_q y_q log softmax(out)_q, targets one-hot.
+
+    Small losses and gradients are accurate relative to themselves.
+    """
 
     name: str = "cross_entropy"
 
     def values(self, output: Array, y: Array) -> Array:
         """Loss of every sample, shape (N,); output and y (N, q)."""
-        shifted = output - output.max(axis=1, keepdims=True)
-        return np.log(np.exp(shifted).sum(axis=1)) - np.einsum("iq,iq->i", shifted, y)
+        # No term is negative: a small loss keeps all its digits.
+        gaps, _, others = _beside_largest(output)
+        logs = gaps + np.log1p(others)
+        return np.einsum("iq,iq->i", np.where(y > 0.0, logs, 0.0), y)
 
     def gradients(self, output: Array, y: Array) -> Array:
         """Gradient in the output, shape (N, q): softmax(out) - y."""
-        exponentials = np.exp(output - output.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True) - y
+        # (1 - y) softmax - y (1 - softmax), and 1 - softmax as the sum of the others.
+        gaps, is_largest, others = _beside_largest(output)
+        shares = np.exp(-gaps) / (1.0 + others)
+        rest = np.where(is_largest, others / (1.0 + others), 1.0 - shares)
+        return (1.0 - y) * shares - y * rest
 
     def check(self, y: Array) -> None:
         """Raise ValueError unless every row of targets is one-hot."""
@@ -195,6 +204,24 @@ def regulariser_from_description(description: dict[str, Any] | None) -> Any:
             f"got {kind!r}. Pass the problem again."
         )
     return DecayingQuadratic(**options)
+
+
+def _beside_largest(output: Array) -> tuple[Array, Array, Array]:
+    """How far outputs (N, q) lie below the largest one of their sample.
+
+    Returns
+    -------
+    gaps : ndarray, shape (N, q)
+        Largest output minus each.
+    is_largest : ndarray of bool, shape (N, q)
+        True once in every row, at the first of the largest.
+    others : ndarray, shape (N, 1)
+        Sum of exp(-gaps) over the entries that are not the largest.
+    """
+    gaps = output.max(axis=1, keepdims=True) - output
+    is_largest = np.arange(output.shape[1]) == output.argmax(axis=1)[:, np.newaxis]
+    others = np.where(is_largest, 0.0, np.exp(-gaps)).sum(axis=1, keepdims=True)
+    return gaps, is_largest, others
 
 
 def _check_targets(y: Array, is_valid: Array, required: str, loss: str) -> None:

@@ -1,5 +1,6 @@
 """Losses and regulariser: values, gradients, domains, messages."""
 
+import decimal
 import math
 
 import numpy as np
@@ -71,6 +72,69 @@ def test_large_outputs_do_not_overflow(name, size):
     np.testing.assert_array_equal(loss.gradients(right, y), 0.0)
     assert loss.values(wrong, y) == 2 * size
     np.testing.assert_array_equal(np.abs(loss.gradients(wrong, y)), 1.0)
+
+
+def exact_cross_entropy(output, y):
+    """Loss and gradient of one sample with 400 digits."""
+    with decimal.localcontext(decimal.Context(prec=400)):
+        out, share = ([decimal.Decimal(float(v)) for v in row] for row in (output, y))
+        largest = max(out)
+        parts = [max(v - largest, decimal.Decimal(-900)).exp() for v in out]
+        whole = sum(parts)
+        value = sum(
+            w * (whole.ln() + largest - v) for v, w in zip(out, share, strict=True)
+        )
+        gradient = [part / whole - w for part, w in zip(parts, share, strict=True)]
+        return float(value), [float(each) for each in gradient]
+
+
+@pytest.mark.parametrize(
+    "y", [[1, 0, 0], [0, 0, 1], [0.5, 0.25, 0.25], [0, 0.75, 0.25]]
+)
+@pytest.mark.parametrize(
+    "output",
+    [
+        [40, 0, 0],
+        [0, 40, -1],
+        [1, 1, 1],
+        [700, 0, 3],
+        [1e4, 1e4 - 30, 1e4 - 31],
+        [-1e4, -1e4 - 0.5, 1e4],
+        [1e-9, 0, -1e-9],
+        [1e300, 1e300, 0],
+        [36.7, 36.7, -40],
+    ],
+)
+def test_cross_entropy_is_accurate_to_rounding(output, y):
+    """Relative to each number, also where softmax - y is far below rounding of 1."""
+    output, y = np.array([output], float), np.array([y], float)
+    value, gradient = exact_cross_entropy(output[0], y[0])
+    loss = LOSSES["cross_entropy"]
+    np.testing.assert_allclose(loss.values(output, y), value, rtol=2e-15)
+    # Shares between 0 and 1 cancel against a softmax near them, as the input does.
+    is_soft = (y > 0) & (y < 1)
+    found, wanted = loss.gradients(output, y)[0], np.array(gradient)
+    bound = 4e-15 * np.abs(wanted) + np.where(is_soft[0], 2e-16, 0.0)
+    assert (np.abs(found - wanted) <= bound).all(), (found, wanted)
+
+
+@pytest.mark.parametrize("margin", [1e-3, 1.0, 40.0, 600.0, 700.0])
+@pytest.mark.parametrize("right", [True, False])
+def test_two_classes_have_the_logistic_loss(margin, right):
+    """A logit of margin against 0 is the same model; both agree to rounding."""
+    entropy, logistic = LOSSES["cross_entropy"], LOSSES["logistic"]
+    output, sign = np.array([[0.0, margin]]), 1.0 if right else -1.0
+    y = np.array([[0.0, 1.0] if right else [1.0, 0.0]])
+    one = np.array([[margin]]), np.array([[sign]])
+    np.testing.assert_allclose(
+        entropy.values(output, y), logistic.values(*one), rtol=1e-15
+    )
+    with decimal.localcontext(decimal.Context(prec=400)):
+        slope = 1 / (1 + (decimal.Decimal(sign * margin)).exp())
+    wanted = -sign * float(slope)
+    assert logistic.gradients(*one)[0, 0] == pytest.approx(wanted, rel=2e-15, abs=0)
+    found = entropy.gradients(output, y)[0]
+    np.testing.assert_allclose(found, [-wanted, wanted], rtol=2e-15)
 
 
 def test_cross_entropy_does_not_see_a_common_shift(rng):
