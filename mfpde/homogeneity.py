@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.blocks import Bilinear, Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation, field
@@ -92,8 +93,10 @@ def balances(evaluation: Evaluation) -> Array:
     """
     problem, block = evaluation.problem, evaluation.problem.block
     groups = block.param_groups
-    name = getattr(block, "activation", "identity")
-    if name not in BALANCED or "u" not in groups or "v" not in groups:
+    is_balanced = isinstance(block, Bilinear) or (
+        isinstance(block, Perceptron) and block.activation in BALANCED
+    )
+    if not is_balanced:
         raise ValueError(
             "`evaluation` must have a Bilinear block or a Perceptron with an "
             f"activation among {', '.join(BALANCED)}, got {block!r}."
@@ -135,6 +138,11 @@ def _of_group(evaluation: Evaluation, values: Array) -> Array:
     """Of values (..., k) the columns of the group g."""
     _, group = _homogeneity(evaluation)
     groups: dict[str, Any] = evaluation.problem.block.param_groups
+    if group is not None and group not in groups:
+        raise ValueError(
+            "`homogeneous_group` of a block must be None or one of its parameter "
+            f"groups {', '.join(groups)}, got {group!r}."
+        )
     return values if group is None else values[..., groups[group]]
 
 

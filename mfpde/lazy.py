@@ -26,6 +26,7 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import did_you_mean
 from mfpde.kernels import vectormath
 from mfpde.laws import Dirac, Gaussian, Mixture, Product
+from mfpde.laws.parameters import choice
 from mfpde.problem import MeanFieldProblem
 
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -174,7 +175,13 @@ def lazy_order(activation: str, share: float) -> int:
     The first order is made of E v^3 and means of (sigma')^2 sigma'', as E v = 0. Both
     are odd moments: the one vanishes for share = 1/2, the other for odd sigma, and
     what is left is of order 2.
+
+    Raises
+    ------
+    ValueError
+        For an activation that is not in `SECOND_DERIVATIVES`.
     """
+    choice("activation", activation, list(SECOND_DERIVATIVES))
     return 2 if share == 0.5 or activation in ODD else 1
 
 

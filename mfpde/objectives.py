@@ -1,7 +1,8 @@
 """Pointwise losses and the regulariser, with their gradients (Eqs. 3, 4 and 12).
 
-A loss is any object with `name`, `values(output, y)` and `gradients(output, y)`; a
-regulariser any object with `strength(s)`, `rate(s)` and `describe()`.
+A loss is any object with `name`, `values(output, y)` and `gradients(output, y)`; one
+whose targets are classes also has `has_classes = True`. A regulariser is any object
+with `strength(s)`, `rate(s)` and `describe()`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Logistic:
 
     name: str = "logistic"
 
+    has_classes = True
+
     def values(self, output: Array, y: Array) -> Array:
         """Loss of every sample, shape (N,); output and y (N, q)."""
         return np.logaddexp(0.0, -y * output).sum(axis=1)
@@ -64,6 +67,8 @@ class CrossEntropy:
     """
 
     name: str = "cross_entropy"
+
+    has_classes = True
 
     def values(self, output: Array, y: Array) -> Array:
         """Loss of every sample, shape (N,); output and y (N, q)."""
@@ -135,7 +140,7 @@ def loss_from_name(loss: Any) -> Any:
 
 def has_classes(loss: Any) -> bool:
     """Whether the targets of a loss are classes, so that there is an accuracy."""
-    return getattr(loss, "name", None) in ("logistic", "cross_entropy")
+    return bool(getattr(loss, "has_classes", False))
 
 
 def accuracy(output: Array, y: Array) -> float:

@@ -515,6 +515,13 @@ def test_point_cloud_is_read_relative_to_the_configuration(tmp_path):
             "`readout` must have shape",
         ),
         (with_section("record", observers=["test_loss"]), "needs test samples"),
+        (
+            {
+                "data": {"source": "curve", "n_samples": 12, "test_fraction": 0.25},
+                "record": {"observers": ["test_accuracy"]},
+            },
+            "needs classes as targets (`data.target`).",
+        ),
         (with_section("law", mean=[1.0, 2.0]), "`mean` must be a number or have shape"),
     ],
 )
@@ -567,5 +574,17 @@ def test_observers_of_the_test_set_agree_with_predict():
 
 
 def test_observers_without_test_samples():
-    assert set(make_observers("logistic", None, None)) == {"train_accuracy"}
-    assert make_observers("squared", None, None) == {}
+    assert set(make_observers(True, None, None)) == {"train_accuracy"}
+    assert make_observers(False, None, None) == {}
+
+
+def test_accuracies_belong_to_classes_whatever_the_loss():
+    table = with_section("data", target="signs", test_fraction=0.25)
+    table["problem"] = {"loss": "squared"}
+    made = assembled(table)
+    assert made.problem.loss.name == "squared"
+    assert set(made.keywords["observers"]) == {
+        "train_accuracy",
+        "test_accuracy",
+        "test_loss",
+    }

@@ -779,6 +779,19 @@ def test_a_foreign_block_is_named():
         solve(None, laws.Gaussian(0.0, 0.5), -4, 4, 64, 1.0)
 
 
+def test_an_unknown_activation_is_named_before_anything_is_computed():
+    block = blocks.Perceptron(1, bias=False)
+    # As of a block that a later version, or a subclass, allows.
+    object.__setattr__(block, "activation", "swish")
+    problem = mfpde.MeanFieldProblem([1.0], [2.0], block)
+
+    def density(theta, t):
+        raise AssertionError("It is not evaluated.")
+
+    with pytest.raises(ValueError, match=r"an activation of tanh.*got 'swish'\. Give"):
+        solve(problem, density, -4, 4, 64, 1.0)
+
+
 def test_blow_up_in_depth_is_an_error():
     """T18: f about 1.5 z^2, so the state is infinite at t = 2/3."""
     block = blocks.Perceptron(1, "squared_relu", bias=False)

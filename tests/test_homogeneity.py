@@ -153,6 +153,17 @@ def test_messages_of_identities(rng):
         homogeneity.group_moments(other)
 
 
+def test_a_group_that_a_block_lacks_is_named(rng):
+    class Wrong(blocks.Linear):
+        __slots__ = ()
+        homogeneous_group = "v"
+
+    problem, ensemble = flow(rng, Wrong(2), DepthGrid.euler(1))
+    evaluation = evaluate(problem, DepthGrid.euler(1), ensemble)
+    with pytest.raises(ValueError, match="groups Theta, got 'v'"):
+        homogeneity.group_moments(evaluation)
+
+
 # ---- supports
 
 

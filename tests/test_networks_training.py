@@ -20,6 +20,7 @@ from mfpde.networks import (
 )
 from mfpde.networks.descent import Descent
 from mfpde.networks.optimisers import optimiser_from_description
+from mfpde.objectives import Squared
 from mfpde.readouts import Linear
 from mfpde.recording import Steps
 
@@ -357,6 +358,14 @@ def test_optimisers_are_rebuilt_from_their_description(optimiser):
     assert optimiser_from_description(optimiser.describe()) == optimiser
 
 
+@pytest.mark.parametrize("where", ["optimiser", "schedule"])
+def test_unknown_kinds_in_a_description_are_named(where):
+    described = SGD(ds=0.1).describe()
+    (described if where == "optimiser" else described["schedule"])["kind"] = "other"
+    with pytest.raises(ValueError, match=r"`kind` must be one of .*got 'other'"):
+        optimiser_from_description(described)
+
+
 def test_records_are_at_the_iterations_nearest_to_the_times(rng):
     net = make_net(rng)
     done = train(net, SGD(ds=0.1), n_iterations=10, record=[0.0, 0.33, 0.36, 0.7, 5.0])
@@ -433,6 +442,18 @@ def test_validation_and_accuracies_are_those_of_the_outputs(rng):
     )
     net = ResNet.from_law(regression, mfpde.laws.Gaussian(0.0, 1.0, 3), 2, 3)
     assert "train_accuracy" not in train(net, SGD(ds=0.1), n_iterations=1).scalars
+
+
+@pytest.mark.parametrize("has_classes", [True, False])
+def test_a_loss_of_the_users_own_says_whether_it_has_classes(rng, has_classes):
+    class Own(Squared):
+        name = "own"
+
+    Own.has_classes = has_classes
+    problem = make_net(rng).problem.with_changes(loss=Own())
+    net = ResNet.from_law(problem, mfpde.laws.Gaussian(0.0, 1.0, problem.k), 2, 3)
+    done = train(net, SGD(ds=0.1), n_iterations=1)
+    assert ("train_accuracy" in done.scalars) == has_classes
 
 
 def test_other_reasons_to_end(rng):

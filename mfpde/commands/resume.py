@@ -37,7 +37,7 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
                 ]
             )
         observers = make_observers(
-            described["problem"]["loss"],
+            "labels" in data,
             data.get("x_test"),
             data.get("y_test"),
             described["observers"],

@@ -254,7 +254,10 @@ def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
         "snapshots": recording_schedule(record.snapshots),
         "states": recording_schedule(record.states),
         "observers": make_observers(
-            loss_of(config), dataset.x_test, dataset.y_test, record.observers
+            dataset.labels is not None,
+            dataset.x_test,
+            dataset.y_test,
+            record.observers,
         ),
         "metadata": {
             "seed": config.ensemble.seed,

@@ -18,17 +18,18 @@ Observer = Callable[[Evaluation], float]
 
 
 def make_observers(
-    loss: str,
+    has_classes: bool,
     x_test: Array | None,
     y_test: Array | None,
     names: Sequence[str] | None = None,
 ) -> dict[str, Observer]:
-    """Return the observers that the loss and the data allow.
+    """Return the observers that the data allow.
 
     Parameters
     ----------
-    loss : str
-        Name of the loss; accuracies belong to "logistic" and "cross_entropy".
+    has_classes : bool
+        Whether the targets encode classes, so that there is an accuracy, whatever the
+        loss.
     x_test, y_test : ndarray or None, shapes (n, d_in) and (n, q)
     names : sequence of str, optional
         Which of them; default all.
@@ -44,26 +45,28 @@ def make_observers(
         If one of `names` is not available.
     """
     available: dict[str, Observer] = {}
-    is_classification = loss != "squared"
-    if is_classification:
+    if has_classes:
         available["train_accuracy"] = collective(
             lambda ev: accuracy(ev.output, ev.problem.y)
         )
     if x_test is not None and y_test is not None:
-        available |= _test_observers(is_classification, x_test, y_test)
+        available |= _test_observers(has_classes, x_test, y_test)
     for name in names or ():
         if name not in available:
-            reason = "test samples" if name.startswith("test") else "class labels"
+            missing = []
+            if name.startswith("test") and x_test is None:
+                missing.append("test samples (`data.test_fraction`)")
+            if name.endswith("accuracy") and not has_classes:
+                missing.append("classes as targets (`data.target`)")
             raise ValueError(
-                f"`record.observers` has {name}, which needs {reason} and a fitting "
-                "loss; see data.test_fraction and problem.loss."
+                f"`record.observers` has {name}, which needs {' and '.join(missing)}."
             )
     wanted = OBSERVERS if names is None else names
     return {name: available[name] for name in wanted if name in available}
 
 
 def _test_observers(
-    is_classification: bool, x_test: Array, y_test: Array
+    has_classes: bool, x_test: Array, y_test: Array
 ) -> dict[str, Observer]:
     @functools.lru_cache(maxsize=1)
     def test_output(ev: Evaluation) -> Array:
@@ -79,6 +82,6 @@ def _test_observers(
         return float(np.mean(ev.problem.loss.values(test_output(ev), y_test)))
 
     observers: dict[str, Observer] = {"test_loss": test_loss}
-    if is_classification:
+    if has_classes:
         observers["test_accuracy"] = test_accuracy
     return observers

@@ -24,6 +24,7 @@ from mfpde.config.rules import loss_of
 from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
 from mfpde.depth import PowerLaw
+from mfpde.objectives import has_classes, loss_from_name
 
 Array = NDArray[np.float64]
 
@@ -126,10 +127,11 @@ def _keywords(
 ) -> dict[str, Any]:
     training, record = config.training, config.record
     observers = make_observers(
-        loss_of(config), dataset.x_test, dataset.y_test, record.observers
+        dataset.labels is not None, dataset.x_test, dataset.y_test, record.observers
     )
-    # A training records it by itself.
-    observers.pop("train_accuracy", None)
+    if has_classes(loss_from_name(loss_of(config))):
+        # A training with such a loss records it by itself.
+        observers.pop("train_accuracy", None)
     stopping = None
     if training.patience is not None:
         stopping = networks.EarlyStopping(training.patience, training.min_delta)

@@ -200,8 +200,16 @@ def make_formula(block: Any) -> Any:
     ------
     TypeError
         For a block that is neither built in nor `Custom`.
+    ValueError
+        For a perceptron with an activation that has no formula here.
     """
     if isinstance(block, blocks.Perceptron):
+        if block.activation not in ACTIVATIONS:
+            raise ValueError(
+                "`problem` must have a block with an activation of "
+                f"{', '.join(ACTIVATIONS)} for the grid solver, got "
+                f"{block.activation!r}. Give the same f as mfpde.blocks.Custom."
+            )
         return ScalarDyad(block.activation, block.scale)
     if isinstance(block, blocks.Bilinear):
         return ScalarDyad("identity", 1.0)

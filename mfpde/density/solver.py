@@ -97,21 +97,23 @@ def solve_density(
         If the states blow up or the steps in s become too short.
     """
     _check_problem(problem, temperature)
+    formula = make_formula(problem.block)
     n_depth = _check_depth(n_depth)
     check_positive("rtol", rtol)
     times = _times(record, s_end)
     mesh = make_mesh(low, high, n_cells, problem.k, N_LEVELS if estimate else 1)
-    finest = _run(problem, law, mesh, n_depth, temperature, times, rtol)
+    parts = problem, formula, law
+    finest = _run(*parts, mesh, n_depth, temperature, times, rtol)
     errors = {"output_error": None, "loss_error": None, "order": None}
     if estimate:
         rest = (temperature, times)
         coarser = [
             # An error of fourth order in the steps grows by the same factor.
-            _run(problem, law, mesh.coarsened(2**i), n_depth, *rest, rtol * 16.0**i)
+            _run(*parts, mesh.coarsened(2**i), n_depth, *rest, rtol * 16.0**i)
             for i in range(1, N_LEVELS)
         ]
         half = mesh.coarsened(2)
-        shallow = _run(problem, law, half, n_depth - 2, *rest, rtol * 16.0)
+        shallow = _run(*parts, half, n_depth - 2, *rest, rtol * 16.0)
         errors = _estimates([finest, *coarser], shallow)
     return DensitySolution(problem=problem, mesh=mesh, s=times, **finest, **errors)
 
@@ -160,6 +162,7 @@ def _times(record: ArrayLike | None, s_end: float) -> Array:
 
 def _run(
     problem: MeanFieldProblem,
+    formula: Any,
     law: Any,
     mesh: Mesh,
     n_depth: int,
@@ -169,7 +172,6 @@ def _run(
 ) -> dict[str, Any]:
     """One run; the attributes of `DensitySolution` that it tells."""
     depth = lobatto(n_depth)
-    formula = make_formula(problem.block)
     flow = GridFlow(problem, formula, mesh, depth, float(temperature))
     averages, outside = cell_averages(law, mesh, depth.nodes)
     counts = Counts()

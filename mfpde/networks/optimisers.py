@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mfpde.arrays import check_positive, is_number
 from mfpde.kernels.descent import adam_step, momentum_step
 from mfpde.kernels.vectors import combine
+from mfpde.laws.parameters import choice
 from mfpde.networks.rates import (
     Constant,
     check_rate,
@@ -230,7 +231,7 @@ def is_built_in(optimiser: Any) -> bool:
 def optimiser_from_description(description: dict[str, Any]) -> Any:
     """Rebuild an optimiser from the output of its `describe`."""
     options = dict(description)
-    kind = options.pop("kind")
+    kind = choice("kind", options.pop("kind", None), list(OPTIMISERS))
     options["schedule"] = rate_from_description(options["schedule"])
     return OPTIMISERS[kind](**options)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from mfpde.arrays import check_positive, is_number
 from mfpde.data.checks import integer
+from mfpde.laws.parameters import choice
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def check_rate(name: str, schedule: Any) -> None:
 def rate_from_description(description: dict[str, Any]) -> Any:
     """Rebuild a schedule from the output of its `describe`."""
     options = dict(description)
-    kind = options.pop("kind")
+    kind = choice("kind", options.pop("kind", None), list(RATES))
     if "then" in options:
         options["then"] = rate_from_description(options["then"])
     return RATES[kind](**options)
