@@ -339,6 +339,52 @@ def test_standardisation():
     assert std[-2:].tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("value", [14.62, 0.1, 36.6, -1e-200, 1e154, 1e300, 5e-324])
+@pytest.mark.parametrize("n_samples", [1, 2, 106, 169, 1000, 1_000_000])
+def test_constant_columns_keep_their_scale(value, n_samples):
+    mean, std = data.standardisation(np.full((n_samples, 1), value))
+    assert (mean.tolist(), std.tolist()) == ([value], [1.0])
+
+
+def test_columns_that_differ_by_rounding_are_constant():
+    """The last bits of a computed column are no feature."""
+    x = np.tile([0.3, 0.1 + 0.2, 0.6 - 0.3], 1000)[:, None]
+    assert data.standardisation(x)[1].tolist() == [1.0]
+    # Differences of a thousand units in the last place are one.
+    x = 14.62 + np.spacing(14.62) * np.array([[0.0], [1000.0]])
+    assert data.standardisation(x)[1] == pytest.approx(500 * np.spacing(14.62))
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1e154, 1e300, 1.7e308])
+def test_standardisation_at_every_magnitude(size):
+    x = size * np.random.default_rng(0).uniform(-1.0, 1.0, (200, 2))
+    _, std = data.standardisation(x)
+    # Numbers of size 1e-310 have five digits less.
+    assert std / size == pytest.approx((x / size).std(axis=0), rel=1e-9)
+    dataset = data.prepare(x, np.arange(200) % 2, standardise=True)
+    assert dataset.x.std(axis=0) == pytest.approx(1.0, rel=1e-9)
+    assert np.abs(dataset.x.mean(axis=0)).max() < 1e-9
+    back = dataset.inverse_transform(dataset.x)
+    assert np.abs(back / size - x / size).max() < 1e-9
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e154, 1e300])
+def test_principal_components_at_every_magnitude(size):
+    x, labels = some_samples()
+    plain = data.prepare(x, labels, pca=3, whiten=True)
+    scaled = data.prepare(size / 1e5 * x, labels, pca=3, whiten=True)
+    assert np.abs(scaled.x - plain.x).max() < 1e-9
+
+
+def test_a_test_row_beside_a_constant_column_stays_near():
+    x = np.random.default_rng(0).standard_normal((1001, 2))
+    x[:, 1] = 14.62
+    x[-1, 1] = 14.63
+    labels = np.arange(1001) % 2
+    dataset = data.prepare(x, labels, test_index=[1000], standardise=True)
+    assert dataset.x_test[0, 1] == pytest.approx(0.01, rel=1e-9)
+
+
 def test_principal_components_diagonalise_the_covariance():
     x, _ = some_samples()
     components, std, share = data.principal_components(x, 5)

@@ -14,6 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.data.checks import integer, positive, sample_matrix
 
+# Entries of a column that differ by at most so many units in the last place are equal:
+# a column that was computed, not measured, is constant to its rounding.
+_ROUNDING_ULPS = 10
+
 
 def standardisation(
     x: ArrayLike,
@@ -27,13 +31,38 @@ def standardisation(
     Returns
     -------
     mean, std : ndarray, shape (d,)
-        The deviation divides by N, not N - 1.
+        The deviation divides by N, not N - 1. Neither overflows nor underflows.
     """
     x = sample_matrix("x", x)
-    mean, std = x.mean(axis=0), x.std(axis=0)
-    # Rounding in the mean gives a constant column a deviation of about one ulp.
-    is_constant = std <= 10 * np.finfo(float).eps * np.abs(x).max(axis=0)
-    return mean, np.where(is_constant, 1.0, std)
+    # Powers of two scale without rounding; squares of columns within [-1, 1] are safe.
+    largest = np.abs(x).max(axis=0)
+    exponent = np.frexp(largest)[1]
+    unit = np.ldexp(x, -exponent)
+    low, high = unit.min(axis=0), unit.max(axis=0)
+    # Rounding must not push the mean out of the range; it is exact for a constant.
+    mean = np.clip(unit.mean(axis=0), low, high)
+    std = np.ldexp(np.sqrt(np.mean((unit - mean) ** 2, axis=0)), exponent)
+    spread = np.ldexp(high - low, exponent - 1)  # half of it, which cannot overflow
+    is_constant = spread <= 0.5 * _ROUNDING_ULPS * np.spacing(largest)
+    return np.ldexp(mean, exponent), np.where(is_constant, 1.0, std)
+
+
+def _standardised(
+    x: NDArray[np.float64], mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(x - mean) / std, where the difference alone might overflow."""
+    exponent = np.frexp(std)[1]
+    difference = np.ldexp(x, -exponent) - np.ldexp(mean, -exponent)
+    return difference / np.ldexp(std, -exponent)
+
+
+def _unstandardised(
+    x: NDArray[np.float64], mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """x std + mean, where the product alone might overflow."""
+    exponent = np.frexp(std)[1]
+    value = x * np.ldexp(std, -exponent) + np.ldexp(mean, -exponent)
+    return np.ldexp(value, exponent)
 
 
 def principal_components(
@@ -65,7 +94,11 @@ def principal_components(
     """
     x = sample_matrix("x", x)
     n_components = integer("n_components", n_components, 1)
-    _, singular, rows = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    mean, _ = standardisation(x)
+    # A power of two brings the entries to [-1, 1]: no square overflows or underflows.
+    exponent = np.frexp(np.abs(x).max())[1]
+    x, mean = np.ldexp(x, -exponent), np.ldexp(mean, -exponent)
+    _, singular, rows = np.linalg.svd(x - mean, full_matrices=False)
     # The threshold of numpy.linalg.matrix_rank, but for the size of x before centring.
     floor = max(x.shape) * np.finfo(float).eps * np.linalg.norm(x)
     rank = int(np.sum(singular > floor))
@@ -84,7 +117,7 @@ def principal_components(
     share = singular[:n_components] ** 2 / np.sum(singular**2)
     return (
         components * sign[:, None],
-        singular[:n_components] / np.sqrt(len(x)),
+        np.ldexp(singular[:n_components] / np.sqrt(len(x)), exponent),
         share,
     )
 
@@ -100,11 +133,11 @@ def fit(
     """Fit the affine map of this module to training samples (N, d_raw)."""
     d = x.shape[1]
     arrays = {"mean": np.zeros(d), "std": np.ones(d)}
-    if standardise:
-        arrays["mean"], arrays["std"] = standardisation(x)
+    if standardise or pca is not None:
+        arrays["mean"], std = standardisation(x)
+        arrays["std"] = std if standardise else arrays["std"]
     if pca is not None:
-        arrays["mean"] = x.mean(axis=0)
-        scaled = (x - arrays["mean"]) / arrays["std"]
+        scaled = _standardised(x, arrays["mean"], arrays["std"])
         components, std, share = principal_components(scaled, integer("pca", pca, 1))
         arrays["components"] = components
         arrays["component_std"] = std if whiten else np.ones_like(std)
@@ -137,16 +170,24 @@ def transform(
     Raises
     ------
     ValueError
-        If `x_raw` has the wrong number of columns or is not finite.
+        If `x_raw` has the wrong number of columns, is not finite, or so far from the
+        training samples that the result is not.
     """
     mean, std = preprocessing["mean"], preprocessing["std"]
     x = sample_matrix("x_raw", x_raw)
     if x.shape[1] != len(mean):
         raise ValueError(f"`x_raw` must have {len(mean)} columns, got {x.shape[1]}.")
-    x = (x - mean) / std
-    if "components" in preprocessing:
-        x = x @ preprocessing["components"].T / preprocessing["component_std"]
-    x = x * preprocessing["scale"]
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = _standardised(x, mean, std)
+        if "components" in preprocessing:
+            x = x @ preprocessing["components"].T / preprocessing["component_std"]
+        x = x * preprocessing["scale"]
+    if not np.isfinite(x).all():
+        row = int(np.argwhere(~np.isfinite(x))[0, 0])
+        raise ValueError(
+            f"Row {row} of `x_raw` is too far from the training samples: its prepared "
+            "inputs are not finite."
+        )
     return np.pad(x, ((0, 0), (0, int(preprocessing["n_padding"]))))
 
 
@@ -183,4 +224,4 @@ def inverse_transform(
     x = x[:, :n_used] / preprocessing["scale"]
     if "components" in preprocessing:
         x = (x * preprocessing["component_std"]) @ preprocessing["components"]
-    return x * preprocessing["std"] + preprocessing["mean"]
+    return _unstandardised(x, preprocessing["mean"], preprocessing["std"])
