@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.optimize
 import scipy.stats
 
 from mfpde import analysis
@@ -88,6 +89,104 @@ def test_other_programs_agree(rng):
     assert found.value == pytest.approx(expected, rel=1e-10)
 
 
+def split_law(generator, n, total):
+    """Whole numbers that share out `total`: weights, and how often to repeat."""
+    return generator.multinomial(total - n, np.full(n, 1 / n)) + 1
+
+
+def by_repetition(a, b, copies_a, copies_b):
+    """W2 of clouds with weights copies / sum, by a matching of equal masses."""
+    return analysis.w2(np.repeat(a, copies_a, axis=0), np.repeat(b, copies_b, axis=0))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1e-8, 1e-7, 1e-5, 1.0, 1e12, 1e200])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e3])
+def test_the_unit_of_the_parameters_does_not_matter(rng, scale, offset):
+    pytest.importorskip("ot", reason="POT, the extra `ot`, is not installed")
+    a, b = rng.normal(size=(2, 20, 2)) * [1.0, 0.3]
+    copies = split_law(rng, 20, 60), split_law(rng, 20, 60)
+    w_a, w_b = (each / 60 for each in copies)
+    if offset > 0.0 and 1e-10 < scale < 1e10:
+        # Rounded as they are after the offset.
+        a, b = (((offset + scale * each) - offset) / scale for each in (a, b))
+    else:
+        offset = 0.0
+    expected = scale * by_repetition(a, b, *copies)
+    here, there = offset + scale * a, offset + scale * b
+    found = analysis.w2_estimate(here, there, w_a, w_b)
+    assert found.method == "transport"
+    assert found.value == pytest.approx(expected, rel=1e-12, abs=0)
+    lines = analysis.w2(here[:, 0], there[:, 0], w_a, w_b)
+    repeated = scale * by_repetition(a[:, :1], b[:, :1], *copies)
+    assert lines == pytest.approx(repeated, rel=1e-12, abs=0)
+    options = {"method": "sliced", "n_projections": 8}
+    sliced = analysis.w2_estimate(here, there, w_a, **options)
+    wanted = analysis.w2_estimate(a, b, w_a, **options)
+    assert sliced.value == pytest.approx(scale * wanted.value, rel=1e-12, abs=0)
+    error = scale * wanted.standard_error
+    assert sliced.standard_error == pytest.approx(error, rel=1e-10, abs=0)
+
+
+@pytest.mark.parametrize("radius", [1e-3, 1e-5, 1e-7, 1e-8])
+def test_small_clusters_far_apart_are_resolved(rng, radius):
+    """Costs of 1 and of radius^2 in one transport."""
+    pytest.importorskip("ot", reason="POT, the extra `ot`, is not installed")
+    places = np.repeat([0.0, 1.0, -1.0], 8)[:, np.newaxis]
+    a, b = places + radius * rng.normal(size=(2, 24, 3))
+    a, b = a[:23], np.concatenate([b, b[:2]])
+    copies = [
+        np.concatenate([split_law(rng, n, 20) for n in sizes])
+        for sizes in ((8, 8, 7), (8, 8, 8))
+    ]
+    # Duplicates of two particles, which share their masses.
+    copies[1][:2] += 3
+    copies[0][:1] += 12
+    copies[1] = np.concatenate([copies[1], [3, 3]])
+    expected = by_repetition(a, b, *copies)
+    assert radius < expected < 10 * radius
+    weights = [each / each.sum() for each in copies]
+    assert analysis.w2(a, b, *weights) == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+def test_linear_programming_agrees_on_clouds_with_duplicates(rng):
+    pytest.importorskip("ot", reason="POT, the extra `ot`, is not installed")
+    a = rng.integers(0, 3, size=(9, 2)).astype(float)
+    b = rng.integers(0, 3, size=(7, 2)).astype(float)
+    w_a, w_b = weights(rng, 9), weights(rng, 7)
+    cost = np.sum((a[:, np.newaxis] - b) ** 2, axis=2)
+    rows = [np.kron(np.eye(9), np.ones(7)), np.kron(np.ones(9), np.eye(7))]
+    best = scipy.optimize.linprog(
+        cost.ravel(), A_eq=np.concatenate(rows), b_eq=np.concatenate([w_a, w_b])
+    )
+    for scale in (1e-12, 1e-7, 1.0, 1e12):
+        found = analysis.w2(scale * a, scale * b, w_a, w_b) / scale
+        assert found == pytest.approx(np.sqrt(best.fun), rel=1e-9, abs=0)
+    assert analysis.w2(a, np.repeat(a, 2, axis=0), w_a, np.repeat(w_a, 2) / 2) == 0.0
+
+
+def test_rounding_of_sums_of_weights_is_no_distance():
+    """0.1 + 0.2 is above 0.3 by 5e-17."""
+    pytest.importorskip("ot", reason="POT, the extra `ot`, is not installed")
+    w_a, w_b = [0.1, 0.2, 0.7], [0.3, 0.7]
+    assert analysis.w2([0.0, 0.0, 1.0], [0.0, 1.0], w_a, w_b) == 0.0
+    a, b = np.eye(2)[[0, 0, 1]], np.eye(2)
+    assert analysis.w2(a, b, w_a, w_b) == 0.0
+    # A particle of less weight than that counts.
+    far = analysis.w2([0.0, -1e10], [0.0], [1.0, 1e-20])
+    assert far == pytest.approx(1.0, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_slices_far_from_the_origin_keep_their_digits(rng, k):
+    shift = rng.normal(size=k)
+    a = 1e9 + rng.integers(-8, 9, size=(30, k)) / 8
+    b = a[::-1] + np.round(shift * 64) / 64
+    found = analysis.w2(a, b, method="sliced", n_projections=k)
+    assert found == pytest.approx(
+        np.linalg.norm(np.round(shift * 64) / 64), rel=1e-12, abs=0
+    )
+
+
 def test_without_pot_the_sentence_names_the_extra(rng, monkeypatch):
     original = builtins.__import__
 
@@ -165,6 +264,30 @@ def test_gaussians_have_the_distance_of_bures(rng):
     )
 
 
+@pytest.mark.parametrize("scale", [1e-170, 1e-100, 1e-12, 1.0, 1e12, 1e150])
+@pytest.mark.parametrize("rank", [0, 1, 3, 4])
+def test_gaussians_in_a_plane_have_their_distance_in_every_unit(rng, scale, rank):
+    factor = rng.normal(size=(4, rank))
+    cov, mean, shift = factor @ factor.T, rng.normal(size=4), rng.normal(size=4)
+
+    def distance(move, stretch):
+        covs = (each * scale * scale for each in (cov, cov * stretch**2))
+        a, b = covs
+        return analysis.bures(scale * mean, a, scale * (mean + move), b) / scale
+
+    size = np.sqrt(np.trace(cov))
+    # 1e-170^2 is below the smallest number.
+    size = size if scale > 1e-160 else 0.0
+    assert distance(0.0, 1.0) == 0.0
+    for stretch in (1.0, 1.0 + 2.0**-30, 3.0):
+        expected = np.sqrt(np.sum(shift**2) + (size * (stretch - 1.0)) ** 2)
+        assert distance(shift, stretch) == pytest.approx(expected, rel=1e-10)
+    # Rounding of a covariance without full rank moves its root by 1e-8.
+    bound = 1e-15 if rank == 4 else 3e-8 * size
+    near = distance(0.0, 1.0 + 2.0**-30)
+    assert near == pytest.approx(size * 2.0**-30, rel=1e-2, abs=bound)
+
+
 def test_clouds_of_gaussian_quantiles_approach_the_closed_form():
     """In one dimension: a deterministic cloud of each law."""
     u = (np.arange(4000) + 0.5) / 4000
@@ -212,6 +335,14 @@ def test_matched_particles_are_at_least_as_far_apart(rng):
     found = analysis.coupled_distance(a, b, w, t_weights=t_weights)
     assert found == pytest.approx(np.sqrt(expected), rel=1e-12)
     assert analysis.coupled_distance(a, b) >= analysis.w2_integrated(a, b)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1e12, 1e200])
+def test_laws_on_depth_in_other_units(rng, scale):
+    a, b = rng.normal(size=(2, 3, 8, 2))
+    for distance in (analysis.coupled_distance, analysis.w2_integrated):
+        found = distance(scale * a, scale * b)
+        assert found == pytest.approx(scale * distance(a, b), rel=1e-12, abs=0)
 
 
 def test_common_nodes_are_found_to_rounding():

@@ -21,6 +21,8 @@ METHODS = ("auto", "exact", "sliced")
 # Largest cloud that "auto" matches exactly; see the notes of `w2`.
 EXACT_SIZE = 1024
 N_PROJECTIONS = 256
+# A plan is found again if its largest cost is below this part of where they were cut.
+CUT = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,30 @@ def w2_estimate(
         )
     w_a = particle_weights(a_weights, len(a))
     w_b = particle_weights(b_weights, len(b))
+    # Numbers of size one, exactly: no square overflows or vanishes.
+    e = exponent(a, b)
+    found = _in_unit_box(
+        np.ldexp(a, -e), np.ldexp(b, -e), w_a, w_b, method, int(n_projections), seed
+    )
+    value, error = (math.ldexp(x, e) for x in (found.value, found.standard_error))
+    return Distance(value, found.method, error)
+
+
+def exponent(*arrays: Array) -> int:
+    """Least e such that no entry of finite arrays is above 2^e in size; 0 for zeros."""
+    return math.frexp(max(float(np.abs(each).max()) for each in arrays))[1]
+
+
+def _in_unit_box(
+    a: Array,
+    b: Array,
+    w_a: Array,
+    w_b: Array,
+    method: str,
+    n_projections: int,
+    seed: int,
+) -> Distance:
+    """`w2_estimate` for entries of at most one."""
     are_equal = np.ptp(w_a) == 0.0 and np.ptp(w_b) == 0.0
     if a.shape[1] == 1:
         squared = _squared_on_lines(a, b, w_a, w_b, are_equal)[0]
@@ -146,7 +172,7 @@ def w2_estimate(
     is_large = max(len(a), len(b)) > EXACT_SIZE
     if method == "sliced" or (method == "auto" and is_large):
         rng = np.random.default_rng(seed)
-        return _sliced(a, b, w_a, w_b, are_equal, int(n_projections), rng)
+        return _sliced(a, b, w_a, w_b, are_equal, n_projections, rng)
     if can_assign:
         return Distance(_by_assignment(a, b, size), "assignment")
     return Distance(_by_programming(a, b, w_a, w_b), "transport")
@@ -181,9 +207,30 @@ def _by_programming(a: Array, b: Array, w_a: Array, w_b: Array) -> float:
             "`pip install 'mfpde[ot]'`, or use `method='sliced'`."
         ) from None
     cost = cdist(a, b, "sqeuclidean")
-    # Masses must agree to rounding for the network simplex.
-    plan = ot.emd(w_a / w_a.sum(), w_b / w_b.sum(), cost, numItermax=10_000_000)
-    return math.sqrt(max(float(np.sum(plan * cost)), 0.0))
+    # Masses must agree to rounding for the network simplex, whose tolerance is a
+    # part of 1e-15 M of the largest cost. A plan that is best for costs cut off above
+    # all that it uses is best; cutting off leaves more digits to the small ones.
+    masses = w_a / w_a.sum(), w_b / w_b.sum()
+    cap, best = float(cost.max()), np.inf
+    if cap == 0.0:
+        return 0.0
+    while cap > 0.0:
+        cut = np.minimum(cost / cap, 1.0)
+        plan = ot.emd(*masses, cut, numItermax=10_000_000)
+        plan = _without_rounding(plan, w_a[:, np.newaxis], w_b)
+        best = min(best, float(np.sum(plan * cost)))
+        used = 2.0 * float(cost[plan > 0.0].max())
+        cap = used if used < CUT * cap else 0.0
+    return math.sqrt(best)
+
+
+def _without_rounding(mass: Array, w_a: Array, w_b: Array) -> Array:
+    """Masses that go from a to b, 0 where they are only rounding of sums of weights.
+
+    `w_a` and `w_b`, the weights of the particles that a mass belongs to, broadcast.
+    """
+    rounding = np.finfo(float).eps * (w_a.size + w_b.size)
+    return np.where((mass < rounding) & (mass < 0.5 * np.minimum(w_a, w_b)), 0.0, mass)
 
 
 def _sliced(
@@ -200,6 +247,8 @@ def _sliced(
     In a frame the k squares of a translation add up exactly; the spread between frames
     gives the standard error.
     """
+    # Far from the origin a product with a direction would lose digits.
+    a, b = a - a[0], b - a[0]
     k = a.shape[1]
     n_frames = -(-n_projections // k)
     squares = np.empty(n_frames)
@@ -248,4 +297,6 @@ def _common_steps(w_a: Array, w_b: Array) -> tuple[Array, Any, Any]:
     middle = ends - 0.5 * mass
     rows_a = np.searchsorted(steps_a / steps_a[-1], middle)
     rows_b = np.searchsorted(steps_b / steps_b[-1], middle)
-    return mass, np.minimum(rows_a, len(w_a) - 1), np.minimum(rows_b, len(w_b) - 1)
+    rows_a = np.minimum(rows_a, len(w_a) - 1)
+    rows_b = np.minimum(rows_b, len(w_b) - 1)
+    return _without_rounding(mass, w_a[rows_a], w_b[rows_b]), rows_a, rows_b

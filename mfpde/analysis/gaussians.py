@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.analysis.clouds import exponent
 from mfpde.arrays import float_array
 
 Array = NDArray[np.float64]
@@ -49,10 +52,15 @@ def bures(
             f"`mean_a` and `mean_b` must have one shape (k,), got {means[0].shape} and "
             f"{means[1].shape}."
         )
-    root_a, root_b = _root("cov_a", cov_a, k), _root("cov_b", cov_b, k)
+    parts = [means[0] - means[1], _root("cov_a", cov_a, k), _root("cov_b", cov_b, k)]
+    # Numbers of size one, exactly: no square overflows or vanishes.
+    e = exponent(*parts)
+    shift, root_a, root_b = (np.ldexp(each, -e) for each in parts)
     left, _, right = np.linalg.svd(root_b @ root_a)
-    shift = np.sum((means[0] - means[1]) ** 2)
-    return float(np.sqrt(shift + np.sum((root_a - root_b @ left @ right) ** 2)))
+    # In the kernel of a covariance U is found from rounding; 1 may be nearer there.
+    rotations = left @ right, np.eye(k)
+    least = min(np.sum((root_a - root_b @ each) ** 2) for each in rotations)
+    return math.ldexp(math.sqrt(np.sum(shift**2) + least), e)
 
 
 def _root(name: str, cov: ArrayLike, k: int) -> Array:

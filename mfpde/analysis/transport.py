@@ -5,6 +5,7 @@ t in [0, 1] is depth. Clouds have shape (J, M, k), as `ParticleEnsemble.theta`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.analysis.clouds import N_PROJECTIONS, w2
+from mfpde.analysis.clouds import N_PROJECTIONS, exponent, w2
 from mfpde.arrays import float_array
 from mfpde.ensemble import AXES, particle_weights, unit_sum
 from mfpde.errors import did_you_mean
@@ -79,7 +80,7 @@ def w2_integrated(
         method, n_projections and seed of `w2_depth`.
     """
     distances = w2_depth(theta_a, theta_b, a_weights, b_weights, **options)
-    return float(np.sqrt(_depth_weights(t_weights, len(distances)) @ distances**2))
+    return _root_mean_square(distances, _depth_weights(t_weights, len(distances)))
 
 
 def w2_sup(
@@ -124,8 +125,18 @@ def coupled_distance(
             f"particle by particle, got {a.shape} and {b.shape}."
         )
     w = particle_weights(weights, a.shape[1])
-    squares = np.einsum("jmk,jmk,m->j", a - b, a - b, w)
-    return float(np.sqrt(_depth_weights(t_weights, len(a)) @ squares))
+    gaps = a - b
+    e = exponent(gaps)
+    gaps = np.ldexp(gaps, -e)
+    distances = np.sqrt(np.einsum("jmk,jmk,m->j", gaps, gaps, w))
+    whole = _root_mean_square(distances, _depth_weights(t_weights, len(a)))
+    return math.ldexp(whole, e)
+
+
+def _root_mean_square(distances: Array, weights: Array) -> float:
+    """Root of the weighted mean of squares, none of which overflows or vanishes."""
+    e = exponent(distances)
+    return math.ldexp(math.sqrt(weights @ np.ldexp(distances, -e) ** 2), e)
 
 
 def common_nodes(
