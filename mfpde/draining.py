@@ -17,9 +17,11 @@ import numpy as np
 
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.journal import Journal
+from mfpde.launch import launched
 from mfpde.progress import make_progress
 from mfpde.sharding import Shard
 from mfpde.solution import Solution
+from mfpde.waiting import waiting
 
 Progress = Callable[[float, float, float, int, float], None]
 
@@ -35,7 +37,8 @@ def drain(
 
     Of all states only the present one is kept: each is several times as large as theta.
     """
-    state, ending, failure = next(flow), None, None
+    with _waiting(progress):
+        state, ending, failure = next(flow), None, None
     shard = state.ensemble.shard
     first_step = state.step
     with contextlib.ExitStack() as stack:
@@ -136,6 +139,13 @@ def _reporter(progress: bool | Progress) -> Iterator[Progress]:
         yield reporter
     finally:
         reporter.close()
+
+
+def _waiting(progress: bool | Progress) -> contextlib.AbstractContextManager[None]:
+    """Words on the first evaluation, which may compile kernels for minutes."""
+    if progress is True and launched()[0] == 0:
+        return waiting("preparing kernels")
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager

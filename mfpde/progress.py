@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import os
+import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -21,6 +26,66 @@ def format_duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def standard_error() -> TextIO:
+    """Standard error, or what swallows everything where it was closed."""
+    return io.StringIO() if sys.stderr is None else sys.stderr
+
+
+def terminal_width(stream: TextIO | None) -> int:
+    """Columns of the terminal behind a stream; $COLUMNS, else 80, where it has none."""
+    if not os.environ.get("COLUMNS"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if columns := os.get_terminal_size(stream.fileno()).columns:
+                return columns
+    return shutil.get_terminal_size().columns
+
+
+class Line:
+    """Writes lines to a stream; on a terminal each takes the place of the one before.
+
+    There a line is cut to the width of the terminal, beyond which it could not be
+    taken away again. A stream that cannot be written to ends no computation.
+
+    Parameters
+    ----------
+    stream : text stream, optional
+        Default: standard error.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = standard_error() if stream is None else stream
+        self.is_terminal = self.stream.isatty()
+        self._width = 0
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        """Write a line."""
+        with self._lock:
+            if not self.is_terminal:
+                self._put(text + "\n")
+                return
+            shown = text[: max(terminal_width(self.stream) - 1, 1)]
+            self._put("\r" * bool(self._width) + shown.ljust(self._width))
+            self._width = len(shown)
+
+    def note(self, text: str) -> None:
+        """Write a line that stays."""
+        self.clear()
+        self._put(text + "\n")
+
+    def clear(self) -> None:
+        """Take the line away from a terminal."""
+        with self._lock:
+            if self._width:
+                self._put("\r" + " " * self._width + "\r")
+                self._width = 0
+
+    def _put(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.write(text)
+            self.stream.flush()
 
 
 class LineReporter:
@@ -41,7 +106,7 @@ class LineReporter:
         every_s: float = LINE_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.stream = stream
+        self.line = Line(stream)
         self.every_s = every_s
         self.clock = clock
         self.start: tuple[float, float, int] | None = None
@@ -59,8 +124,7 @@ class LineReporter:
         if now - self.last_line < self.every_s:
             return
         self.last_line = now
-        self.stream.write(self._line(now, s, s_end, loss, n_steps, objective) + "\n")
-        self.stream.flush()
+        self.line.write(self._line(now, s, s_end, loss, n_steps, objective))
 
     def _line(
         self,
@@ -86,7 +150,8 @@ class LineReporter:
         return text
 
     def close(self) -> None:
-        """Do nothing; lines need no end."""
+        """Take the line away from a terminal."""
+        self.line.clear()
 
 
 class BarReporter:
@@ -111,6 +176,7 @@ class BarReporter:
                 bar_format="{desc}{percentage:3.0f}%|{bar}| "
                 "[{elapsed}<{remaining}{postfix}]",
                 leave=False,
+                dynamic_ncols=True,
             )
         self.bar.set_description_str(description, refresh=False)
         elapsed = self.bar.format_dict["elapsed"] or float("inf")
@@ -118,12 +184,15 @@ class BarReporter:
         self.bar.set_postfix_str(
             f"loss {loss:.4g}, {rate:.3g} s per second, {n_steps} steps", refresh=False
         )
-        self.bar.update(min(s, s_end) - self.bar.n)
+        # A terminal that has gone ends no run.
+        with contextlib.suppress(OSError):
+            self.bar.update(min(s, s_end) - self.bar.n)
 
     def close(self) -> None:
         """Take the bar away, so that what is printed next starts on a clean line."""
         if self.bar is not None:
-            self.bar.close()
+            with contextlib.suppress(OSError):
+                self.bar.close()
 
 
 def make_progress(
@@ -141,7 +210,7 @@ def make_progress(
     every_s : float
         Seconds between two lines where no bar is drawn.
     """
-    stream = sys.stderr if stream is None else stream
+    stream = standard_error() if stream is None else stream
     if stream.isatty():
         try:
             # An optional dependency, so it is looked for only when it is needed.

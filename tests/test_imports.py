@@ -20,7 +20,7 @@ ROOT = PACKAGE.parent
 LAYERS = [
     ["launch"],
     ["mfpde", "errors", "progress", "panels", "kernels.*"],
-    ["arrays", "sharding", "executors.*"],
+    ["arrays", "sharding", "executors.*", "waiting"],
     [
         "depth",
         "blocks.*",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 import time
@@ -23,6 +24,7 @@ from mfpde.solver import solve
 from mfpde.storage import check_writable
 from mfpde.training import train
 from mfpde.training_plan import refuse_ranks
+from mfpde.waiting import waiting
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
     if not arguments.quiet:
         print(f"mfpde: {job.dataset.summary()}; preparing kernels", file=sys.stderr)
     started = time.perf_counter()
-    job.warm_up()
+    with contextlib.nullcontext() if arguments.quiet else waiting("preparing kernels"):
+        job.warm_up()
     compile_s = time.perf_counter() - started
     metadata = job.keywords["metadata"]
     metadata["title"] = config.title or stem

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TextIO
 
 from mfpde.executors.base import counted
-from mfpde.progress import LINE_EVERY_S, format_duration
+from mfpde.progress import LINE_EVERY_S, Line, format_duration
+from mfpde.waiting import Kernel, compiled_kernel, ticking
 
 
 class TaskReporter:
     """Writes how many tasks have ended and how long the rest may take.
+
+    Until the first has ended: for how long, and what is compiled in this process.
 
     On a terminal one line is written over and over, elsewhere one every few seconds.
 
@@ -32,26 +35,29 @@ class TaskReporter:
         every_s: float = LINE_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.stream = sys.stderr if stream is None else stream
+        self._shown = Line(stream)
         self.every_s = every_s
         self.clock = clock
         self.counts: dict[str, int] = {}
         self._last = clock()
         self._n_tasks = self._n_workers = 0
         self._cost_left = self._cost_ended = self._seconds = 0.0
-        self._width = 0
+        self._kernel = Kernel()
+        self._start = 0.0
+        self._stack = contextlib.ExitStack()
 
     def begin(self, text: str, n_tasks: int, cost: float, n_workers: int) -> None:
         """Write a heading; `cost` is that of all the tasks."""
         self._n_tasks, self._n_workers, self._cost_left = n_tasks, n_workers, cost
-        self._last = self.clock()
+        self._last = self._start = self.clock()
         self.note(text)
+        self._kernel = self._stack.enter_context(compiled_kernel())
+        is_terminal = self._shown.is_terminal
+        self._stack.enter_context(ticking(self._tell, is_terminal, self.every_s))
 
     def note(self, text: str) -> None:
         """Write a line."""
-        self._clear()
-        self.stream.write(f"mfpde: {text}\n")
-        self.stream.flush()
+        self._shown.note(f"mfpde: {text}")
 
     def ended(self, status: str, cost: float, seconds: float) -> None:
         """Take note of a task that ended after `seconds` of work."""
@@ -59,16 +65,14 @@ class TaskReporter:
         self._cost_left -= cost
         self._cost_ended += cost
         self._seconds += seconds
-        if self.stream.isatty():
-            self._clear()
-            line = self.line()
-            self._width = len(line)
-            self.stream.write(line)
-            self.stream.flush()
-        elif self.clock() - self._last >= self.every_s:
-            self._last = self.clock()
-            self.stream.write(self.line() + "\n")
-            self.stream.flush()
+        self._tell()
+
+    def _tell(self, passed: float = 0.0) -> None:
+        """Write the line; without a terminal, if the last one is some time ago."""
+        now = self.clock()
+        if self._shown.is_terminal or now - self._last >= self.every_s:
+            self._last = now
+            self._shown.write(self.line())
 
     def line(self) -> str:
         """Return "12 of 240 tasks, 1 diverged, 3 min 05 s left"."""
@@ -81,13 +85,13 @@ class TaskReporter:
             n_busy = min(self._n_workers, self._n_tasks - n_ended)
             left = self._seconds / self._cost_ended * self._cost_left / n_busy
             parts.append(f"{format_duration(left)} left")
+        if n_ended == 0:
+            parts.append(format_duration(self.clock() - self._start))
+        if name := self._kernel.name:
+            parts.append(f"compiling {name}")
         return ", ".join(parts)
 
     def close(self) -> None:
         """Take the last line away from a terminal."""
-        self._clear()
-
-    def _clear(self) -> None:
-        if self._width:
-            self.stream.write("\r" + " " * self._width + "\r")
-            self._width = 0
+        self._stack.close()
+        self._shown.clear()
