@@ -84,12 +84,14 @@ def test_without_a_terminal_the_pauses_grow_and_what_is_short_says_nothing():
 def test_on_a_terminal_the_line_is_taken_away_also_after_an_error(monkeypatch):
     monkeypatch.setattr(waiting, "ON_TERMINAL_S", 0.01)
     stream = Terminal()
-    with (
-        pytest.raises(ZeroDivisionError),
-        waiting.waiting("preparing kernels", stream),
-    ):
+
+    @waiting.waiting("preparing kernels", stream)
+    def fail():
         time.sleep(0.1)
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert "mfpde: preparing kernels, 0 s" in stream.getvalue()
     assert screen(stream.getvalue()) == [""]
 
