@@ -150,21 +150,19 @@ GOLDEN = {
 }
 
 
-def as_printed(value, printed):
-    """The value with the digits of a printed number."""
-    kind = "e" if "e" in printed else "f"
-    places = len(printed.split("e")[0].split(".")[1])
-    return float(f"{value:.{places}{kind}}")
+def last_digit(printed):
+    """One unit in the last place of a printed number."""
+    mantissa, _, exponent = printed.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_numbers(name):
     compute, printed = GOLDEN[name]
-    texts = printed.split()
-    found = [
-        as_printed(value, text) for value, text in zip(compute(), texts, strict=True)
-    ]
-    assert found == [float(text) for text in texts]
+    for value, text in zip(compute(), printed.split(), strict=True):
+        # Half a unit of the print, and a hundredth for values next to a half, whose
+        # rounding differs between processors: T1 at 4096 layers is -0.0505224969.
+        assert abs(value - float(text)) <= 0.51 * last_digit(text), (value, text)
 
 
 def test_values_that_are_known_exactly():
