@@ -376,6 +376,17 @@ def test_records_are_at_the_iterations_nearest_to_the_times(rng):
     assert few.theta.shape == (2, 4, 5, 7)
 
 
+def test_training_time_is_no_sum_that_rounding_adds_to(rng):
+    net = make_net(rng)
+    done = train(net, SGD(ds=0.1), n_iterations=250, record=Steps(1))
+    assert done.s.tolist() == [0.1 * n for n in range(251)]
+    # Times that a record is asked for are those of the iterations, to the bit.
+    slower = SGD(ds=0.1, schedule=Drops((30, 60), 0.5))
+    some = train(net, slower, n_iterations=90, record=[3.0, 4.5])
+    ends = [0.1 * 30, 0.1 * 30 + 0.05 * 30]
+    assert some.s.tolist() == [0.0, *ends, ends[1] + 0.025 * 30]
+
+
 # Early stopping, losses, accuracies
 
 

@@ -18,6 +18,7 @@ from mfpde.steppers import (
     StepFailure,
     make_stepper,
 )
+from mfpde.steppers.base import even_step
 
 FIXED = {"euler": steppers.euler, "heun": steppers.heun, "rk4": steppers.rk4}
 
@@ -109,6 +110,65 @@ def test_targets_are_hit_exactly():
     np.testing.assert_allclose(np.diff([0.0, *ends]).max(), 0.1, rtol=1e-9)
 
 
+def step_bits(ds, targets, memory=None, s=0.0):
+    """Ends and sizes of fixed steps to each target, and their memory at the end."""
+    memory, ends, sizes = memory or {}, [], []
+    for target in targets:
+        while s < target:
+            h, s, memory = even_step(s, target, ds, memory)
+            ends.append(s)
+            sizes.append(h)
+    return ends, sizes, memory
+
+
+@pytest.mark.parametrize("ds", [1e-3, 0.1, 3e-5])
+def test_long_runs_of_fixed_steps_have_steps_of_the_same_bits(ds):
+    """Summed up one by one, s is off by more than its share from 2.6e5 steps on."""
+    n = 300_000
+    ends, sizes, _ = step_bits(ds, [n * ds])
+    assert (len(sizes), set(sizes)) == (n, {ds})
+    assert ends[:-1] == [i * ds for i in range(1, n)]
+    assert ends[-1] == n * ds
+
+
+def test_record_times_at_multiples_leave_no_trace():
+    targets = [0.1 * i for i in range(1, 1001)]
+    ends, sizes, _ = step_bits(0.02, targets)
+    assert set(sizes) == {0.02}
+    assert set(targets) <= set(ends)
+    plain = step_bits(0.02, targets[-1:])[0]
+    np.testing.assert_allclose(ends, plain, rtol=4e-16, atol=0)
+
+
+def test_even_parts_have_the_same_bits_between_two_targets():
+    ends, sizes, _ = step_bits(0.3, [1e4 + 0.1, 2e4])
+    assert len(set(sizes)) == 2
+    assert ends[33334 - 1] == 1e4 + 0.1
+    # A target that is no multiple of ds is not reached by steps of ds and a wrong rest.
+    n = 200_000
+    _, sizes, _ = step_bits(1e-3, [(n + 0.25) * 1e-3])
+    assert len(sizes) == n + 1
+    assert sum(sizes) == pytest.approx((n + 0.25) * 1e-3, rel=1e-9)
+
+
+def test_gradient_descent_has_the_same_step_in_every_bit():
+    """Through a stepper: nothing but ds enters an update."""
+    steps = System(lambda s, y: -2 * y).run(steppers.euler(1e-3), [1.0], [0.5, 2.0])
+    y = np.array([1.0])
+    for step in steps:
+        y = y + 1e-3 * (-2 * y)
+        assert step.size == 1e-3
+        assert step.point.y[0] == pytest.approx(y[0], rel=1e-13)
+
+
+def test_fixed_steps_go_on_as_if_they_had_never_stopped():
+    whole, sizes, _ = step_bits(0.1, [20.0])
+    first, _, memory = step_bits(0.1, [0.7])
+    rest, _, _ = step_bits(0.1, [20.0], memory, first[-1])
+    assert first[:-1] + rest == whole[:6] + whole[7:]
+    assert len(first + rest) == len(sizes)
+
+
 @pytest.mark.parametrize(("name", "count"), [("euler", 1), ("heun", 2), ("rk4", 4)])
 def test_evaluations_are_counted(name, count):
     system = System(pendulum)
@@ -118,7 +178,7 @@ def test_evaluations_are_counted(name, count):
     # The rate at the end comes with the step: it is the first stage of the next one.
     point = steps[-1].point
     np.testing.assert_array_equal(point.rate, pendulum(point.s, point.y))
-    assert steps[-1].memory == {}
+    assert steps[-1].memory == {"start": 0.0, "taken": 4.0, "size": 0.25}
 
 
 def test_stages_are_taken_at_their_times():

@@ -24,6 +24,7 @@ from mfpde.networks.resnet import ResNet
 from mfpde.objectives import accuracy, has_classes
 from mfpde.problem import MeanFieldProblem
 from mfpde.sharding import Space
+from mfpde.steppers.base import counted_time
 
 Array = NDArray[np.float64]
 
@@ -60,13 +61,19 @@ class Descent:
         ValueError
             If it does not grow: the learning rate is 0 somewhere.
         """
-        steps = np.array([self.optimiser.step_size(n) for n in range(n_iterations)])
-        if not (steps > 0).all():
+        steps = [float(self.optimiser.step_size(n)) for n in range(n_iterations)]
+        is_positive = np.array(steps) > 0
+        if not is_positive.all():
             raise ValueError(
                 "The learning rate must be positive, got 0 at iteration "
-                f"{np.argmin(steps > 0)} of {n_iterations}; the schedule ends earlier."
+                f"{np.argmin(is_positive)} of {n_iterations}; the schedule ends "
+                "earlier."
             )
-        return np.concatenate([[0.0], np.cumsum(steps)])
+        times, clock = [0.0], {}
+        for step in steps:
+            s, clock = counted_time(times[-1], step, clock)
+            times.append(s)
+        return np.array(times)
 
     def batch(self, iteration: int) -> MeanFieldProblem:
         """The problem on the samples of an iteration.
@@ -98,8 +105,8 @@ class TrainingState:
         Parameters (theta, trained maps and one unused entry) and minus the gradient of
         the batch of the next iteration.
     memory : dict
-        That of the optimiser, and "batch_loss": the mean over the batches of about one
-        pass, in which every batch counts less the older it is.
+        That of the optimiser, of `counted_time`, and "batch_loss": the mean over the
+        batches of about one pass, in which every batch counts less the older it is.
     """
 
     descent: Descent
@@ -174,8 +181,9 @@ def _advance(descent: Descent, state: TrainingState) -> TrainingState:
     y = np.empty_like(state.y)
     memory = optimiser.update(state.y, state.rate, n, state.memory, y)
     memory["batch_loss"] = state.memory["batch_loss"]
-    step_size = optimiser.step_size(n)
-    return _state(descent, state.s + step_size, n + 1, step_size, y, memory)
+    step_size = float(optimiser.step_size(n))
+    s, clock = counted_time(state.s, step_size, state.memory)
+    return _state(descent, s, n + 1, step_size, y, memory | clock)
 
 
 def _state(

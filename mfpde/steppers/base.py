@@ -58,11 +58,50 @@ def towards(s: float, target: float, h: float) -> tuple[float, float]:
     return h, s + h
 
 
-def even_step(s: float, target: float, ds: float) -> tuple[float, float]:
-    """Step of size ds, or an even part of the way to the target, and its end."""
-    n_steps = max(1, math.ceil((target - s) / ds - 1e-6))
-    h = (target - s) / n_steps
-    # Rounding of s must not change the step: descent with rate ds is exact.
-    if abs(h - ds) < 1e-6 * ds:
-        h = ds
-    return h, target if n_steps == 1 else s + h
+def even_step(
+    s: float, target: float, ds: float, memory: Memory
+) -> tuple[float, float, Memory]:
+    """Step of size ds, or an even part of the way to the target; its end; a memory.
+
+    Steps of one size end at start + n ds, without a sum that rounding would add to: all
+    of them have the same bits, however many there are, through record times as well
+    that are multiples of ds. The memory holds where they started, their number and
+    their size.
+    """
+    start, size = memory.get("start", s), memory.get("size", 0.0)
+    taken = memory.get("taken", 0.0)
+    n_steps, h = _even_steps(start, target, ds)
+    if h != size or taken >= n_steps:
+        start, taken = s, 0.0
+        n_steps, h = _even_steps(start, target, ds)
+    s_new, clock = counted_time(s, h, {"start": start, "taken": taken, "size": h})
+    return h, target if clock["taken"] >= n_steps else s_new, clock
+
+
+def counted_time(s: float, h: float, memory: Memory) -> tuple[float, Memory]:
+    """s + h as start + n h, if the steps that the memory counts have the size h, too.
+
+    Returns
+    -------
+    s_new : float
+    memory : dict of float
+        With "start", "taken" (n) and "size" (h).
+    """
+    start, taken = memory.get("start", s), memory.get("taken", 0.0)
+    if memory.get("size") != h:
+        start, taken = s, 0.0
+    taken += 1.0
+    return start + taken * h, {"start": start, "taken": taken, "size": h}
+
+
+def _even_steps(start: float, target: float, ds: float) -> tuple[int, float]:
+    """Number of steps to the target and their size: ds itself if it is a multiple."""
+    ratio = (target - start) / ds
+    spacing = math.ulp(start) + math.ulp(target)
+    # A multiple up to rounding, of the times and of the quotient.
+    slack = min(1e-6 + 4.0 * (spacing / ds + math.ulp(ratio)), 0.25)
+    nearest = round(ratio)
+    if nearest >= 1 and abs(ratio - nearest) <= slack:
+        return nearest, ds
+    n_steps = max(1, math.ceil(ratio))
+    return n_steps, (target - start) / n_steps

@@ -32,7 +32,7 @@ class FixedStepper:
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
     ) -> Step:
         """One step of size ds, or of an even part of the way to the target."""
-        h, s_new = even_step(point.s, target, self.ds)
+        h, s_new, clock = even_step(point.s, target, self.ds, memory)
         rates = point.rate[np.newaxis]
         if len(self.b) > 1:
             rates = np.empty((len(self.b), len(point.y)))
@@ -44,7 +44,7 @@ class FixedStepper:
             rates[i] = evaluate(point.s + h * row.sum(), y).rate
         y = np.empty_like(point.y)
         combine(point.y, rates, np.array(self.b), h, y)
-        return Step(evaluate(s_new, y), h, memory, len(self.b))
+        return Step(evaluate(s_new, y), h, clock, len(self.b))
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which `make_stepper` rebuilds it."""

@@ -101,12 +101,12 @@ class Langevin:
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
     ) -> Step:
         """One step of size ds, or of an even part of the way to the target."""
-        h, s_new = even_step(point.s, target, self.ds)
+        h, s_new, clock = even_step(point.s, target, self.ds, memory)
         n = int(memory.get("n_steps", 0.0))
         y = np.empty_like(point.y)
         combine(point.y, point.rate[np.newaxis], np.ones(1), h, y)
         self._add_noise(y, h, n)
-        return Step(evaluate(s_new, y), h, {"n_steps": n + 1.0}, 1)
+        return Step(evaluate(s_new, y), h, clock | {"n_steps": n + 1.0}, 1)
 
     def describe(self) -> dict[str, Any]:
         """Plain values from which it is rebuilt."""
