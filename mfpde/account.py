@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.digits import number, with_error
 from mfpde.progress import format_duration
 from mfpde.storage import checkpoint_path
 
@@ -27,7 +28,6 @@ Line = str | tuple[str, str]
 def account(
     run: Any,
     *,
-    refinement: Any = None,
     compile_s: float | None = None,
     files: Iterable[Path] = (),
 ) -> str:
@@ -37,8 +37,6 @@ def account(
     ----------
     run : Run
         From `mfpde.open_run`.
-    refinement : mfpde.refinement.Refinement, optional
-        Estimates at the final particles.
     compile_s : float, optional
         Seconds of the first evaluation, which compiles or loads the kernels.
     files : iterable of Path
@@ -51,7 +49,7 @@ def account(
         headline,
         _what(run),
         _start_and_end(run),
-        _trust(run, refinement),
+        _trust(run),
         _work(run, compile_s),
         _written(run, files),
     ]
@@ -205,6 +203,8 @@ def _start_and_end(run: Any) -> list[Line]:
     for name in names:
         column = run.scalars[name]
         start, end = (_value(name, column[i]) for i in (0, -1))
+        if name == "loss" and (error := _error_of_loss(run)) is not None:
+            end = with_error(float(column[-1]), error)
         label = name.replace("_", " ")
         lines.append(f"{label:<{INDENT + 4}}{start:>12}{end:>14}")
     return lines
@@ -213,46 +213,24 @@ def _start_and_end(run: Any) -> list[Line]:
 def _value(name: str, value: float) -> str:
     if name.endswith("accuracy"):
         return f"{100 * value:.2f} %"
-    return _number(value)
+    return number(value)
 
 
-def _number(value: float) -> str:
-    """Return a number with five digits, in plain form where that is short."""
-    if value != 0 and not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.2e}"
-    return f"{value:.5g}"
+def _error_of_loss(run: Any) -> float | None:
+    """Estimated error of the last loss, None unless all of its parts are known."""
+    parts = run.errors.get("loss_at_end", {"total": math.nan})
+    return parts["total"] if all(map(math.isfinite, parts.values())) else None
 
 
-def _trust(run: Any, refinement: Any) -> list[Line]:
-    """Energy ledger and estimates, each with what it is; nothing for a network."""
+def _trust(run: Any) -> list[Line]:
+    """Estimated errors and the energy balance; nothing for a network."""
     if "energy_residual" not in run.scalars:
         return []
-    lines: list[Line] = ["How far this can be trusted", *_ledger(run)]
-    lines += _errors(run)
-    if refinement is None:
-        return lines
-    if refinement.depth is None:
-        lines.append(
-            ("  depth", "no estimate: particles of different nodes are independent")
-        )
-    else:
-        lines += [
-            ("  depth", _difference_text(refinement.depth)),
-            ("", "on a grid with twice the steps, paths interpolated in t"),
-        ]
-    if refinement.sampling is None:
-        lines.append(("  sampling", "no estimate: the particles are no random draws"))
-    else:
-        lines += [
-            ("  sampling", _difference_text(refinement.sampling)),
-            ("", "half the difference between two halves of the particles"),
-        ]
-    lines.append(("", "(for the measure at the end; nothing is trained again)"))
-    return lines
+    return ["How far this can be trusted", *_errors(run), _energy(run)]
 
 
 def _errors(run: Any) -> list[Line]:
-    """Estimated errors by part, if the run holds any."""
+    """Estimated errors by part, or how to get them."""
     lines: list[Line] = []
     for name, each in run.errors.items():
         parts = ", ".join(
@@ -261,43 +239,39 @@ def _errors(run: Any) -> list[Line]:
             if part != "total"
         )
         label = "  errors" if not lines else ""
-        lines.append((label, f"{name} {each['total']:.1e} ({parts})"))
+        lines.append((label, f"{name.replace('_', ' ')} {each['total']:.1e} ({parts})"))
     if lines:
         lines.append(("", "largest over samples and times, the flow solved again"))
         lines.append(("", run.error_notes))
-    return lines
+        return lines
+    text = (
+        "none are estimated. `--set flow.estimate=true`, in Python "
+        "`mfpde.estimate_error(solution)`, solves again coarser and finer, at a few "
+        "times the work, and gives them"
+    )
+    return [("  errors", text)]
 
 
-def _ledger(run: Any) -> list[Line]:
+def _energy(run: Any) -> Line:
+    """The balance of Eq. (28), which is no error of the loss."""
     change = float(run.objective[-1] - run.objective[0])
     residual = float(run.energy_residual[-1])
     if math.isnan(residual):
-        return [
-            (
-                "  ledger",
-                f"objective changed by {change:.6g}; with noise the dissipation does "
-                "not account for it, so there is no residual",
-            )
-        ]
+        return (
+            "  energy",
+            f"objective changed by {number(change)}; with noise the dissipation does "
+            "not account for it, so there is no balance",
+        )
     relative = abs(residual / change) if change else math.nan
     share = f" ({relative:.1e} of it)" if math.isfinite(relative) else ""
     rate = "dissipation"
     if run.description["problem"].get("regulariser"):
         rate = "dissipation and change of lambda"
-    return [
-        (
-            "  ledger",
-            f"objective changed by {change:.6g}, {rate} integrated gives "
-            f"{change - residual:.6g}:",
-        ),
-        ("", f"residual {residual:.1e}{share}, the error in training time"),
-    ]
-
-
-def _difference_text(difference: Any) -> str:
     return (
-        f"outputs move by {100 * difference.output:.2g} % (rms), "
-        f"the loss by {abs(difference.loss):.1e}"
+        "  energy",
+        f"objective changed by {number(change)}, and the integral of {rate} by the "
+        f"same but for {abs(residual):.1e}{share}: a check of the steps in s, no error "
+        "of the loss",
     )
 
 

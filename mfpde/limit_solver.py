@@ -27,6 +27,7 @@ from mfpde.estimation.search import (
     search_time,
 )
 from mfpde.estimation.solves import (
+    LOSS_AT_END,
     Accuracy,
     BudgetExceeded,
     Solves,
@@ -199,7 +200,7 @@ class _Search:
     def _search_particles(self) -> list[Found]:
         rule = self._first
         if rule.is_exact:
-            return [Found(rule, dict.fromkeys(self._names(), 0.0))]
+            return [Found(rule, dict.fromkeys(self._solves.names, 0.0))]
         search = search_quadrature if rule.is_tensor else search_draws
         return search(
             self._solves,
@@ -266,7 +267,7 @@ class _Search:
             **options,
         )
         if solution.status == "finished":
-            values = {"loss": solution.loss}
+            values = {"loss": solution.loss, LOSS_AT_END: solution.loss[-1:]}
             values |= {
                 name: solution.observations.get(name, solution.scalars.get(name))
                 for name in observers
@@ -294,9 +295,6 @@ class _Search:
             self._solves.values(other, rule, accuracy),
         )
 
-    def _names(self) -> list[str]:
-        return ["output", "loss", *self._solves.observables]
-
     def _completed(
         self, solution: Solution, errors: dict[str, Error], particles: Found
     ) -> Solution:
@@ -306,7 +304,7 @@ class _Search:
         error = ErrorEstimate(
             parts={
                 name: {part: errors[part][name] for part in PARTS}
-                for name in self._names()
+                for name in solves.names
             },
             s=solves.s,
             rounding=solves.rounding(),

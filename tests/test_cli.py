@@ -17,8 +17,9 @@ import pytest
 import mfpde
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
+from mfpde.digits import with_error
 from mfpde.progress import BarReporter, LineReporter, format_duration, make_progress
-from mfpde.refinement import interpolated, refined_grid, refinement_estimate
+from mfpde.refinement import interpolated, refined_grid
 
 TINY = """
 title = "Tiny moons"
@@ -152,8 +153,12 @@ def test_run_writes_file_picture_and_account(folder, capsys):
     assert account.startswith("Tiny moons: finished. Reached s_end = 0.5.")
     assert re.search(rf"^loss +\S+ +{loss:.5g}$", account, re.MULTILINE)
     assert f"{100 * accuracy:.2f} %" in account
-    for text in ("12 and 4 test samples", "residual", "twice the steps", "two halves"):
-        assert text in account
+    flat = " ".join(account.split())
+    for text in ("12 and 4 test samples", "a check of the steps in s, no error of"):
+        assert text in flat
+    # Nothing looks like an error bar, and how to get one is said.
+    assert "errors none are estimated. `--set flow.estimate=true`" in flat
+    assert "+-" not in account
     for name in ("tiny.h5", "tiny.ckpt.h5", "tiny.png"):
         assert name in account
     # Lines are wrapped, names of files are not.
@@ -565,14 +570,6 @@ def test_durations(seconds, text):
 # Refinement -------------------------------------------------------------------
 
 
-def smooth_limit(grid, n_particles=8):
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=(5, 2)), rng.normal(size=(5, 2))
-    problem = mfpde.MeanFieldProblem(x, y, mfpde.blocks.Perceptron(2))
-    ensemble = mfpde.laws.standard_path(5, 1.0, 0.3).sample(grid, n_particles)
-    return problem, grid, ensemble
-
-
 @pytest.mark.parametrize(
     "grid",
     [
@@ -593,30 +590,37 @@ def test_interpolation_in_depth_is_exact_for_cubics(grid):
     assert np.abs(found - expected).max() < 1e-12  # rounding of a small solve
 
 
-def test_depth_estimate_tells_the_error():
-    """Against a fine grid, within a factor 2: for order 1 it is half the error."""
-    problem, grid, ensemble = smooth_limit(mfpde.DepthGrid.euler(16))
-    estimate = refinement_estimate(problem, grid, ensemble)
-    fine = mfpde.DepthGrid.euler(1024)
-    exact = mfpde.predict(problem, fine, interpolated(grid, ensemble, fine), problem.x)
-    output = mfpde.predict(problem, grid, ensemble, problem.x)
-    error = np.sqrt(np.mean((output - exact) ** 2) / np.mean(output**2))
-    assert estimate.depth.output == pytest.approx(error / 2, rel=0.2)
+# Digits of numbers with an error ----------------------------------------------
 
 
-def test_sampling_estimate_falls_with_more_particles():
-    spreads = []
-    for n_particles in (64, 4096):
-        limit = smooth_limit(mfpde.DepthGrid.euler(2), n_particles)
-        spreads.append(refinement_estimate(*limit).sampling.output)
-    # Independent draws: a factor 8, with the width of a ratio of five samples' rms.
-    assert 2.0 < spreads[0] / spreads[1] < 32.0
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.004812345, 1.3e-4, "0.00481 +- 0.00013"),
+        (0.004812345, 9.3e-5, "0.00481 +- 0.00009"),
+        (0.004812345, 9.6e-2, "0.00 +- 0.10"),
+        (0.0, 3e-3, "0.000 +- 0.003"),
+        (-12.3456, 0.0251, "-12.346 +- 0.025"),
+        (4.81e-8, 2.3e-9, "(4.81 +- 0.23)e-08"),
+        (1234567.0, 4321.0, "(1.235 +- 0.004)e+06"),
+        (1 / 3, 1e-18, "0.333333333333333 +- 0.000000000000000"),
+        (0.5, 0.0, "0.5"),
+        (0.5, float("nan"), "0.5"),
+        (float("inf"), 1.0, "inf"),
+    ],
+)
+def test_digits_end_where_the_error_begins(value, error, text):
+    assert with_error(value, error) == text
 
 
-def test_estimates_that_have_no_meaning_are_left_out():
-    problem, grid, ensemble = smooth_limit(mfpde.DepthGrid.euler(2), 1)
-    estimate = refinement_estimate(problem, grid, ensemble, is_smooth_in_depth=False)
-    assert estimate == type(estimate)(None, None, None)
+def test_a_loss_with_an_estimated_error_is_printed_with_it(folder, capsys):
+    assert main(["run", "tiny.toml", "--set", "flow.estimate=true"]) == SUCCESS
+    text = capsys.readouterr().out
+    with mfpde.open_run("tiny.h5") as run:
+        expected = with_error(run.loss[-1], run.errors["loss_at_end"]["total"])
+    assert " +- " in expected
+    assert re.search(rf"^loss +\S+ +{re.escape(expected)}$", text, re.MULTILINE)
+    assert "none are estimated" not in text
 
 
 # The main job -----------------------------------------------------------------

@@ -283,3 +283,23 @@ def test_a_configuration_asks_for_errors(tmp_path, monkeypatch, capsys):
     assert "half the difference between two halves" not in text
     assert main(["info", "short.h5"]) == 0
     assert "fresh draws" in capsys.readouterr().out
+
+
+def test_the_bar_of_the_loss_is_that_of_its_spread():
+    """Eight seeds against the limit: a bar is about two standard deviations."""
+    x = np.linspace(-1.0, 1.0, 12)
+    problem = mfpde.MeanFieldProblem(x, np.sin(2.5 * x), mfpde.blocks.Perceptron(1))
+    law, grid = mfpde.laws.Gaussian(0.0, 1.0, 3), mfpde.DepthGrid.rk4(1)
+    options = {"s_end": 3.0, "rtol": 1e-4, "atol": 1e-5}
+    limit = mfpde.solve(
+        problem, grid, law.sample(grid, 4096, method="sobol"), **options
+    )
+    found = [
+        mfpde.solve(problem, grid, law.sample(grid, 64, seed=seed), **options)
+        for seed in range(8)
+    ]
+    misses = np.array([abs(each.loss[-1] - limit.loss[-1]) for each in found])
+    bars = np.array([mfpde.estimate_error(each).loss_at_end for each in found])
+    assert (misses < bars).sum() >= 7
+    # 2, with the width of deviations estimated from four and from eight draws.
+    assert 0.7 < np.median(bars) / np.sqrt(np.mean(misses**2)) < 6.0

@@ -19,7 +19,7 @@ ROOT = PACKAGE.parent
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
     ["launch"],
-    ["mfpde", "errors", "progress", "panels", "kernels.*"],
+    ["mfpde", "digits", "errors", "progress", "panels", "kernels.*"],
     ["arrays", "sharding", "executors.*", "waiting"],
     [
         "depth",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from mfpde import plotting
 from mfpde.account import account
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.launch import launched
-from mfpde.refinement import refinement_estimate
 from mfpde.solution import Solution
 from mfpde.storage import open_run
 
@@ -21,7 +19,6 @@ def finish(
     picture: Path | None,
     dpi: float,
     is_quiet: bool,
-    refinement: Mapping[str, bool] | None,
     compile_s: float | None = None,
 ) -> int:
     """Draw the picture, print the account, and return the exit status.
@@ -36,9 +33,6 @@ def finish(
         Dots per inch of the picture.
     is_quiet : bool
         Print no account.
-    refinement : dict of str to bool, or None
-        For `refinement_estimate`: which estimates have a meaning. None for a network,
-        which is no approximation of anything.
     compile_s : float, optional
         Seconds of the first evaluation.
     """
@@ -51,13 +45,8 @@ def finish(
         if picture is not None:
             plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
         if not is_quiet:
-            estimate = None
-            has_none = refinement is None or solution.error is not None
-            if solution.status != "failed" and not has_none:
-                estimate = refinement_estimate(*limit, **refinement)
             text = account(
                 run,
-                refinement=estimate,
                 compile_s=compile_s,
                 files=[picture] if picture is not None else [],
             )

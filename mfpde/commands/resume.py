@@ -26,7 +26,6 @@ def main(arguments: argparse.Namespace) -> int:
 def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     with open_run(arguments.file) as run:
         described, data, config = run.description, run.data, run.config
-        is_network = run.kind == "network"
         own = sorted(set(described["observers"]) - set(OBSERVERS))
         if own:
             raise ConfigurationError(
@@ -59,16 +58,9 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     picture = config.get("plot", {}).get("file") or Path(arguments.file).with_suffix(
         ".png"
     )
-    ensemble = config.get("ensemble", {})
     return finish(
         solution,
         picture=None if arguments.no_plot else Path(picture),
         dpi=config.get("plot", {}).get("dpi", DPI),
         is_quiet=arguments.quiet,
-        refinement=None
-        if is_network
-        else {
-            "is_smooth_in_depth": ensemble.get("coupling") != "layer",
-            "is_random": ensemble.get("method") != "quadrature",
-        },
     )

@@ -32,14 +32,13 @@ class _Job:
     """What a configuration asks for.
 
     `warm_up` compiles or loads the kernels; `start` takes the keywords that `solve` and
-    `train` share; `refinement` is that of `finish`.
+    `train` share.
     """
 
     dataset: Dataset
     keywords: dict[str, Any]
     warm_up: Callable[[], Any]
     start: Callable[..., Solution]
-    refinement: dict[str, bool] | None
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -82,7 +81,6 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
         picture=None if arguments.no_plot else picture,
         dpi=config.plot.dpi,
         is_quiet=arguments.quiet,
-        refinement=job.refinement,
         compile_s=compile_s,
     )
 
@@ -96,10 +94,6 @@ def _flow(config: Any, folder: Path, communicator: Any) -> _Job:
         keywords=made.keywords,
         warm_up=lambda: evaluate(made.problem, made.grid, share),
         start=lambda **keywords: solve(*parts, **keywords, communicator=communicator),
-        refinement={
-            "is_smooth_in_depth": config.ensemble.coupling != "layer",
-            "is_random": config.ensemble.method != "quadrature",
-        },
     )
 
 
@@ -111,5 +105,4 @@ def _network(config: Any, folder: Path, communicator: Any) -> _Job:
         keywords=made.keywords,
         warm_up=made.net.evaluate,
         start=lambda **keywords: train(made.net, made.optimiser, **keywords),
-        refinement=None,
     )

@@ -123,11 +123,10 @@ class _Estimator:
             "depth": self._part("depth", self._depth),
             "particles": self._part("particles", self._particles),
         }
-        names = ["output", "loss", *self._solves.observables]
         return ErrorEstimate(
             parts={
                 name: {part: found[part].get(name, math.nan) for part in PARTS}
-                for name in names
+                for name in self._solves.names
             },
             s=self._solves.s,
             rounding=self._solves.rounding(),
@@ -172,7 +171,7 @@ class _Estimator:
             return self._given_particles(grid, rule)
         if rule.is_exact:
             self._notes.append("Particles: they are the law itself.")
-            return dict.fromkeys(["output", "loss", *solves.observables], 0.0)
+            return dict.fromkeys(solves.names, 0.0)
         if rule.is_tensor:
             self._notes.append("Particles: nodes raised for each random number.")
             return quadrature_part(solves, grid, rule, accuracy)

@@ -22,9 +22,9 @@ class ErrorEstimate:
     Attributes
     ----------
     parts : dict of str to dict of str to float
-        For each quantity ("output", "loss", observables) the absolute error that comes
-        from "depth", "particles" and "time" (training time); NaN where none could be
-        estimated, which `notes` explains.
+        For each quantity ("output", "loss", "loss_at_end", observables) the absolute
+        error that comes from "depth", "particles" and "time" (training time); NaN where
+        none could be estimated, which `notes` explains.
     s : ndarray, shape (R,)
         Training times that were compared.
     rounding : dict of str to float
@@ -55,6 +55,11 @@ class ErrorEstimate:
     def loss(self) -> float:
         """Estimated error of the loss E of Eq. (3), largest over times."""
         return self.total("loss")
+
+    @property
+    def loss_at_end(self) -> float:
+        """Estimated error of the loss at the last of the times."""
+        return self.total("loss_at_end")
 
     @property
     def is_complete(self) -> bool:

@@ -22,6 +22,8 @@ Observable = Callable[[Evaluation], Any]
 TIGHTEST = 1e-15
 ROUNDING_UNITS = 64
 """Units of rounding, of the largest value, below which no error is claimed."""
+LOSS_AT_END = "loss_at_end"
+"""A quantity of its own: early in training the loss can have a far larger error."""
 
 
 class Rule(Protocol):
@@ -101,6 +103,11 @@ class Solves:
     n_evaluations: int = 1
     _found: dict[Any, Values] = field(default_factory=dict)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the quantities."""
+        return ["output", "loss", LOSS_AT_END, *self.observables]
+
     def values(self, grid: DepthGrid, rule: Rule, accuracy: Accuracy) -> Values:
         """Values of one level, each of shape (R, ...).
 
@@ -176,6 +183,7 @@ class Solves:
                 rows.append(self.observe(state.evaluation))
         self._count(grid, ensemble.n_particles, state.n_evaluations)
         values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        values[LOSS_AT_END] = values["loss"][-1:]
         for name, array in values.items():
             size = float(np.abs(array).max(initial=0.0))
             self.scale[name] = max(self.scale.get(name, 0.0), size)

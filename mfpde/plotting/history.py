@@ -62,7 +62,8 @@ def ledger(run: Any, *, ax: Axes | None = None) -> Axes:
     """Energy ledger: decrease of the objective, integrated dissipation, residual.
 
     All three are energies and share one logarithmic axis: the first two must lie on
-    each other, and the distance down to the third is the accuracy of the run.
+    each other, and the distance down to the third is how well the steps in s keep the
+    balance: no error of the loss.
 
     Parameters
     ----------
