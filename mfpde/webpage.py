@@ -7,6 +7,7 @@ import html
 import io
 import os
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -282,23 +283,25 @@ class _Page:
         for name, key in zip(each.figures, self._names(each), strict=True):
             anchor = self._figure_of.get(key)
             if anchor is not None:
-                yield f'<p class="small">Figure: <a href="#{anchor}">{name}</a>.</p>'
+                link = f'<a href="#{anchor}">{html.escape(name)}</a>'
+                yield f'<p class="small">Figure: {link}.</p>'
                 continue
             anchor = self._figure_of[key] = f"figure-{len(self._figure_of) + 1}"
             picture = _svg(each.figures[name])
+            caption = html.escape(f"{each.name}: {name}")
             yield (
-                f'<figure id="{anchor}"><img alt="{name}" src="{picture}">'
-                f"<figcaption>{html.escape(each.name)}: {name}</figcaption>"
-                "</figure>"
+                f'<figure id="{anchor}"><img alt="{html.escape(name)}" '
+                f'src="{picture}"><figcaption>{caption}</figcaption></figure>'
             )
 
     def _title(self, each: Found) -> str:
-        link = f'<a href="#{each.name}">{html.escape(each.name)}</a>'
+        link = f'<a href="{_address("#", each.name)}">{html.escape(each.name)}</a>'
         return f"{_text(each.part.study.title)} ({link})"
 
     def _origin(self, each: Found) -> Iterator[str]:
         """Configuration, command, counts and files of a study."""
-        yield f'<h3 id="{each.name}">{html.escape(each.name)}</h3>'
+        name = html.escape(each.name)
+        yield f'<h3 id="{name}">{name}</h3>'
         papers = [of.paper for of in each.part.of if of.paper]
         counts = [f"{n:,} {status}" for status, n in each.outcome.counts.items() if n]
         yield _paragraph(
@@ -306,7 +309,7 @@ class _Page:
         )
         paths = [each.outcome.path] if each.outcome.path else []
         shown = [os.path.relpath(path, self.folder) for path in [*paths, *each.files]]
-        links = [f'<a href="{html.escape(p)}">{html.escape(p)}</a>' for p in shown]
+        links = [f'<a href="{_address("", p)}">{html.escape(p)}</a>' for p in shown]
         yield f"<p>Files: {', '.join(links) or 'none'}.</p>"
         text = _runnable(each.part)
         yield f"<pre>{html.escape(text)}</pre>"
@@ -336,8 +339,8 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Iterator[str]:
             [
                 _text(each.claim),
                 _text(number(each.expected)),
-                number(each.value),
-                interval,
+                _text(number(each.value)),
+                _text(interval),
                 f"{_sign(each.verdict)} <sup>{', '.join(used)}</sup>",
             ]
         )
@@ -354,6 +357,11 @@ def _svg(page: Sequence[Panel]) -> str:
 
 def _sign(verdict: str) -> str:
     return f'<span class="{verdict}">{SIGNS[verdict]} {verdict}</span>'
+
+
+def _address(start: str, name: str) -> str:
+    """The relative address of a file or, from "#" on, of an element of the page."""
+    return start + html.escape(urllib.parse.quote(name))
 
 
 def _text(text: Any) -> str:

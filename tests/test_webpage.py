@@ -2,8 +2,11 @@
 
 import dataclasses
 import re
+import urllib.parse
+from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from test_studies_experiments import PAIR, Euler
@@ -71,6 +74,87 @@ def test_the_page_holds_all_it_shows(found, tmp_path):
     for link in tree.links:
         if not link.startswith("#"):
             assert (tmp_path / link).exists()
+
+
+EVIL = """</title><script>alert('1')</script> & "a' onerror="alert(2)" ]]> `<b>`"""
+
+
+class Texts(Tree):
+    """Also what a reader sees, and every attribute but the sources."""
+
+    def __init__(self, text):
+        self.seen, self.tags, self.attributes = [], set(), []
+        super().__init__(text)
+
+    def handle_starttag(self, tag, attrs):
+        super().handle_starttag(tag, attrs)
+        self.tags.add(tag)
+        self.attributes += [(name, value) for name, value in attrs if name != "src"]
+
+    def handle_data(self, data):
+        self.seen.append(data)
+
+
+class Named(Euler):
+    """Of a study whose names and texts are as bad as can be."""
+
+    name = EVIL.replace("/", "|")
+    title = shows = leaves_out = EVIL
+
+
+def evil(found):
+    """The first study with `EVIL` in every text."""
+    first = found[0]
+    study = Named()
+    report = first.outcome.report
+    panels = next(iter(report.figures.values()))
+    panel = dataclasses.replace(
+        panels[0], title=EVIL, xlabel=EVIL, ylabel=EVIL, note=EVIL
+    )
+    verdict = dataclasses.replace(
+        report.verdicts[0], claim=EVIL, expected=EVIL, rule=EVIL, note=EVIL, row=None
+    )
+    report = dataclasses.replace(
+        report,
+        verdicts=[*report.verdicts, verdict],
+        texts=[EVIL],
+        figures={EVIL.replace("/", "|"): [panel]},
+    )
+    outcome = dataclasses.replace(
+        first.outcome, report=report, message=EVIL, path=Path("a b%20?#<i>&.h5")
+    )
+    paper = Collection("both", EVIL, (PAIR,), paper=EVIL)
+    part = dataclasses.replace(first.part, study=study, of=(paper,))
+    return Found(part, outcome, [Path("<img src=x>.png"), Path("javascript:alert(3)")])
+
+
+def test_nothing_of_a_study_is_taken_for_html(found, tmp_path):
+    path = tmp_path / "report.html"
+    write_page(
+        path, Decisions([evil(found)]), title=EVIL, command=EVIL, wall_time_s=3.0
+    )
+    text = path.read_text("utf-8")
+    tree = Texts(text)
+    assert not tree.tags & {"script", "i"}
+    assert {name for name, _ in tree.attributes} <= {
+        *("id", "class", "href", "alt", "lang", "charset"),
+    }
+    seen = "".join(tree.seen)
+    # Title, heading, command, texts, labels, captions, verdicts: as they were given.
+    assert seen.count("<script>alert('1')</script>") >= 10
+    assert '"a\' onerror="alert(2)" ]]>' in seen
+    assert len(tree.ids) == len(set(tree.ids))
+    for link in tree.links:
+        assert ":" not in link
+        if link.startswith("#"):
+            assert urllib.parse.unquote(link[1:]) in tree.ids
+    files = {urllib.parse.unquote(link).rsplit("/", 1)[1] for link in tree.links[-3:]}
+    assert files == {"a b%20?#<i>&.h5", "<img src=x>.png", "javascript:alert(3)"}
+    for source in tree.sources:
+        kind, _, picture = source.partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        names = {each.tag for each in ElementTree.fromstring(b64decode(picture)).iter()}
+        assert not any(name.endswith("script") for name in names)
 
 
 def test_indices_are_those_of_formulas(found, tmp_path):
