@@ -378,5 +378,5 @@ def test_a_scheduler_of_its_own_by_address_and_file(folder, reference):
 
 def test_pieces_are_files_of_our_own(reference):
     with h5py.File(pieces(reference)[0]) as file:
-        assert file.attrs["kind"] == "piece"
+        assert file.attrs["kind"] == b"piece"
         assert set(file["arrays"]) == {"error", "moments", "nodes"}

@@ -16,6 +16,7 @@ import h5py
 from mfpde.errors import StorageFormatError
 from mfpde.storage.files import process_start
 from mfpde.storage.superblock import ClosedView, read_superblock
+from mfpde.storage.texts import attribute, line_of
 
 FORMAT_VERSION = 1
 KINDS = ("run", "network", "study")
@@ -166,8 +167,8 @@ def check_format(
     h5: h5py.File, path: str | Path, kinds: tuple[str, ...] = RUN_KINDS
 ) -> None:
     """Raise StorageFormatError unless the file is ours and of a known version."""
-    version = h5.attrs.get("mfpde_format_version")
-    if version is None or "MFPDE" not in str(h5.attrs.get("Conventions")):
+    version = attribute(h5, "mfpde_format_version")
+    if version is None or "MFPDE" not in str(attribute(h5, "Conventions")):
         raise StorageFormatError(
             f"{path} is an HDF5 file, but not one written by mfpde."
         )
@@ -178,7 +179,7 @@ def check_format(
         )
     if int(version) < 1:
         raise StorageFormatError(f"{path} has no valid format version.")
-    kind = str(h5.attrs["kind"])
+    kind = str(attribute(h5, "kind"))
     if kind not in kinds and kind in _OPENED_BY:
         raise StorageFormatError(
             f"{path} is of kind {kind!r}, not {' or '.join(map(repr, kinds))}. Open it "
@@ -188,11 +189,6 @@ def check_format(
         raise StorageFormatError(
             f"{path} is of kind {kind!r}, required is one of {', '.join(kinds)}."
         )
-
-
-def as_text(value: object) -> str:
-    """Return a string of HDF5 as str."""
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +240,10 @@ def read_writer_state(h5: h5py.File) -> WriterState:
     pid = group["pid"]
     return WriterState(
         status=STATUS[int(group["status"][()])],
-        message=as_text(group["message"][()]),
+        message=line_of(group["message"][()]),
         pid=int(pid[()]),
         start=int(pid.attrs["process_start"]),
-        host=as_text(group["host"][()]),
+        host=line_of(group["host"][()]),
         last_record_unix=float(group["last_record_unix"][()]),
     )
 

@@ -28,7 +28,9 @@ from mfpde.storage.access import (
 )
 from mfpde.storage.files import checkpoint_path, real_path, replace_bytes
 from mfpde.storage.layout import new_file
+from mfpde.storage.scales import add_plain
 from mfpde.storage.superblock import CHECKPOINT_TITLE
+from mfpde.storage.texts import attribute, set_attributes
 
 _USER_BLOCK = 512
 _TITLE = CHECKPOINT_TITLE + b", HDF5 from byte 512 on, SHA-256 of that part:\n"
@@ -48,12 +50,19 @@ def encode_checkpoint(
     """
     file = io.BytesIO()
     with new_file(file) as h5:
-        h5.attrs["Conventions"] = "MFPDE-1.0"
-        h5.attrs["mfpde_format_version"] = np.int64(FORMAT_VERSION)
-        h5.attrs["kind"] = "checkpoint"
-        h5.attrs["run_id"] = run_id
-        h5["attrs"] = json.dumps({name: _plain(v) for name, v in attrs.items()})
-        h5["lengths"] = json.dumps({name: int(n) for name, n in lengths.items()})
+        set_attributes(
+            h5,
+            {
+                "Conventions": "MFPDE-1.0",
+                "mfpde_format_version": np.int64(FORMAT_VERSION),
+                "kind": "checkpoint",
+                "run_id": run_id,
+            },
+        )
+        plain = {name: _plain(value) for name, value in attrs.items()}
+        add_plain(h5, "attrs", json.dumps(plain))
+        counts = {name: int(n) for name, n in lengths.items()}
+        add_plain(h5, "lengths", json.dumps(counts))
         group = h5.create_group("arrays", track_order=True)
         for name, values in arrays.items():
             array = np.asarray(values)
@@ -133,7 +142,7 @@ def read_checkpoint(
     path = real_path(path)
     with open_h5(path) as opened, format_errors(path):
         check_format(opened.h5, path)
-        run_id = str(opened.h5.attrs["run_id"])
+        run_id = attribute(opened.h5, "run_id")
     checkpoint = checkpoint_path(path)
     content = _checked_content(checkpoint, path)
     with format_errors(checkpoint):
@@ -171,4 +180,4 @@ def _decode(
         arrays = {name: dataset[()] for name, dataset in h5["arrays"].items()}
         attrs = json.loads(h5["attrs"][()])
         lengths = json.loads(h5["lengths"][()])
-        return arrays, attrs, lengths, str(h5.attrs["run_id"])
+        return arrays, attrs, lengths, attribute(h5, "run_id")

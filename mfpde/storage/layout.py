@@ -19,13 +19,16 @@ import numpy as np
 from mfpde.storage.access import FORMAT_VERSION, STATUS
 from mfpde.storage.files import process_start
 from mfpde.storage.header import RunHeader, StudyHeader
+from mfpde.storage.meanings import EQUATIONS, REFERENCES
 from mfpde.storage.scales import (
     SERIES_CHUNK,
     add_series,
     add_series_scale,
     add_static,
     chunk_shape,
+    explain,
 )
+from mfpde.storage.texts import line_bytes, set_attributes
 
 CONVENTIONS = "CF-1.11, MFPDE-1.0"
 _INTEGER_COLUMNS = ("step", "n_evaluations")
@@ -89,6 +92,8 @@ def write_root(h5: h5py.File, header: RunHeader | StudyHeader, run_id: str) -> N
         "title": header.title,
         "source": header.source,
         "history": f"{created} created by {header.source}",
+        "equations": EQUATIONS,
+        "references": REFERENCES,
         "mfpde_format_version": np.int64(FORMAT_VERSION),
         "kind": header.kind,
         "run_id": run_id,
@@ -100,8 +105,7 @@ def write_root(h5: h5py.File, header: RunHeader | StudyHeader, run_id: str) -> N
     if header.seed is not None:
         fits = -(2**63) <= header.seed < 2**63
         attrs["seed"] = np.int64(header.seed) if fits else str(header.seed)
-    for name, value in attrs.items():
-        h5.attrs[name] = value
+    set_attributes(h5, attrs)
 
 
 def _write_data(group: h5py.Group, header: RunHeader) -> None:
@@ -141,6 +145,7 @@ def _write_trajectory(group: h5py.Group, header: RunHeader) -> None:
     chunks = chunk_shape(shape, itemsize)
     dims = ("t", "particle", "param")
     add_series(group, "theta", shape, dims, header.theta_dtype, chunks=chunks)
+    set_attributes(group["theta"], {"coordinates": "t particle param_name weight"})
     for name, (tail, dims) in header.trainable.items():
         chunks = chunk_shape(tail, 8)
         add_series(group, name, tail, dims, chunks=chunks)
@@ -170,13 +175,14 @@ def _write_states(group: h5py.Group, header: RunHeader) -> None:
 def _write_run(group: h5py.Group) -> None:
     status = group.create_dataset("status", data=np.int8(0), track_order=True)
     status.attrs["flag_values"] = np.arange(len(STATUS), dtype=np.int8)
-    status.attrs["flag_meanings"] = " ".join(STATUS)
+    set_attributes(status, {"flag_meanings": " ".join(STATUS)})
     for name, size in (("message", _MESSAGE_BYTES), ("host", _HOST_BYTES)):
-        dtype = h5py.string_dtype("utf-8", size)
+        dtype = h5py.string_dtype("ascii", size)
         group.create_dataset(name, data=b"", dtype=dtype, track_order=True)
     for name, value in (("last_record_unix", 0.0), ("pid", 0)):
         group.create_dataset(name, data=value, track_order=True)
-    group["last_record_unix"].attrs["long_name"] = "time of the last record, 1970 = 0"
+    for dataset in group.values():
+        explain(dataset)
     sign_writer(group)
 
 
@@ -185,7 +191,7 @@ def sign_writer(group: h5py.Group) -> None:
     pid = os.getpid()
     group["status"][()] = STATUS.index("running")
     group["message"][()] = b""
-    group["host"][()] = _fixed_text(socket.gethostname(), _HOST_BYTES)
+    group["host"][()] = line_bytes(socket.gethostname(), _HOST_BYTES)
     group["pid"][()] = pid
     start = process_start(pid)
     group["pid"].attrs["process_start"] = np.int64(-1 if start is None else start)
@@ -213,9 +219,4 @@ def stamp_status(
 
 def message_bytes(message: str) -> bytes:
     """Return a message as it stands in /run/message."""
-    return _fixed_text(message.replace("\0", " "), _MESSAGE_BYTES)
-
-
-def _fixed_text(text: str, size: int) -> bytes:
-    # Cut without breaking a character.
-    return text.encode()[:size].decode(errors="ignore").encode()
+    return line_bytes(message, _MESSAGE_BYTES)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.storage.access import format_errors
-from mfpde.storage.runfile import RunFile, plain_attributes
-from mfpde.storage.scales import SCALE_ATTRIBUTES, dimension_names, is_series
+from mfpde.storage.frames import frame
+from mfpde.storage.runfile import RunFile
+from mfpde.storage.scales import is_series
 from mfpde.storage.series import Columns, Series
 
 
@@ -255,13 +256,19 @@ class Run:
         return names
 
     def to_xarray(self, group: str = "scalars") -> Any:
-        """Return one group as an xarray.Dataset in memory; the file is not locked.
+        """Return one group as an xarray.Dataset; the file is not locked.
 
         Parameters
         ----------
         group : str
             "scalars", "trajectory", "observations", "states", "data", "config",
             "run" or "errors".
+
+        Notes
+        -----
+        Snapshots, states and observed arrays are read when their values are used,
+        also after the run is closed: the file is opened for each reading only. The
+        parameters are labelled by name: `theta.sel(param="u[0]")`.
 
         Raises
         ------
@@ -270,33 +277,8 @@ class Run:
         KeyError
             If the file has no such group.
         """
-        try:
-            import xarray
-        except ImportError:
-            raise ImportError(
-                "to_xarray needs xarray. Install it with `pip install 'mfpde[xarray]'`."
-            ) from None
-        names = self._names_of(group)
-        variables = {
-            name: xarray.Variable(*self._variable(f"/{group}/{name}")) for name in names
-        }
-        dims = {dim for variable in variables.values() for dim in variable.dims}
-        coords = {name: variables.pop(name) for name in names if name in dims}
-        attrs = {"title": self.attrs["title"], "run_id": self.attrs["run_id"]}
-        return xarray.Dataset(variables, coords, attrs)
-
-    def _variable(self, path: str) -> tuple[list[str], Any, dict[str, Any]]:
-        """Dimension names, values and attributes of a dataset."""
-        dataset = self._file.dataset(path)
-        read = self._file.rows if is_series(dataset) else self._file.static
-        values = read(path)
-        with format_errors(self.path):
-            if values.dtype.kind == "S":
-                values = np.char.decode(values, "utf-8")
-            attrs = plain_attributes(dataset)
-            for name in SCALE_ATTRIBUTES:
-                attrs.pop(name, None)
-            return dimension_names(dataset), values, attrs
+        self._names_of(group)
+        return frame(self._file, group)
 
     def __repr__(self) -> str:
         if not self._file.is_open:

@@ -10,9 +10,11 @@ import math
 from collections.abc import Collection, Mapping
 
 import h5py
+import numpy as np
 
 from mfpde.errors import StorageFormatError
-from mfpde.storage.scales import SCALE_ATTRIBUTES, dimension_names, is_series
+from mfpde.storage.scales import attach, dimension_names, is_series
+from mfpde.storage.texts import SCALE_ATTRIBUTES
 
 _BLOCK_BYTES = 64 * 2**20
 _MAX_RESERVED_ROWS = 1024
@@ -54,21 +56,22 @@ def copy_run(
             if is_series(dataset):
                 _copy_series(dataset, new_group, key, lengths[dataset.name], reserve)
             else:
-                data, dtype = dataset[()], dataset.dtype
-                new_group.create_dataset(key, data=data, dtype=dtype, track_order=True)
+                data = np.asarray(dataset[()], dataset.dtype)
+                new_group.create_dataset(key, data=data, track_order=True)
             _copy_attributes(dataset, new_group[key])
             if dataset.is_scale:
                 new_group[key].make_scale(key)
         for key, dataset in group.items():
             if not dataset.is_scale:
                 for axis, dim in enumerate(dimension_names(dataset)):
-                    new_group[key].dims[axis].attach_scale(new_group[dim])
+                    attach(new_group[key], axis, new_group[dim])
 
 
 def _copy_attributes(source: h5py.HLObject, target: h5py.HLObject) -> None:
     for name, value in source.attrs.items():
         if name not in SCALE_ATTRIBUTES:
-            target.attrs[name] = value
+            dtype = source.attrs.get_id(name).dtype
+            target.attrs.create(name, np.asarray(value, dtype), dtype=dtype)
 
 
 def _copy_series(

@@ -20,6 +20,7 @@ from mfpde.storage.access import (
 )
 from mfpde.storage.integrity import check_structure, committed_lengths
 from mfpde.storage.scales import digest, is_series
+from mfpde.storage.texts import attribute, attributes, decoded
 
 
 class RunFile:
@@ -52,7 +53,7 @@ class RunFile:
                 check_format(opened.h5, self.path)
                 self.lengths = committed_lengths(opened)
                 check_structure(opened, self.lengths, self.path)
-                self.attrs = plain_attributes(opened.h5)
+                self.attrs = attributes(opened.h5)
                 self.writer = read_writer_state(opened.h5)
         except BaseException:
             opened.close()
@@ -130,21 +131,10 @@ def checked_values(dataset: h5py.Dataset, path: Path) -> NDArray[Any]:
     StorageFormatError
         If they do not match the checksum written with them.
     """
-    if dataset.dtype.kind == "O":
-        values = np.asarray(dataset.asstr()[()]).astype(str)
-    else:
-        values = np.asarray(dataset[()])
-    expected = dataset.attrs.get("sha256")
+    values = np.asarray(decoded(np.asarray(dataset[()])))
+    expected = attribute(dataset, "sha256")
     if expected is not None and digest(values) != expected:
         raise StorageFormatError(
             f"{path} is damaged: the checksum of {dataset.name} is wrong."
         )
     return values
-
-
-def plain_attributes(item: h5py.HLObject) -> dict[str, Any]:
-    """Attributes as str, int, float or ndarray."""
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in item.attrs.items()
-    }

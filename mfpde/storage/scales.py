@@ -15,42 +15,19 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.storage.meanings import index_meaning, meaning
+from mfpde.storage.texts import decoded, encoded, set_attributes
+
 SERIES_CHUNK = 1024
 LARGEST_CHUNK = 8 * 2**20
-# Attributes that HDF5 itself keeps for dimension scales.
-SCALE_ATTRIBUTES = ("CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST")
-_UNITS = {"wall_time": "s"}
-_LONG_NAMES = {
-    "s": "training time",
-    "t": "depth",
-    "step": "accepted steps of the flow",
-    "loss": "loss E(rho), Eq. (3)",
-    "objective": "loss and regulariser",
-    "dissipation": "minus the rate of the objective along the flow",
-    "energy_residual": "change of the objective plus integrated dissipation",
-    "second_moment": "second moment of rho",
-    "gradient_norm": "norm of the gradient of the objective",
-    "step_size": "last step in training time",
-    "n_evaluations": "evaluations of loss and gradient",
-    "wall_time": "time spent computing",
-    "x": "inputs",
-    "y": "targets",
-    "sample_weight": "weight of the sample in the loss",
-    "t_weight": "weight of the depth node",
-    "weight": "weight of the particle",
-    "theta": "parameters of the particles",
-    "param_name": "name of the parameter",
-    "estimate": "estimated absolute error, largest over s and entries",
-    "z": "state z(t), Eq. (1)",
-    "p": "adjoint p(t), Eq. (4)",
-}
 
 
-def add_scale(
-    group: h5py.Group, name: str, values: NDArray[Any], **options: Any
-) -> h5py.Dataset:
-    """Create the scale, that is the coordinate, of dimension `name`."""
-    scale = _create(group, name, data=values, **options)
+def add_scale(group: h5py.Group, name: str, **options: Any) -> h5py.Dataset:
+    """Create the scale, that is the coordinate, of dimension `name`.
+
+    From the array `data`, or empty with the options of h5py for a new dataset.
+    """
+    scale = _create(group, name, **options)
     scale.make_scale(name)
     return scale
 
@@ -60,8 +37,9 @@ def add_series_scale(group: h5py.Group) -> None:
 
     The fill value NaN shows a row that was never written.
     """
-    options = {"maxshape": (None,), "chunks": (SERIES_CHUNK,), "fillvalue": np.nan}
-    add_scale(group, "s", np.empty(0), **options)
+    options = {"shape": (0,), "maxshape": (None,), "chunks": (SERIES_CHUNK,)}
+    options |= {"dtype": np.float64, "fillvalue": np.nan}
+    add_scale(group, "s", **options)
 
 
 def add_static(
@@ -79,18 +57,40 @@ def add_static(
         One name per axis; scales 0, 1, 2, ... are made for new names. A 1-D array
         whose dimension has its own name becomes the scale of it.
     """
-    array = storable(name, values)
+    array = np.asarray(values)
     if len(dims) != array.ndim:
         raise ValueError(
             f"`{name}` must have one dimension name per axis, got {list(dims)} for "
             f"shape {array.shape}."
         )
     if tuple(dims) == (name,):
-        dataset = add_scale(group, name, array)
+        dataset = add_scale(group, name, data=array)
     else:
         dataset = _create(group, name, data=array)
         _attach(group, dataset, dims, array.shape)
-    dataset.attrs["sha256"] = digest(array)
+
+
+def add_plain(group: h5py.Group, name: str, values: ArrayLike) -> h5py.Dataset:
+    """Create a dataset without scales, of a type that every reader understands.
+
+    Its attribute sha256 is the digest of the values.
+    """
+    array = storable(name, values)
+    content = encoded(array) if array.dtype.kind in "OU" else array
+    dataset = group.create_dataset(name, data=content, track_order=True)
+    array = np.asarray(decoded(content))
+    set_attributes(dataset, {"sha256": digest(array)})
+    return dataset
+
+
+def attach(dataset: h5py.Dataset, axis: int, scale: h5py.Dataset) -> None:
+    """Make a scale that of an axis.
+
+    Without the list of references back that HDF5 adds to the scale: nobody needs it,
+    and PyTables cannot open a dataset that has one.
+    """
+    dataset.dims[axis].attach_scale(scale)
+    del scale.attrs["REFERENCE_LIST"]
 
 
 def add_series(
@@ -116,17 +116,27 @@ def add_series(
 
 
 def _create(group: h5py.Group, name: str, **options: Any) -> h5py.Dataset:
+    """Create a dataset, from `data` with its digest or empty, that says what it is."""
     if name in group:
         raise ValueError(f"The name {name!r} is used twice in {group.name}.")
-    data = options.get("data")
-    if data is not None and data.dtype.kind in "OU":
-        options["data"] = data.astype(object)
-        options["dtype"] = h5py.string_dtype()
-    dataset = group.create_dataset(name, track_order=True, **options)
-    dataset.attrs["long_name"] = _LONG_NAMES.get(name, name.replace("_", " "))
-    if dataset.dtype.kind in "fiu":
-        dataset.attrs["units"] = _UNITS.get(name, "1")
+    data = options.pop("data", None)
+    if data is None:
+        dataset = group.create_dataset(name, track_order=True, **options)
+    else:
+        dataset = add_plain(group, name, data)
+    explain(dataset)
     return dataset
+
+
+def explain(dataset: h5py.Dataset) -> None:
+    """Set the attributes that say what a dataset holds."""
+    _, *groups, name = dataset.name.split("/")
+    attributes = meaning("/".join(groups), name)
+    if dataset.dtype.kind == "S":
+        attributes.pop("units", None)
+        # With this attribute of netCDF xarray gives str instead of bytes.
+        attributes["_Encoding"] = "utf-8"
+    set_attributes(dataset, attributes)
 
 
 def _attach(
@@ -134,8 +144,8 @@ def _attach(
 ) -> None:
     for axis, (dim, size) in enumerate(zip(dims, shape, strict=True)):
         if dim not in group:
-            index = add_scale(group, dim, np.arange(size))
-            index.attrs["long_name"] = f"index of {dim.replace('_', ' ')}"
+            index = add_scale(group, dim, data=np.arange(size))
+            set_attributes(index, index_meaning(dim))
             # Tells readers that this coordinate holds nothing but 0, 1, 2, ...
             index.attrs["mfpde_index"] = np.int8(1)
         scale = group[dim]
@@ -145,7 +155,7 @@ def _attach(
                 f"{size}, but {scale.name} has shape {scale.shape}. Use another name "
                 "for the dimension."
             )
-        dataset.dims[axis].attach_scale(scale)
+        attach(dataset, axis, scale)
 
 
 def storable(name: str, values: ArrayLike) -> NDArray[Any]:

@@ -24,8 +24,9 @@ from mfpde.storage.access import (
 )
 from mfpde.storage.header import StudyHeader
 from mfpde.storage.layout import new_file, new_run_id, write_root
-from mfpde.storage.runfile import checked_values, plain_attributes
-from mfpde.storage.scales import add_static, digest, dimension_names, storable
+from mfpde.storage.runfile import checked_values
+from mfpde.storage.scales import add_plain, add_static, dimension_names
+from mfpde.storage.texts import attributes, set_attributes
 
 PIECE = "piece"
 
@@ -111,13 +112,12 @@ def read_study(path: Path) -> StudyContent:
                 axes[name] = checked_values(item, path).tolist()
             else:
                 columns[name] = _read_column(item, path)
-        return StudyContent(plain_attributes(h5), axes, columns, groups)
+        return StudyContent(attributes(h5), axes, columns, groups)
 
 
 def _write_column(group: h5py.Group, name: str, column: Column) -> None:
     add_static(group, name, column.values, column.dims)
-    for key, value in column.attrs.items():
-        group[name].attrs[key] = value
+    set_attributes(group[name], column.attrs)
 
 
 def _read_column(dataset: h5py.Dataset, path: Path) -> Column:
@@ -130,22 +130,19 @@ def encode_piece(
     """Return the content of a piece: named arrays and attributes."""
     file = io.BytesIO()
     with new_file(file) as h5:
-        h5.attrs["Conventions"] = "MFPDE-1.0"
-        h5.attrs["mfpde_format_version"] = np.int64(FORMAT_VERSION)
-        h5.attrs["kind"] = PIECE
+        set_attributes(
+            h5,
+            {
+                "Conventions": "MFPDE-1.0",
+                "mfpde_format_version": np.int64(FORMAT_VERSION),
+                "kind": PIECE,
+            },
+        )
         # As JSON, which has room for long texts and keeps every bit of a float.
-        h5["attrs"] = json.dumps(dict(attrs))
+        add_plain(h5, "attrs", json.dumps(dict(attrs)))
         group = h5.create_group("arrays", track_order=True)
         for name, values in arrays.items():
-            array = storable(name, values)
-            text = array.dtype.kind in "OU"
-            dataset = group.create_dataset(
-                name,
-                data=array.astype(object) if text else array,
-                dtype=h5py.string_dtype() if text else array.dtype,
-                track_order=True,
-            )
-            dataset.attrs["sha256"] = digest(array)
+            add_plain(group, name, values)
     return file.getvalue()
 
 
@@ -161,4 +158,4 @@ def read_piece(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         check_format(opened.h5, path, (PIECE,))
         group = opened.h5["arrays"]
         arrays = {name: checked_values(item, path) for name, item in group.items()}
-        return arrays, json.loads(opened.h5["attrs"][()])
+        return arrays, json.loads(str(checked_values(opened.h5["attrs"], path)))

@@ -40,6 +40,7 @@ from mfpde.storage.parts import new_version
 from mfpde.storage.rebuild import copy_run
 from mfpde.storage.rows import HDF5_ERRORS, InPlaceRows, SwmrRows
 from mfpde.storage.scales import all_series
+from mfpde.storage.texts import attribute, set_attributes
 
 _ENDED = "The writer was closed before the run had ended."
 
@@ -172,7 +173,7 @@ class RunWriter:
                     )
                 sign_writer(h5["run"])
                 _note_resumption(h5, lengths["/scalars/s"], source)
-                run_id = str(h5.attrs["run_id"])
+                run_id = attribute(h5, "run_id")
                 s = h5["scalars/s"][: lengths["/scalars/s"]]
         return cls(path, rows, run_id, lengths, *s[-1:])
 
@@ -421,5 +422,6 @@ def _check_lengths(opened: Opened, lengths: Mapping[str, int], path: Path) -> No
 
 
 def _note_resumption(h5: h5py.File, n_records: int, source: str | None) -> None:
-    line = f"{utc_now()} resumed by {source or h5.attrs['source']}"
-    h5.attrs["history"] += f"\n{line} after {n_records} records"
+    line = f"{utc_now()} resumed by {source or attribute(h5, 'source')}"
+    history = f"{attribute(h5, 'history')}\n{line} after {n_records} records"
+    set_attributes(h5, {"history": history})
