@@ -121,6 +121,13 @@ LOSSES = {
 }
 
 
+def name_of_loss(loss: Any) -> str:
+    """The name from which `loss_from_name` gives this loss, or one it does not know."""
+    name = str(getattr(loss, "name", type(loss).__name__))
+    is_ours = type(LOSSES.get(name, loss)) is type(loss)
+    return name if is_ours else f"own {name}"
+
+
 def loss_from_name(loss: Any) -> Any:
     """The loss object of a name; an object with the methods of a loss is kept."""
     if isinstance(loss, str):
@@ -197,18 +204,21 @@ class DecayingQuadratic:
         }
 
 
+REGULARISERS = {"decaying_quadratic": DecayingQuadratic}
+
+
 def regulariser_from_description(description: dict[str, Any] | None) -> Any:
     """Rebuild a regulariser, or None, from the output of its `describe`."""
     if description is None:
         return None
     options = dict(description)
     kind = options.pop("kind", None)
-    if kind != "decaying_quadratic":
+    if kind not in REGULARISERS:
         raise ValueError(
-            "`kind` of a regulariser must be 'decaying_quadratic', "
-            f"got {kind!r}. Pass the problem again."
+            f"`kind` of a regulariser must be one of {', '.join(REGULARISERS)}, got "
+            f"{kind!r}. Pass the problem again."
         )
-    return DecayingQuadratic(**options)
+    return REGULARISERS[kind](**options)
 
 
 def _beside_largest(output: Array) -> tuple[Array, Array, Array]:

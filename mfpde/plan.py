@@ -25,7 +25,7 @@ from mfpde.recording import (
     schedule_from_description,
 )
 from mfpde.solution import Solution, StopRules
-from mfpde.steppers import Langevin
+from mfpde.steppers import describe_stepper, stepper_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,8 @@ class Plan:
             "grid": self.grid.describe(),
             "flow": {
                 "s_end": self.s_end,
-                **describe_stepper(self.stepper, self.ds),
                 **self.tolerances,
+                **describe_stepper(self.stepper, self.ds),
                 "schedules": {
                     name: schedule and describe_schedule(name, schedule)
                     for name, schedule in self.schedules.items()
@@ -190,21 +190,6 @@ def plan_of(
         setup=_setup_of(run, problem, grid, stepper, ds),
         swmr=flow["swmr"],
     )
-
-
-def describe_stepper(stepper: Any, ds: float | None) -> dict[str, Any]:
-    """Entries of the flow from which `stepper_of` rebuilds it; None for the user's."""
-    if isinstance(stepper, Langevin):
-        return stepper.describe()
-    return {"stepper": stepper if isinstance(stepper, str) else None, "ds": ds}
-
-
-def stepper_of(flow: Mapping[str, Any]) -> tuple[Any, float | None]:
-    """Stepper and ds of a run from the description of its flow."""
-    if flow["stepper"] == "langevin":
-        noise = Langevin(flow["temperature"], flow["ds"], seed=flow["seed"])
-        return noise, None
-    return flow["stepper"], flow["ds"]
 
 
 def describe_schedule(name: str, schedule: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,9 +223,10 @@ class MeanFieldProblem:
     def describe(self) -> dict[str, Any]:
         """Plain values; with `arrays` enough for `from_description`."""
         return {
-            "block": self.block.describe(),
-            "loss": getattr(self.loss, "name", type(self.loss).__name__),
-            "regulariser": self.regulariser and self.regulariser.describe(),
+            "block": _described(self.block, blocks.BLOCKS),
+            "loss": objectives.name_of_loss(self.loss),
+            "regulariser": self.regulariser
+            and _described(self.regulariser, objectives.REGULARISERS),
             "clipping": self.clipping and self.clipping.describe(),
             "embedding": self.embedding and self.embedding.describe(),
             "readout": self.readout and self.readout.describe(),
@@ -281,6 +283,15 @@ class MeanFieldProblem:
             f"MeanFieldProblem(n_samples={self.n_samples}, d={self.d}, q={self.q}, "
             f"block={self.block!r}, loss={getattr(self.loss, 'name', self.loss)!r})"
         )
+
+
+def _described(part: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Description of a part; one of the user's own does not pass for one of `kinds`."""
+    description = part.describe()
+    kind = description.get("kind")
+    if kind in kinds and type(part) is not kinds[kind]:
+        return description | {"kind": f"own {type(part).__name__}"}
+    return description
 
 
 def _table(name: str, values: ArrayLike) -> Array:

@@ -21,7 +21,7 @@ from mfpde.plan import Plan, make_metadata, plan_of, records_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, check_observers, make_schedule
 from mfpde.solution import Solution, StopRules, with_error
-from mfpde.steppers import ErrorControl, make_stepper
+from mfpde.steppers import ErrorControl, make_stepper, named
 from mfpde.storage import check_writable, open_run, read_checkpoint
 from mfpde.training_plan import training_plan_of
 
@@ -132,6 +132,7 @@ def solve(
         check_shapes(problem, grid, ens)
         check_end(s_end, 0.0)
         method = make_stepper(stepper, ds=ds, control=ErrorControl(rtol, atol))
+        stepper, ds = named(stepper, ds)
         if steady_state is not None and has_noise(method):
             raise ValueError(
                 "`steady_state` must be None with noise: the gradient of single "

@@ -28,13 +28,15 @@ def test_the_reader_example_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    problem = mfpde.MeanFieldProblem([1.0, 2.0], [2.0, 1.0], mfpde.blocks.Bias(1))
+    x = np.eye(2)
+    problem = mfpde.MeanFieldProblem(x, x + 1.0, mfpde.blocks.Perceptron(2))
     grid = mfpde.DepthGrid.euler(2)
-    ensemble = mfpde.ParticleEnsemble(np.zeros((2, 3, 1)))
+    ensemble = mfpde.ParticleEnsemble(np.ones((2, 3, 5)))
     mfpde.solve(problem, grid, ensemble, s_end=1.0, output="digits.h5")
     names: dict[str, object] = {"mfpde": mfpde}
     exec(BLOCKS[1], names)
     assert float(names["table"]["s"][-1]) == 1.0
+    assert names["first"].shape == (2, 2, 3)
     assert len(BLOCKS) == 2
 
 

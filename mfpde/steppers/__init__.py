@@ -14,7 +14,15 @@ from mfpde.steppers.control import ErrorControl
 from mfpde.steppers.dopri5 import DOPRI5_A, DOPRI5_C, DOPRI5_ERROR, DormandPrince
 from mfpde.steppers.fixed import FixedStepper, euler, heun, rk4
 from mfpde.steppers.langevin import Diffusion, Langevin
-from mfpde.steppers.names import ADAPTIVE, FIXED, STEPPERS, make_stepper
+from mfpde.steppers.names import (
+    ADAPTIVE,
+    FIXED,
+    STEPPERS,
+    describe_stepper,
+    make_stepper,
+    named,
+    stepper_of,
+)
 from mfpde.steppers.rkc import RungeKuttaChebyshev
 
 __all__ = [
@@ -34,8 +42,11 @@ __all__ = [
     "RungeKuttaChebyshev",
     "Step",
     "StepFailure",
+    "describe_stepper",
     "euler",
     "heun",
     "make_stepper",
+    "named",
     "rk4",
+    "stepper_of",
 ]

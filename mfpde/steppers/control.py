@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,22 @@ class ErrorControl:
     def describe(self, stepper: str) -> dict[str, Any]:
         """Plain values from which `make_stepper` rebuilds a stepper of that name."""
         return {"stepper": stepper, "rtol": self.rtol, "atol": self.atol}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers alone describe it: no functions, no ranks."""
+        return self.accept is None and self.defect is None and self.space is ALL
+
+    def describe_plain(self) -> dict[str, Any]:
+        """Plain values from which `from_plain` rebuilds it."""
+        parts = [[int(begin), int(end)] for begin, end in self.parts]
+        return {"rtol": float(self.rtol), "atol": float(self.atol), "parts": parts}
+
+    @classmethod
+    def from_plain(cls, description: Mapping[str, Any]) -> ErrorControl:
+        """Rebuild it from the output of `describe_plain`."""
+        parts = tuple((begin, end) for begin, end in description["parts"])
+        return cls(description["rtol"], description["atol"], parts)
 
     def measure(
         self, y: Array, new: Array, rates: Array, coefficients: Array, h: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,21 @@ class FixedStepper:
         return Step(evaluate(s_new, y), h, clock, len(self.b))
 
     def describe(self) -> dict[str, Any]:
-        """Plain values from which `make_stepper` rebuilds it."""
-        return {"stepper": self.name, "ds": self.ds}
+        """Plain values; `from_tableau` rebuilds it."""
+        tableau = {
+            "order": int(self.order),
+            "a": [[float(entry) for entry in row] for row in self.a],
+            "b": [float(entry) for entry in self.b],
+        }
+        return {"stepper": self.name, "ds": float(self.ds), "tableau": tableau}
+
+    @classmethod
+    def from_tableau(
+        cls, name: str, ds: float, tableau: Mapping[str, Any]
+    ) -> FixedStepper:
+        """Rebuild a method from the output of `describe`."""
+        a = tuple(tuple(row) for row in tableau["a"])
+        return cls(name, tableau["order"], a, tuple(tableau["b"]), ds)
 
 
 def euler(ds: float) -> FixedStepper:

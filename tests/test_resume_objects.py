@@ -1,0 +1,240 @@
+"""Whatever is built in and given as an object is described, rebuilt and resumed."""
+
+import dataclasses
+import inspect
+import json
+
+import numpy as np
+import pytest
+
+import mfpde
+from mfpde import (
+    DepthGrid,
+    Langevin,
+    MeanFieldProblem,
+    ParticleEnsemble,
+    blocks,
+    networks,
+    objectives,
+    open_run,
+    recording,
+    resume,
+    solve,
+    steppers,
+    train,
+)
+from mfpde.clipping import CLIPPINGS, Clipping
+from mfpde.depth import SCHEMES
+from mfpde.limits import problem_of
+from mfpde.networks import rates
+from mfpde.networks.optimisers import OPTIMISERS, optimiser_from_description
+from mfpde.readouts import Linear
+
+CONTROL = steppers.ErrorControl(1e-4, 1e-7)
+MIDPOINT = steppers.FixedStepper("midpoint", 2, ((), (0.5,)), (0.0, 1.0), 0.05)
+STEPPERS = {
+    "euler": steppers.euler(0.05),
+    "heun": steppers.heun(np.float64(0.05)),
+    "rk4": steppers.rk4(0.05),
+    "tableau": MIDPOINT,
+    "own_euler": dataclasses.replace(MIDPOINT, name="euler"),
+    "langevin": Langevin(0.01, 0.05, seed=4),
+    "dopri5": steppers.DormandPrince(CONTROL),
+    "dopri5_parts": steppers.DormandPrince(
+        dataclasses.replace(CONTROL, parts=((0, 12), (12, 31)))
+    ),
+    "rkc2": steppers.RungeKuttaChebyshev(CONTROL),
+    "auto": steppers.Automatic(CONTROL),
+}
+SCHEDULES = {
+    "at": recording.At([0.0, 0.07, 0.2]),
+    "every": recording.Every(0.1),
+    "logarithmic": recording.Logarithmic(0.01, 5),
+    "steps": recording.Steps(3),
+}
+RATES = {
+    "constant": rates.Constant(),
+    "drops": rates.Drops((3, 5), 0.5),
+    "cosine": rates.Cosine(final=0.1),
+    "warm_up": rates.WarmUp(4, then=rates.Drops((6,), 0.1)),
+}
+
+
+def case(**options):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(9, 2))
+    grid = options.pop("grid", DepthGrid.euler(3))
+    problem = MeanFieldProblem(x, x + 0.5, blocks.Perceptron(2), **options)
+    theta = 0.6 * rng.normal(size=(grid.n_nodes, 2, problem.k))
+    return problem, grid, ParticleEnsemble(theta)
+
+
+def stop_after(n):
+    """A progress function that interrupts a run at step n."""
+
+    def progress(s, s_end, loss, step, objective):
+        if step >= n:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def as_stored(description):
+    return json.loads(json.dumps(description))
+
+
+def same_run(path, whole):
+    with open_run(path) as run:
+        assert run.status == "finished"
+        np.testing.assert_array_equal(run.s, whole.s)
+        np.testing.assert_array_equal(run.loss, whole.loss)
+        assert run.theta[-1].tobytes() == whole.ensemble.theta.tobytes()
+
+
+def test_all_that_is_built_in_is_tried():
+    """A new stepper, schedule, ... needs an entry above."""
+    classes = {
+        each
+        for each in vars(steppers).values()
+        if inspect.isclass(each) and hasattr(each, "step")
+    }
+    assert {type(each) for each in STEPPERS.values()} == classes
+    assert set(STEPPERS) >= set(steppers.STEPPERS)
+    assert SCHEDULES.keys() == recording.SCHEDULES.keys()
+    assert RATES.keys() == rates.RATES.keys()
+
+
+@pytest.mark.parametrize("name", STEPPERS)
+def test_stepper(name, tmp_path):
+    stepper, path = STEPPERS[name], tmp_path / "a.h5"
+    options = {"s_end": 0.4, "record": recording.Steps(1)}
+    whole = solve(*case(), stepper=stepper, **options)
+    with pytest.raises(KeyboardInterrupt):
+        solve(*case(), stepper=stepper, output=path, progress=stop_after(3), **options)
+    assert resume(path).s[-1] == 0.4
+    same_run(path, whole)
+
+
+def test_fixed_steppers_are_those_of_their_names(tmp_path):
+    by_name = solve(*case(), s_end=0.2, stepper="rk4", ds=0.05, estimate=True)
+    by_object = solve(*case(), s_end=0.2, stepper=steppers.rk4(0.05), estimate=True)
+    assert repr(by_name.error) == repr(by_object.error)
+    np.testing.assert_array_equal(by_name.loss, by_object.loss)
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        dataclasses.replace(CONTROL, accept=lambda old, new: True),
+        dataclasses.replace(CONTROL, defect=lambda old, new: 0.0),
+    ],
+)
+def test_stepper_with_functions_of_the_users_own(control, tmp_path):
+    stepper, path = steppers.DormandPrince(control), tmp_path / "a.h5"
+    solve(*case(), s_end=0.1, stepper=stepper, output=path)
+    with pytest.raises(ValueError, match="`stepper` is needed: the run used a stepper"):
+        resume(path, s_end=0.2)
+    assert resume(path, s_end=0.2, stepper=stepper).s[-1] == 0.2
+
+
+def test_subclasses_do_not_pass_for_what_they_extend(tmp_path):
+    class Own(Langevin):
+        """Rebuilt as Langevin it would go on in another way."""
+
+    class OwnLoss(objectives.Squared):
+        """Its name is that of its base."""
+
+    class OwnBlock(blocks.Perceptron):
+        """Its description is that of its base."""
+
+        __slots__ = ()
+
+    assert steppers.describe_stepper(Own(0.1, 0.1), None)["stepper"] is None
+    assert objectives.name_of_loss(OwnLoss()) == "own squared"
+    problem = MeanFieldProblem(np.eye(2), np.eye(2), OwnBlock(2))
+    assert problem.describe()["block"]["kind"] == "own OwnBlock"
+    path = tmp_path / "a.h5"
+    solve(*case(loss=OwnLoss()), s_end=0.1, output=path)
+    with pytest.raises(ValueError, match="`problem` is needed to resume"):
+        resume(path, s_end=0.2)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedule(name, tmp_path):
+    path = tmp_path / "a.h5"
+    options = {"s_end": 0.4, "stepper": "euler", "ds": 0.05}
+    options |= dict.fromkeys(("record", "snapshots", "states"), SCHEDULES[name])
+    whole = solve(*case(), **options)
+    with pytest.raises(KeyboardInterrupt):
+        solve(*case(), output=path, progress=stop_after(3), **options)
+    resume(path)
+    same_run(path, whole)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("kind", OPTIMISERS)
+def test_optimiser(kind, rate, tmp_path):
+    optimiser = OPTIMISERS[kind](0.02, schedule=RATES[rate])
+    again = optimiser_from_description(as_stored(optimiser.describe()))
+    assert again == optimiser
+    problem, _, ensemble = case()
+    path, net = tmp_path / "a.h5", networks.ResNet(problem, ensemble)
+    options = {"n_iterations": 8, "batch_size": 4, "record": recording.Steps(1)}
+    whole = train(net, optimiser, **options)
+    with pytest.raises(KeyboardInterrupt):
+        train(net, optimiser, output=path, progress=stop_after(4), **options)
+    resume(path)
+    same_run(path, whole)
+
+
+def parts():
+    """Options of the problem, one built-in part each."""
+    maps = {"trainable": True, "rate": 0.5}
+    yield "metric", {"metric": [1.0, 1.0, 2.0, 2.0, 0.0]}
+    yield "sample_weights", {"sample_weights": np.full(9, 1 / 9)}
+    yield "embedding", {"embedding": Linear(np.eye(2), **maps)}
+    yield "readout", {"readout": Linear(np.eye(2), **maps)}
+    yield "regulariser", {"regulariser": mfpde.DecayingQuadratic(0.1, 0.5)}
+    yield "dtype", {"dtype": "float32"}
+    for form in CLIPPINGS:
+        yield f"clipping {form}", {"clipping": Clipping(1.0, form)}
+    yield "loss", {"loss": objectives.Squared()}
+
+
+@pytest.mark.parametrize(("name", "options"), list(parts()))
+def test_part_of_a_problem(name, options, tmp_path):
+    path = tmp_path / "a.h5"
+    solve(*case(**options), s_end=0.1, output=path)
+    resume(path, s_end=0.2)
+    with open_run(path) as run:
+        again = problem_of(run, is_at_end=False).describe()
+    assert again == case(**options)[0].describe()
+
+
+@pytest.mark.parametrize("kind", blocks.BLOCKS)
+def test_block(kind):
+    block = blocks.BLOCKS[kind](2)
+    again = blocks.from_description(as_stored(block.describe()))
+    assert again == block
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_grid(scheme):
+    grid = getattr(DepthGrid, scheme)(3)
+    again = DepthGrid.from_description(as_stored(grid.describe()))
+    np.testing.assert_array_equal(again.nodes, grid.nodes)
+    np.testing.assert_array_equal(again.weights, grid.weights)
+
+
+@pytest.mark.parametrize(
+    "scale", ["ode", "sde", networks.PowerLaw(0.7), [0.2] * 3, 0.3]
+)
+def test_residual_scale(scale, tmp_path):
+    problem, _, ensemble = case()
+    net = networks.ResNet(problem, ensemble, scale, "tanh")
+    path = tmp_path / "a.h5"
+    train(net, networks.SGD(0.01), n_iterations=3, output=path)
+    whole = train(net, networks.SGD(0.01), n_iterations=6)
+    resume(path, n_iterations=6)
+    with open_run(path) as run:
+        assert run.theta[-1].tobytes() == whole.ensemble.theta.tobytes()
