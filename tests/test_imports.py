@@ -58,6 +58,7 @@ LAYERS = [
     ["webpage"],
     ["commands.*"],
     ["cli"],
+    ["__main__"],
 ]
 # Where modules are imported by name, late, so that a start is quick: names of the
 # package by need (PEP 562), the command that was called, and optional packages.

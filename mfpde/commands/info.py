@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import os
 import platform
 import sys
 
@@ -12,7 +11,7 @@ from mfpde import __version__
 from mfpde.account import account
 from mfpde.commands import SUCCESS
 from mfpde.kernels.folders import cache_folder
-from mfpde.kernels.threads import n_threads
+from mfpde.kernels.threads import n_cores, n_threads
 from mfpde.storage import open_run
 
 PACKAGES = (
@@ -40,7 +39,7 @@ def _installation() -> str:
     # The distributions' metadata tell the versions; importing numba takes longer
     # than all the rest.
     lines |= {name: _version(name) for name in PACKAGES}
-    lines["cores"] = str(len(os.sched_getaffinity(0)))
+    lines["cores"] = str(n_cores())
     lines["threads"] = str(n_threads())
     lines["kernels in"] = str(cache_folder())
     return "".join(f"{name:<13}{text}\n" for name, text in lines.items())

@@ -26,6 +26,7 @@ from mfpde.executors.base import (
     pickled,
 )
 from mfpde.executors.memory import format_memory, share_of_memory
+from mfpde.kernels.threads import n_cores
 
 LOCAL = "local"
 CONNECT_S = 5.0
@@ -81,7 +82,7 @@ class Dask:
         self._distributed = distributed
         self.address = address
         self.threads = threads
-        self.n_workers = n_workers or len(os.sched_getaffinity(0))
+        self.n_workers = n_workers or n_cores()
         self.memory = share_of_memory(self.n_workers) if memory is None else memory
         self._stack = contextlib.ExitStack()
         self._client: Any = None

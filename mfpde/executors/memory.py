@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 SHARE = 0.9
 """Part of the memory that workers may use together."""
+UNKNOWN = 1 << 50
+"""Bytes of a machine that does not say: no bound in effect."""
 
 
 def machine_memory() -> int:
     """Bytes of memory of this machine, or of the control group we run in if less."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        total = UNKNOWN
     return min([total, *_group_limits()])
+
+
+def bound_memory(most: int) -> None:
+    """Bound the data of this process, in bytes, where the system can."""
+    if resource is None:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    # macOS knows the bound but may refuse it.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def memory_bound() -> int | None:
+    """The bound on the data of this process, in bytes; None without one."""
+    if resource is None:
+        return None
+    bound = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return None if bound == resource.RLIM_INFINITY else bound
 
 
 def share_of_memory(n_workers: int) -> int:

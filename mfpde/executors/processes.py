@@ -195,6 +195,9 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _interrupt_blocked() -> Iterator[None]:
     """Processes started in the block do not notice Ctrl-C: it is ours to end them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     # Starting this helper process of Python's would undo the block.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

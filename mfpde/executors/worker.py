@@ -9,12 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import resource
 import threading
 from multiprocessing import connection
 from typing import Any
 
 from mfpde.executors.base import Lost, attempt, in_words
+from mfpde.executors.memory import bound_memory
 
 PARENT_CHECK_S = 0.5
 
@@ -27,9 +27,7 @@ def serve(pipe: connection.Connection, memory: int | None) -> None:
     been killed: nothing goes on without it.
     """
     if memory is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+        bound_memory(memory)
     thread = threading.Thread(target=_answer, args=(pipe,), daemon=True)
     thread.start()
     parent = multiprocessing.parent_process()

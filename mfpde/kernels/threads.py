@@ -35,7 +35,14 @@ def n_threads() -> int:
             return int(value)
     if launched()[1] > 1:
         return 1
-    return len(os.sched_getaffinity(0))
+    return n_cores()
+
+
+def n_cores() -> int:
+    """Cores that this process may use; all of the machine where it does not say."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def start_helpers(

@@ -15,7 +15,7 @@ import h5py
 
 from mfpde.errors import StorageFormatError
 from mfpde.storage.files import process_start
-from mfpde.storage.superblock import ClosedView, read_superblock
+from mfpde.storage.superblock import ClosedView, read_at, read_superblock
 from mfpde.storage.texts import attribute, line_of
 
 FORMAT_VERSION = 1
@@ -82,7 +82,7 @@ class Opened:
         if self._view is not None:
             self._view.seek(place)
             return self._view.read(size)
-        return os.pread(self.h5.id.get_vfd_handle(), size, place)
+        return read_at(self.h5.id.get_vfd_handle(), size, place)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

@@ -6,12 +6,17 @@ Nothing here knows HDF5.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where files are only read
+    fcntl = None
 
 _SUFFIX = ".h5"
 _CHECKPOINT_SUFFIX = ".ckpt.h5"
@@ -85,6 +90,9 @@ def folder_lock(path: Path) -> Iterator[None]:
     when the process ends. Folders that cannot be locked (some network file
     systems) are used without.
     """
+    if fcntl is None:
+        yield
+        return
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -145,6 +153,9 @@ def process_start(pid: int) -> int | None:
     """
     if pid <= 0:
         return None
+    if sys.platform == "win32":
+        # There signal 0 is no question but Ctrl-C.
+        return -1
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -13,6 +13,7 @@ import h5py
 from mfpde.storage.access import reason
 from mfpde.storage.files import part_path, sync
 from mfpde.storage.layout import new_file
+from mfpde.storage.superblock import read_into
 
 
 class _PartFile(io.RawIOBase):
@@ -52,7 +53,7 @@ class _PartFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:
-        n_read = os.preadv(self._descriptor, [buffer], self._position)
+        n_read = read_into(self._descriptor, buffer, self._position)
         self._position += n_read
         return n_read
 

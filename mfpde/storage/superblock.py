@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,9 @@ _EOF_OFFSET = {0: 40, 1: 44, 2: 28, 3: 28}
 _LENGTH = {0: 96, 1: 100, 2: 48, 3: 48}
 _OFFSET_SIZE_BYTE = {0: 13, 1: 13, 2: 9, 3: 9}
 _HEAP_SIGNATURE = b"GCOL\x01\0\0\0"
+# Without O_BINARY Windows would translate line ends.
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_MOVING = threading.Lock()
 _OPEN_FOR_WRITING = 0b001
 _OPEN_FOR_SWMR = 0b100
 
@@ -100,6 +104,24 @@ class Superblock:
         return bytes(raw)
 
 
+def read_at(descriptor: int, size: int, place: int) -> bytes:
+    """Bytes of an open file from `place` on, fewer at its end."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, place)
+    with _MOVING:
+        os.lseek(descriptor, place, os.SEEK_SET)
+        return os.read(descriptor, size)
+
+
+def read_into(descriptor: int, buffer: memoryview, place: int) -> int:
+    """Fill a buffer from `place` on; returns the number of bytes, fewer at the end."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [buffer], place)
+    content = read_at(descriptor, len(buffer), place)
+    buffer[: len(content)] = content
+    return len(content)
+
+
 def read_superblock(path: str | Path) -> Superblock:
     """Read and check the superblock of the file at `path`.
 
@@ -108,7 +130,7 @@ def read_superblock(path: str | Path) -> Superblock:
     StorageFormatError
         If the file is empty, not HDF5, or its superblock is damaged.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, READING)
     try:
         return _read(descriptor, path)
     finally:
@@ -119,7 +141,7 @@ def _read(descriptor: int, path: str | Path) -> Superblock:
     # A writer may be replacing the superblock this very moment: look again.
     for _ in range(3):
         try:
-            return parse_superblock(os.pread(descriptor, max(_LENGTH.values()), 0))
+            return parse_superblock(read_at(descriptor, max(_LENGTH.values()), 0))
         except StorageFormatError as error:
             problem = error
     raise StorageFormatError(f"{path} {problem}")
@@ -197,7 +219,7 @@ class ClosedView(io.RawIOBase):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._descriptor = os.open(path, READING)
         self._position = 0
         try:
             self.size = os.fstat(self._descriptor).st_size
@@ -228,7 +250,7 @@ class ClosedView(io.RawIOBase):
         """Fill `buffer` from the position on; bytes past the end are not given."""
         buffer, begin = memoryview(buffer), self._position
         length = max(0, min(len(buffer), self.size - begin))
-        n_read = os.preadv(self._descriptor, [buffer[:length]], begin) if length else 0
+        n_read = read_into(self._descriptor, buffer[:length], begin) if length else 0
         head = self._head[begin : begin + n_read]
         buffer[: len(head)] = head
         if bytes(buffer[:8]) == _HEAP_SIGNATURE:

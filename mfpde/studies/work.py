@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from mfpde.errors import NotFiniteError, did_you_mean
 from mfpde.executors.base import in_words
-from mfpde.executors.memory import format_memory
+from mfpde.executors.memory import format_memory, memory_bound
 from mfpde.studies.study import Config, Study, Task, Variable
 
 Arrays = dict[str, NDArray[Any]]
@@ -120,8 +119,8 @@ def _timed(compute: Callable[[], Arrays]) -> Piece:
 
 
 def _out_of_memory(error: MemoryError) -> str:
-    bound = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    has = "this process" if bound < 0 else f"the {format_memory(bound)} of a worker"
+    bound = memory_bound()
+    has = "this process" if bound is None else f"the {format_memory(bound)} of a worker"
     end = f" ({error})" if str(error) else ""
     return (
         f"It needs more memory than {has} has{end}. Use fewer --jobs or more --memory."
