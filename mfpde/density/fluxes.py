@@ -180,24 +180,35 @@ def noise_fluxes(
     """
     ahead, back, high = [], [], []
     for c, width in enumerate(widths):
-        scaled = potential / temperature
-        drop = scaled[_upper(scaled, c)] - scaled[_lower(scaled, c)]
-        conductance = temperature / width
-        ahead.append(conductance * _bernoulli(drop))
-        back.append(conductance * _bernoulli(-drop))
+        drop = potential[_upper(potential, c)] - potential[_lower(potential, c)]
+        ahead.append(_rate(drop, temperature) / width)
+        back.append(_rate(-drop, temperature) / width)
         low = ahead[c] * density[_lower(density, c)]
         low -= back[c] * density[_upper(density, c)]
-        high.append(_symmetric_flux(density, scaled, c, conductance, drop, low))
+        high.append(
+            _symmetric_flux(density, potential, c, width, temperature, drop, low)
+        )
     return Fluxes(density, widths, tuple(ahead), tuple(back), tuple(high))
 
 
-def _bernoulli(x: Array) -> Array:
-    """x / (exp(x) - 1), 1 at 0; exp(700) is still finite."""
-    return 1.0 / special.exprel(np.clip(x, -700.0, 700.0))
+def _rate(drop: Array, temperature: float) -> Array:
+    """nu x / (exp(x) - 1) for x = drop / nu: nu at 0, and max(-drop, 0) for nu -> 0.
+
+    Beyond 700 the two are equal to rounding, and x itself may overflow.
+    """
+    is_near = np.abs(drop) <= 700.0 * temperature
+    near = temperature / special.exprel(np.where(is_near, drop, 0.0) / temperature)
+    return np.where(is_near, near, np.maximum(-drop, 0.0))
 
 
 def _symmetric_flux(
-    density: Array, scaled: Array, c: int, conductance: float, drop: Array, low: Array
+    density: Array,
+    potential: Array,
+    c: int,
+    width: float,
+    temperature: float,
+    drop: Array,
+    low: Array,
 ) -> Array:
     """-nu M d(rho / M) at the faces to fourth order, `low` where drops are large."""
     axis = c + 1
@@ -206,19 +217,20 @@ def _symmetric_flux(
     def cell(values: Array, k: int) -> Array:
         return values[_slice(values, c, k + 1, k + n - 2)]
 
-    # phi / nu at the faces that have two cells on both sides; then exp of its excess
-    # in each of these over that at the face.
-    middle = 9.0 * (cell(scaled, 0) + cell(scaled, 1))
-    middle = (middle - cell(scaled, -1) - cell(scaled, 2)) / 16.0
-    is_gentle = np.abs(drop) <= LARGEST_DROP
+    # phi at the faces that have two cells on both sides; then exp of its excess over
+    # that at the face, in units of nu, in each of these.
+    middle = 9.0 * (cell(potential, 0) + cell(potential, 1))
+    middle = (middle - cell(potential, -1) - cell(potential, 2)) / 16.0
+    is_gentle = np.abs(drop) <= LARGEST_DROP * temperature
     ends = [_slice(drop, c, k, n - 3 + k) for k in range(3)]
     is_high = is_gentle[ends[0]] & is_gentle[ends[1]] & is_gentle[ends[2]]
     difference = np.zeros_like(middle)
     for k, factor in ((-1, 1.0), (0, -27.0), (1, 27.0), (2, -1.0)):
         # Where drops are large the exponential is not used, and must not overflow.
-        excess = np.where(is_high, cell(scaled, k) - middle, 0.0)
+        excess = np.where(is_high, cell(potential, k) - middle, 0.0) / temperature
         difference += factor / 24.0 * np.exp(excess) * cell(density, k)
     flux = low.copy()
+    conductance = temperature / width
     flux[ends[1]] = np.where(is_high, -conductance * difference, low[ends[1]])
     # From values at faces to fluxes whose difference is the divergence at a centre.
     return flux - second_difference(flux, axis) / 24.0

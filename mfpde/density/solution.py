@@ -46,7 +46,8 @@ class DensitySolution:
         Largest mass of the initial law outside the mesh.
     wall_mass : ndarray, shape (R,)
         Largest mass, over the depth nodes, in the two layers of cells at the walls.
-        While it is negligible the walls do not matter.
+        While it is negligible the walls do not matter; above 1e-5 there is a
+        `ToleranceWarning`.
     output_error, loss_error : ndarray, shape (R,), or None
         Estimated errors, `output_error` that of the largest one over samples and
         outputs: from meshes with half and a quarter of the cells (and longer steps
@@ -102,7 +103,9 @@ class DensitySolution:
             raise ValueError("The law (17) needs noise: `temperature` was 0.")
         axes = tuple(range(1, self.potential.ndim))
         least = self.potential.min(axis=axes, keepdims=True)
-        weights = np.exp(-(self.potential - least) / self.temperature)
+        # The smallest number is exp(-745), and less noise must not overflow.
+        above = np.minimum(self.potential - least, 745.0 * self.temperature)
+        weights = np.exp(-above / self.temperature)
         return weights / weights.sum(axis=axes, keepdims=True) / self.mesh.volume
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from mfpde.density.initial import cell_averages
 from mfpde.density.mesh import Mesh, make_mesh
 from mfpde.density.solution import DensitySolution
 from mfpde.density.stepping import Counts, march
+from mfpde.errors import ToleranceWarning
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -26,6 +28,9 @@ CLEAN_ORDER = 3.0
 """An order seen above this is that of a smooth density. The estimates then rely on
 second order, since the error of the steps in s has its share, and of three meshes one
 is coarse; below it on first order, since jumps and kinks move through the cells."""
+
+WALL_MASS = 1e-5
+"""Largest mass at the walls without a warning."""
 
 N_LEVELS = 3
 FEWEST_DEPTH_NODES = 4
@@ -77,7 +82,8 @@ def solve_density(
     temperature : float
         nu of Eq. (16), not negative. The cells should be small enough for
         dE/drho + lambda |theta|^2 to change by less than 2 nu from one to the next;
-        where it changes by more the scheme is of first order.
+        where it changes by more the scheme is of first order, down to the upwind one
+        for nu -> 0. Only at 0 itself are the cells averages, and of high order.
     record : array_like, optional
         Training times to record; None: start and end. The end is always recorded.
     rtol : float
@@ -95,6 +101,11 @@ def solve_density(
         For options that do not fit, trained maps, a law that the mesh does not hold.
     ConvergenceError, NotFiniteError
         If the states blow up or the steps in s become too short.
+
+    Warns
+    -----
+    ToleranceWarning
+        If mass has come to the walls.
     """
     _check_problem(problem, temperature)
     formula = make_formula(problem.block)
@@ -104,6 +115,7 @@ def solve_density(
     mesh = make_mesh(low, high, n_cells, problem.k, N_LEVELS if estimate else 1)
     parts = problem, formula, law
     finest = _run(*parts, mesh, n_depth, temperature, times, rtol)
+    _check_walls(finest["wall_mass"], times)
     errors = {"output_error": None, "loss_error": None, "order": None}
     if estimate:
         rest = (temperature, times)
@@ -158,6 +170,18 @@ def _times(record: ArrayLike | None, s_end: float) -> Array:
             f"{s_end:g}, got {record!r}."
         )
     return np.unique([0.0, *asked, float(s_end)])
+
+
+def _check_walls(mass: Array, times: Array) -> None:
+    worst = int(np.argmax(mass))
+    if mass[worst] > WALL_MASS:
+        warnings.warn(
+            f"The walls of the mesh hold a mass of {mass[worst]:.2g} at s = "
+            f"{times[worst]:.4g} (`wall_mass`). They keep it inside, and the estimated "
+            "errors do not see them: widen `low` and `high`.",
+            ToleranceWarning,
+            stacklevel=3,
+        )
 
 
 def _run(
