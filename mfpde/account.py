@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy as np
 from mfpde.digits import number, with_error
 from mfpde.progress import format_duration
 from mfpde.storage import checkpoint_path
+from mfpde.streams import one_line
 
 WIDTH = 88
+"""Columns of the text where no terminal is narrower."""
 INDENT = 13
 """Columns of the names on the left."""
 
@@ -30,6 +32,7 @@ def account(
     *,
     compile_s: float | None = None,
     files: Iterable[Path] = (),
+    width: int = WIDTH,
 ) -> str:
     """Return the account of a run as text that ends with a line break.
 
@@ -41,10 +44,13 @@ def account(
         Seconds of the first evaluation, which compiles or loads the kernels.
     files : iterable of Path
         Files written besides that of the run.
+    width : int
+        Columns of a terminal; more than `WIDTH` are left empty.
     """
+    width = min(width, WIDTH)
     headline = [_headline(run)]
     if not len(run.s):
-        return _text([*headline, "It holds no record yet."])
+        return _text([*headline, "It holds no record yet."], width)
     sections = [
         headline,
         _what(run),
@@ -53,11 +59,12 @@ def account(
         _work(run, compile_s),
         _written(run, files),
     ]
-    return "\n".join(_text(section) for section in sections if section)
+    return "\n".join(_text(section, width) for section in sections if section)
 
 
-def _text(lines: Iterable[Line]) -> str:
+def _text(lines: Iterable[Line], width: int) -> str:
     """Join lines; a pair has a name on the left, and its text is wrapped."""
+    indent = INDENT if width > 3 * INDENT else 2
     joined = []
     for line in lines:
         if isinstance(line, str):
@@ -65,10 +72,10 @@ def _text(lines: Iterable[Line]) -> str:
             continue
         name, text = line
         joined += textwrap.wrap(
-            text,
-            WIDTH,
-            initial_indent=f"{name:<{INDENT}}",
-            subsequent_indent=" " * INDENT,
+            one_line(text),
+            max(width, 2 * indent),
+            initial_indent=f"{name:<{indent}} "[: max(indent, len(name) + 1)],
+            subsequent_indent=" " * indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
@@ -76,7 +83,7 @@ def _text(lines: Iterable[Line]) -> str:
 
 
 def _headline(run: Any) -> str:
-    title = str(run.attrs.get("title") or run.path.name)
+    title = one_line(run.attrs.get("title") or run.path.name)
     return f"{title}: {run.status}. {run.message}".rstrip()
 
 
@@ -198,16 +205,27 @@ def _start_and_end(run: Any) -> list[Line]:
     own = ("train_accuracy", "validation_loss", "validation_accuracy")
     names += [n for n in (*own, *run.description["observers"]) if n in run.scalars]
     names = list(dict.fromkeys(names))
-    first, last = (f"s = {run.s[i]:g}" for i in (0, -1))
-    lines: list[Line] = [f"{'':<{INDENT + 4}}{first:>12}{last:>14}"]
+    rows = [("", *(f"s = {run.s[i]:g}" for i in (0, -1)))]
     for name in names:
         column = run.scalars[name]
         start, end = (_value(name, column[i]) for i in (0, -1))
         if name == "loss" and (error := _error_of_loss(run)) is not None:
             end = with_error(float(column[-1]), error)
-        label = name.replace("_", " ")
-        lines.append(f"{label:<{INDENT + 4}}{start:>12}{end:>14}")
-    return lines
+        rows.append((one_line(name.replace("_", " ")), start, end))
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[Line]:
+    """Lines of a table: names on the left, numbers on the right, none touching."""
+    least = (INDENT + 4, 12, 12)
+    label, *others = (
+        max(size, *map(len, cells))
+        for size, cells in zip(least, zip(*rows, strict=True), strict=True)
+    )
+    return [
+        f"{name:<{label}}{'  '.join(map(str.rjust, cells, others))}"
+        for name, *cells in rows
+    ]
 
 
 def _value(name: str, value: float) -> str:

@@ -25,6 +25,7 @@ from mfpde.errors import (
     sentence,
 )
 from mfpde.launch import launched
+from mfpde.streams import drop_output, one_line, prepare_streams, say
 
 # What the user asked for cannot be done as asked. ConvergenceError and
 # NotFiniteError are computations that failed; every other OSError (a full disk)
@@ -59,9 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 success, 1 failed computation, 2 wrong call or configuration. A wrong
         call that argparse notices raises SystemExit(2).
     """
+    has_output = prepare_streams()
     rank, size = launched()
     if rank == 0:
-        return _run(argv, size)
+        return _run(argv, size, has_output=has_output)
     # All ranks do the same, and rank 0 tells of it.
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
@@ -71,9 +73,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv, size, is_first=False)
 
 
-def _run(argv: Sequence[str] | None, n_ranks: int, is_first: bool = True) -> int:
+def _run(
+    argv: Sequence[str] | None,
+    n_ranks: int,
+    *,
+    is_first: bool = True,
+    has_output: bool = True,
+) -> int:
     """Run one command on this rank."""
     arguments = make_parser().parse_args(argv)
+    if not has_output and not getattr(arguments, "quiet", False):
+        text = "Standard output is closed. Lead it to a file or to /dev/null."
+        return _report(arguments, text, WRONG_CALL)
     if not is_first and arguments.command not in _SHARED:
         return SUCCESS
     if n_ranks > 1:
@@ -81,6 +92,9 @@ def _run(argv: Sequence[str] | None, n_ranks: int, is_first: bool = True) -> int
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if arguments.threads is not None:
         os.environ["MFPDE_NUM_THREADS"] = str(arguments.threads)
+    if "matplotlib" not in sys.modules:
+        # Pictures are files here: no backend is needed, be it there or not.
+        os.environ["MPLBACKEND"] = "agg"
     try:
         # Commands are imported when they are called: numba and matplotlib take
         # longer to import than `mfpde --help` and `mfpde info` take in all.
@@ -89,12 +103,15 @@ def _run(argv: Sequence[str] | None, n_ranks: int, is_first: bool = True) -> int
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        return _close_broken_pipe()
+        drop_output()
+        text = "Standard output was closed before all was written to it."
+        return _report(arguments, text, WRONG_CALL)
     except KeyboardInterrupt:
         return _report(arguments, "Interrupted.", FAILED)
     except _WRONG_CALLS as error:
         return _report(arguments, sentence(error), WRONG_CALL)
     except _FAILURES as error:
+        _end_output()
         return _report(arguments, sentence(error), FAILED)
     except Exception as error:
         text = f"Internal error, {type(error).__name__}: {error}."
@@ -134,8 +151,8 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     run = commands.add_parser(
         "run", parents=parents, help="solve what a TOML file describes"
     )
-    run.add_argument("config", metavar="CONFIG.toml")
-    run.add_argument("--out", metavar="FILE", help="the HDF5 file to write")
+    run.add_argument("config", type=_path, metavar="CONFIG.toml")
+    run.add_argument("--out", type=_path, metavar="FILE", help="the HDF5 file to write")
     _add_overrides(run)
     run.add_argument(
         "--overwrite", action="store_true", help="replace an existing output file"
@@ -143,9 +160,9 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     resume = commands.add_parser(
         "resume", parents=parents, help="continue an interrupted run"
     )
-    resume.add_argument("file", metavar="FILE")
+    resume.add_argument("file", type=_path, metavar="FILE")
     resume.add_argument(
-        "--until", type=float, metavar="S", help="new end of training time s"
+        "--until", type=_positive_float, metavar="S", help="new end of training time s"
     )
     resume.add_argument(
         "--iterations",
@@ -173,9 +190,12 @@ def _add_study_command(commands: Any, parents: list[Any]) -> None:
     study = commands.add_parser(
         "study", parents=parents, help="run a study: many tasks, one table, verdicts"
     )
-    study.add_argument("study", metavar="NAME|CONFIG.toml")
+    study.add_argument("study", type=_path, metavar="NAME|CONFIG.toml")
     study.add_argument(
-        "--out", metavar="DIR", help="the folder; what is there is not done again"
+        "--out",
+        type=_path,
+        metavar="DIR",
+        help="the folder; what is there is not done again",
     )
     _add_overrides(study)
     study.add_argument(
@@ -214,15 +234,21 @@ def _add_file_commands(commands: Any, parents: list[Any]) -> None:
     info = commands.add_parser(
         "info", parents=parents, help="describe a file, or the installation"
     )
-    info.add_argument("file", metavar="FILE", nargs="?")
+    info.add_argument("file", type=_path, metavar="FILE", nargs="?")
     plot = commands.add_parser("plot", parents=parents, help="draw a file's picture")
-    plot.add_argument("file", metavar="FILE")
-    plot.add_argument("--out", metavar="PNG", help="the picture to write")
+    plot.add_argument("file", type=_path, metavar="FILE")
+    plot.add_argument("--out", type=_path, metavar="PNG", help="the picture to write")
     recover = commands.add_parser(
         "recover", parents=parents, help="repair the file of a killed run"
     )
-    recover.add_argument("file", metavar="FILE")
+    recover.add_argument("file", type=_path, metavar="FILE")
     commands.add_parser("init", parents=parents, help="print a commented configuration")
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be a path, got {text!r}")
+    return os.path.expanduser(text)
 
 
 def _positive_int(text: str) -> int:
@@ -244,18 +270,15 @@ def _positive_float(text: str) -> float:
 def _report(arguments: argparse.Namespace, text: str, status: int) -> int:
     """Print each line of `text` as an error and return `status`."""
     if arguments.debug:
-        traceback.print_exc()
+        say(traceback.format_exc())
     for line in text.splitlines():
-        print(f"mfpde: {line}", file=sys.stderr)
+        say(f"mfpde: {one_line(line)}")
     return status
 
 
-def _close_broken_pipe() -> int:
-    """Stay silent when the reader of our output has gone, e.g. `mfpde init | head`.
-
-    Standard output is pointed at the null device, because the interpreter flushes
-    it once more at exit and would complain.
-    """
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    return FAILED
+def _end_output() -> None:
+    """Give up what a full disk did not take: flushing it at exit would fail again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_output()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import os
 import shutil
 import sys
@@ -12,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
+
+from mfpde.streams import Nowhere
 
 LINE_EVERY_S = 5.0
 """Seconds between two lines where there is no terminal."""
@@ -30,7 +31,7 @@ def format_duration(seconds: float) -> str:
 
 def standard_error() -> TextIO:
     """Standard error, or what swallows everything where it was closed."""
-    return io.StringIO() if sys.stderr is None else sys.stderr
+    return Nowhere() if sys.stderr is None else sys.stderr
 
 
 def terminal_width(stream: TextIO | None) -> int:

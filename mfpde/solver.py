@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mfpde.arrays import check_positive
@@ -17,6 +16,7 @@ from mfpde.evaluation import check_shapes
 from mfpde.flow import Setup, State, check_end, has_noise, iterate
 from mfpde.journal import Journal, Metadata, restart_from
 from mfpde.mpi import all_or_none
+from mfpde.paths import user_path
 from mfpde.plan import Plan, make_metadata, plan_of, records_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, check_observers, make_schedule
@@ -250,7 +250,7 @@ def resume(
         )
 
         def start(state: State) -> None:
-            journal.reopen(state, Path(path), lengths, swmr=plan.swmr)
+            journal.reopen(state, user_path(path), lengths, swmr=plan.swmr)
             # A checkpoint tells whether what is due at its state had been recorded.
             if not attributes["is_recorded"]:
                 journal.visit(state)
@@ -283,7 +283,7 @@ def _run(
         if output is not None:
             journal.open(
                 state,
-                Path(output),
+                user_path(output, "output"),
                 kind=plan.kind,
                 description=plan.describe(),
                 metadata=plan.metadata,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from mfpde.networks.descent import Descent, TrainingState
 from mfpde.networks.optimisers import check_optimiser
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
+from mfpde.paths import user_path
 from mfpde.plan import make_metadata
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, Steps, check_observers, make_schedule
@@ -159,7 +159,7 @@ def _start(
             extra = plan.extra_data() | dict(plan.metadata.extra_data)
             journal.open(
                 state,
-                Path(output),
+                user_path(output, "output"),
                 kind=plan.kind,
                 description=plan.describe(),
                 metadata=dataclasses.replace(plan.metadata, extra_data=extra),

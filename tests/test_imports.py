@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 # A module imports from lower layers only. A name with a star is a package: among its
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
-    ["launch"],
+    ["launch", "paths", "streams"],
     ["mfpde", "digits", "errors", "progress", "panels", "kernels.*"],
     ["arrays", "sharding", "executors.*", "waiting"],
     [

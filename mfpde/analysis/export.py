@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import did_you_mean
+from mfpde.paths import user_path
 from mfpde.storage import Run, Series, check_writable, open_run
 from mfpde.storage.files import real_path, replacing
 
@@ -72,7 +73,7 @@ def export_npz(
         for group in run.groups:
             for name, values in run.arrays(group).items():
                 _add(archive, f"{group}/{name}", values)
-    return Path(output)
+    return user_path(output, "output")
 
 
 def export_csv(
@@ -124,7 +125,7 @@ def export_csv(
         csv.writer(text).writerows(rows)
         # The file itself is closed by the one who opened it.
         text.detach()
-    return Path(output)
+    return user_path(output, "output")
 
 
 @contextlib.contextmanager
@@ -132,7 +133,7 @@ def _writing(
     output: str | os.PathLike[str], suffix: str, overwrite: bool
 ) -> Iterator[BinaryIO]:
     """A file that becomes `output` at the end of the block."""
-    if Path(output).suffix != suffix:
+    if user_path(output, "output").suffix != suffix:
         raise ValueError(f"`output` must end in {suffix}, got {os.fspath(output)!r}.")
     check_writable(output, overwrite)
     with replacing(real_path(output)) as file:

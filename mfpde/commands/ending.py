@@ -9,6 +9,7 @@ from mfpde import plotting
 from mfpde.account import account
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.launch import launched
+from mfpde.progress import terminal_width
 from mfpde.solution import Solution
 from mfpde.storage import open_run
 
@@ -49,6 +50,7 @@ def finish(
                 run,
                 compile_s=compile_s,
                 files=[picture] if picture is not None else [],
+                width=terminal_width(sys.stdout),
             )
             sys.stdout.write(text)
     if is_finished:

@@ -12,7 +12,9 @@ from mfpde.account import account
 from mfpde.commands import SUCCESS
 from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.threads import n_cores, n_threads
+from mfpde.progress import terminal_width
 from mfpde.storage import open_run
+from mfpde.streams import one_line
 
 PACKAGES = (
     *("numpy", "scipy", "numba", "h5py", "matplotlib"),
@@ -27,10 +29,10 @@ def main(arguments: argparse.Namespace) -> int:
         return SUCCESS
     with open_run(arguments.file) as run:
         attributes = run.attrs
-        sys.stdout.write(account(run))
+        sys.stdout.write(account(run, width=terminal_width(sys.stdout)))
         for name in ("created", "source", "command", "run_id"):
             if attributes.get(name):
-                print(f"{name:<13}{attributes[name]}")
+                print(f"{name:<13}{one_line(attributes[name])}")
     return SUCCESS
 
 

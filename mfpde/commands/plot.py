@@ -8,7 +8,9 @@ from pathlib import Path
 
 from mfpde import plotting
 from mfpde.commands import SUCCESS
+from mfpde.config.assembly import reported_as_configuration
 from mfpde.limits import limit_of
+from mfpde.paths import picture_path
 from mfpde.storage import open_run
 
 DPI = 150
@@ -16,7 +18,10 @@ DPI = 150
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw the picture and say where it is."""
-    picture = Path(arguments.out or Path(arguments.file).with_suffix(".png"))
+    with reported_as_configuration():
+        picture = picture_path(
+            arguments.out or Path(arguments.file).with_suffix(".png"), "--out"
+        )
     with open_run(arguments.file) as run:
         try:
             limit = limit_of(run)

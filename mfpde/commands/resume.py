@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.commands.ending import finish
+from mfpde.config.assembly import reported_as_configuration
 from mfpde.config.observers import make_observers
 from mfpde.config.schema import OBSERVERS
 from mfpde.errors import ConfigurationError
 from mfpde.mpi import all_or_none, world
+from mfpde.paths import picture_path
 from mfpde.solver import resume
 from mfpde.storage import open_run
 
@@ -41,6 +43,12 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
             data.get("y_test"),
             described["observers"],
         )
+    picture = None
+    if not arguments.no_plot:
+        picture = config.get("plot", {}).get("file")
+        picture = picture or Path(arguments.file).with_suffix(".png")
+        with reported_as_configuration():
+            picture = picture_path(picture, "plot.file")
     try:
         solution = resume(
             arguments.file,
@@ -55,12 +63,9 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
         text = str(error).replace("`s_end`", "--until")
         text = text.replace("`n_iterations`", "--iterations")
         raise ConfigurationError([text]) from error
-    picture = config.get("plot", {}).get("file") or Path(arguments.file).with_suffix(
-        ".png"
-    )
     return finish(
         solution,
-        picture=None if arguments.no_plot else Path(picture),
+        picture=picture,
         dpi=config.get("plot", {}).get("dpi", DPI),
         is_quiet=arguments.quiet,
     )

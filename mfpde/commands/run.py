@@ -14,11 +14,12 @@ from typing import Any
 
 from mfpde.commands.ending import finish
 from mfpde.config import NetworkConfiguration, load
-from mfpde.config.assembly import build
+from mfpde.config.assembly import build, reported_as_configuration
 from mfpde.config.training import build_network
 from mfpde.data import Dataset
 from mfpde.evaluation import evaluate
 from mfpde.mpi import all_or_none, shard_of, world
+from mfpde.paths import picture_path, user_path
 from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.storage import check_writable
@@ -50,9 +51,14 @@ def main(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, communicator: Any) -> int:
     config = load(arguments.config, arguments.overrides)
     stem = Path(arguments.config).stem
-    output = Path(arguments.out or config.output.file or f"{stem}.h5")
+    output = user_path(arguments.out or config.output.file or f"{stem}.h5")
+    picture = None
     try:
-        check_writable(output, arguments.overwrite)
+        with reported_as_configuration():
+            check_writable(output, arguments.overwrite)
+            if not arguments.no_plot:
+                picture = config.plot.file or output.with_suffix(".png")
+                picture = picture_path(picture, "plot.file")
     except FileExistsError as error:
         raise FileExistsError(
             f"{output} exists. Choose another name with --out, or replace it with "
@@ -75,10 +81,9 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
         overwrite=arguments.overwrite,
         progress=not arguments.quiet,
     )
-    picture = Path(config.plot.file) if config.plot.file else output.with_suffix(".png")
     return finish(
         solution,
-        picture=None if arguments.no_plot else picture,
+        picture=picture,
         dpi=config.plot.dpi,
         is_quiet=arguments.quiet,
         compile_s=compile_s,

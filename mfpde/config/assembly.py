@@ -29,6 +29,7 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
 from mfpde.objectives import DecayingQuadratic
+from mfpde.paths import user_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
 from mfpde.steppers import Langevin
@@ -188,7 +189,7 @@ def build_law(config: Described, block: Any, folder: Path) -> laws.Law:
         alpha = laws.Gaussian(each(section.mean), each(section.std_alpha), k)
         beta = laws.Gaussian(each(section.mean_beta), each(section.std_beta), k)
         return laws.Path([alpha, beta], ["1", "cos(pi t)"])
-    return _point_cloud(folder / Path(section.path).expanduser())
+    return _point_cloud(folder / user_path(section.path))
 
 
 def _point_cloud(path: Path) -> laws.PointCloud:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.data.checks import real_array, sample_matrix, suggestion
+from mfpde.paths import user_path
 
 
 class Table(NamedTuple):
@@ -159,7 +160,7 @@ def from_npz(
 
 def existing(path: str | Path) -> Path:
     """The path; FileNotFoundError unless it is a file."""
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no data file {path}.")
     return path

@@ -24,6 +24,7 @@ from mfpde.data.generators import (
 from mfpde.data.images import digits, mnist5000
 from mfpde.data.preparation import Dataset, prepare
 from mfpde.errors import ConfigurationError
+from mfpde.paths import user_path
 
 REQUIRED = inspect.Parameter.empty
 
@@ -279,7 +280,7 @@ def load(description: Mapping[str, Any], folder: str | Path = ".") -> Dataset:
     given = {key: value for key, value in description.items() if value is not None}
     settings = {key: option.default for key, option in SOURCES[source].items()} | given
     if settings.get("path") is not None:
-        settings["path"] = Path(folder) / Path(settings["path"]).expanduser()
+        settings["path"] = Path(folder) / user_path(settings["path"])
     function, keys = _SOURCE_KEYS[source]
     arguments = {_RENAMED.get(key, key): settings[key] for key in keys}
     preparation = {key: settings[key] for key in _PREPARATION_KEYS}

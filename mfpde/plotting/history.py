@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from mfpde.plotting import style
-from mfpde.plotting.sources import Array, columns, find_column
+from mfpde.plotting.sources import Array, columns, find_column, plain
 
 
 @style.styled
@@ -149,7 +149,7 @@ def accuracy(run: Any, *, ax: Axes | None = None) -> Axes:
     )
     style.training_time_axis(ax, s)
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
-        text = name.removesuffix("accuracy").rstrip("_") or "accuracy"
+        text = plain(name.removesuffix("accuracy").rstrip("_")) or "accuracy"
         finite = value[np.isfinite(value)]
         if len(finite):
             text += f", at the end {100 * finite[-1]:.1f} %"

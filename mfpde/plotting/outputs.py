@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from mfpde import evaluation
 from mfpde.plotting import style
-from mfpde.plotting.sources import Array
+from mfpde.plotting.sources import Array, plain
 
 
 @style.styled
@@ -101,7 +101,9 @@ def confusion(
             f"{labels.shape} and {predicted.shape}."
         )
     n_classes = int(max(labels.max(), predicted.max())) + 1
-    names = [str(c) for c in range(n_classes)] if names is None else list(names)
+    names = (
+        [str(c) for c in range(n_classes)] if names is None else list(map(plain, names))
+    )
     n_classes = max(n_classes, len(names))
     counts = np.zeros((n_classes, n_classes), dtype=int)
     np.add.at(counts, (labels, predicted), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from mfpde.plotting.sources import (
     classes_of,
     decide,
     find_column,
+    plain,
 )
 from mfpde.snapshots import has_snapshots, snapshots
 
@@ -216,7 +218,8 @@ def _heading(run: Any, title: str | None) -> str:
     if title is None:
         title = str(getattr(run, "attrs", {}).get("title", ""))
     path = getattr(run, "path", None)
-    first = ", ".join(filter(None, [title, path and os.path.basename(path)]))
+    names = [textwrap.shorten(title, 120), path and os.path.basename(path)]
+    first = ", ".join(plain(each) for each in names if each)
     facts = [str(getattr(run, "status", ""))]
     s = find_column(run, "s")
     if s is not None and len(s):
@@ -225,7 +228,7 @@ def _heading(run: Any, title: str | None) -> str:
             value = find_column(run, name)[-1]
             is_share = name.endswith("accuracy")
             text = f"{100 * value:.1f} %" if is_share else style.number(value)
-            facts.append(f"{name.replace('_', ' ')} {text}")
+            facts.append(f"{plain(name.replace('_', ' '))} {text}")
     if has_snapshots(run):
         source = snapshots(run)
         facts.append(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.streams import one_line
+
 Array = NDArray[np.float64]
 
 
@@ -47,11 +49,16 @@ def columns(source: Any, *names: str) -> list[Array]:
     return found
 
 
+def plain(name: object) -> str:
+    """A name that is not ours, on one line and without mathematics between dollars."""
+    return one_line(name).replace("$", r"\$")
+
+
 def symbol(name: str) -> str:
     """Write a parameter name as mathematics: "u[0]" and "u0" become u with index."""
     match = re.fullmatch(r"([A-Za-z]+)[_\[]?(\d+(?:,\s*\d+)?)?\]?", name)
     if match is None:
-        return name
+        return plain(name)
     letter, index = match.groups()
     if letter in ("theta", "Theta"):
         letter = rf"\{letter}"

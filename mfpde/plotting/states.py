@@ -15,7 +15,7 @@ from scipy.interpolate import CubicSpline
 
 from mfpde import evaluation
 from mfpde.plotting import style
-from mfpde.plotting.sources import Array, class_names, classes_of
+from mfpde.plotting.sources import Array, class_names, classes_of, plain
 
 
 @style.styled
@@ -79,7 +79,7 @@ def trajectories(
         _paths_by_value(ax, paths, _real_values(y)[chosen])
     else:
         names = class_names(y, classes) if names is None else names
-        _paths_by_class(ax, paths, classes[chosen], names)
+        _paths_by_class(ax, paths, classes[chosen], list(map(plain, names)))
     if classes is not None and z.shape[2] == 2 and plane in ("auto", "first"):
         _readout_boundary(ax, problem)
     ax.set_xlabel(axis_labels[0])
@@ -141,7 +141,7 @@ def decision_regions(
     _regions(ax, axes, output.reshape(resolution, resolution, -1))
     if classes is not None:
         names = class_names(y, classes) if names is None else names
-        _points_by_class(ax, x, classes, names)
+        _points_by_class(ax, x, classes, list(map(plain, names)))
         style.legend(ax, loc="best")
     ax.set_xlim(axes[0][[0, -1]])
     ax.set_ylim(axes[1][[0, -1]])

@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
+
+from mfpde.paths import picture_path
 
 # Okabe and Ito's colour-blind safe palette. Pairs that meet in one picture also
 # differ in lightness, in line style or in marker.
@@ -85,7 +88,7 @@ class Page(Figure):
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
-        self.savefig(file, format="png", dpi=self.dpi)
+        _write(self, file, format="png", dpi=self.dpi)
         return file.getvalue()
 
 
@@ -128,8 +131,22 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 150.0) ->
     path : path-like
     dpi : float
         Pixels per inch of a bitmap.
+
+    Raises
+    ------
+    ValueError
+        If the ending is not one of `mfpde.paths.PICTURES`.
+    FileNotFoundError, IsADirectoryError
+        If the folder is missing, or `path` a folder.
     """
-    figure.savefig(os.fspath(path), dpi=dpi)
+    _write(figure, picture_path(path), dpi=dpi)
+
+
+def _write(figure: Figure, file: Any, **options: Any) -> None:
+    with _DRAWING, warnings.catch_warnings():
+        # A name may have characters that the font has not: boxes stand for them.
+        warnings.filterwarnings("ignore", "Glyph ", UserWarning)
+        figure.savefig(file, **options)
 
 
 def training_time_axis(ax: Axes, s: ArrayLike) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mfpde.paths import user_path
+
 try:
     import fcntl
 except ImportError:  # Windows, where files are only read
@@ -24,7 +26,7 @@ _CHECKPOINT_SUFFIX = ".ckpt.h5"
 
 def real_path(path: str | os.PathLike[str]) -> Path:
     """Return the file behind `path`: replacing it must not replace a symbolic link."""
-    path = Path(path)
+    path = user_path(path)
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.paths import user_path
 from mfpde.storage.access import format_errors
 from mfpde.storage.frames import frame
 from mfpde.storage.runfile import RunFile
@@ -46,7 +47,7 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file = RunFile(Path(path))
+        self._file = RunFile(user_path(path))
 
     def refresh(self) -> None:
         """Look at the file again: records that came since are seen."""

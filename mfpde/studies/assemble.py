@@ -14,6 +14,7 @@ import numpy as np
 
 from mfpde import __version__
 from mfpde.journal import software
+from mfpde.paths import user_path
 from mfpde.storage import StudyHeader
 from mfpde.storage.access import format_errors
 from mfpde.storage.studyfile import Column, encode_study, read_study
@@ -232,7 +233,7 @@ def open_study(path: str | os.PathLike[str]) -> AssembledStudy:
     StorageFormatError
         If it is damaged, or no file of a study.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_dir():
         parts = sorted(each.parent.name for each in path.glob("*/study.h5"))
         path = path / "study.h5"

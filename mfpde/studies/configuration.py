@@ -14,6 +14,7 @@ from mfpde.config.toml import write_toml
 from mfpde.config.validation import apply_overrides, shown_value
 from mfpde.data.sources import check_description
 from mfpde.errors import ConfigurationError, did_you_mean
+from mfpde.paths import user_path
 from mfpde.studies.study import Config, Study
 
 SELECTOR = "study"
@@ -151,7 +152,7 @@ def _from_folder(value: Any, folder: Path) -> Any:
         return value
     table = {name: _from_folder(entry, folder) for name, entry in value.items()}
     if isinstance(table.get(FILE), str):
-        table[FILE] = str(folder / Path(table[FILE]).expanduser())
+        table[FILE] = str(folder / user_path(table[FILE]))
     return table
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from mfpde import __version__
 from mfpde.errors import ConfigurationError, StorageFormatError
+from mfpde.paths import user_path
 from mfpde.storage.files import replace_bytes
 from mfpde.storage.studyfile import encode_piece, read_piece
 from mfpde.studies.configuration import (
@@ -63,7 +64,7 @@ class Store:
     def __init__(
         self, folder: str | os.PathLike[str], study: Study, config: Config
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = user_path(folder, "folder")
         self.damaged: list[Path] = []
         text = resolved_text(study, measured_config(study, config))
         self.digest = config_digest(text)
