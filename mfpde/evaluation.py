@@ -21,12 +21,12 @@ from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels import sweep
 from mfpde.kernels.assembly import CHUNK, assemble
 from mfpde.kernels.build import outer_kernels
-from mfpde.kernels.crew import GO_ON, STOP, follow
+from mfpde.kernels.crew import follow
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import SampleLayout, sample_layout
 from mfpde.kernels.sweep import STRIDE
 from mfpde.kernels.threads import start_helpers
-from mfpde.kernels.turns import open_gate, wait_for_all
+from mfpde.kernels.turns import close, open_gate, wait_for_all
 from mfpde.problem import MeanFieldProblem
 from mfpde.sharding import Shard
 
@@ -189,20 +189,16 @@ def _evaluate(
     state = _prepare_state(grid, particles, problem.z0)
     adjoint = _prepare_adjoint(grid, particles, state.forward, velocity)
     assembly = _prepare_assembly(problem, grid, ensemble, ridge, velocity)
-    gate = np.zeros(1, dtype=np.int64)
+    gate = np.zeros(2, dtype=np.int64)
     followed = (state.arguments, gate, adjoint.arguments, adjoint.n_pieces)
     followed += (adjoint.counts, assembly.arguments)
     shard = ensemble.shard
-    if shard.size == 1:
-        start_helpers(
-            follow,
-            followed,
-            particles.dtype,
-            state.n_pieces,
-            _n_operations(state, particles),
-        )
-    signal = STOP
+    size = (particles.dtype, state.n_pieces, _n_operations(state, particles))
+    counts = (gate, assembly.counts, adjoint.counts, state.counts)
+    n_pieces = (0, assembly.n_pieces, adjoint.n_pieces, state.n_pieces)
     try:
+        if shard.size == 1:
+            start_helpers(follow, followed, *size)
         forward = _run_state(grid, state, s, shard)
         z_end = forward.end()
         # Loss and output, of which all is decided, have the same bits on all ranks.
@@ -214,17 +210,19 @@ def _evaluate(
         if problem.readout is not None:
             p_end = problem.readout.transposed(output_gradient)
         forward.layout.pack(p_end, adjoint.p_end, fill_own_only=True)
-        signal = GO_ON
+        open_gate(gate)
+        if shard.size == 1:
+            if gate[1] > 0:
+                start_helpers(follow, followed, *size)
+            sweep.adjoint(*adjoint.arguments)
+            wait_for_all(adjoint.counts, adjoint.n_pieces)
+        else:
+            lockstep.adjoint(shard, *adjoint.arguments)
+        assemble(*assembly.arguments)
     finally:
-        open_gate(gate, signal)
-    if shard.size == 1:
-        sweep.adjoint(*adjoint.arguments)
-        wait_for_all(adjoint.counts, adjoint.n_pieces)
-    else:
-        lockstep.adjoint(shard, *adjoint.arguments)
-    # Also after a failure: nobody may write to the velocity when this has returned.
-    assemble(*assembly.arguments)
-    wait_for_all(assembly.counts, assembly.n_pieces)
+        # After an exception, too, at whatever moment: nobody may write to the velocity
+        # when this has returned.
+        close(counts, n_pieces)
     _check_stages(adjoint.failed, grid, forward, None)
     p = adjoint.p
     integrals = shard.stack(grid.weights @ assembly.integrands.sum(axis=1))
@@ -518,15 +516,14 @@ def _flow(problem, grid, ensemble, x) -> _Forward:
     particles = _particles(problem, ensemble)
     state = _prepare_state(grid, particles, problem.embed(x))
     shard = ensemble.shard
-    if shard.size == 1:
-        start_helpers(
-            sweep.forward,
-            state.arguments,
-            particles.dtype,
-            state.n_pieces,
-            _n_operations(state, particles),
-        )
-    forward = _run_state(grid, state, None, shard)
+    size = (particles.dtype, state.n_pieces, _n_operations(state, particles))
+    counts, n_pieces = (state.counts,), (state.n_pieces,)
+    try:
+        if shard.size == 1:
+            start_helpers(sweep.forward, state.arguments, *size)
+        forward = _run_state(grid, state, None, shard)
+    finally:
+        close(counts, n_pieces)
     shard.agree_(forward.z_end)
     if not np.isfinite(forward.z_end).all():
         raise _not_finite(forward, grid, None)

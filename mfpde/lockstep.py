@@ -28,7 +28,7 @@ from mfpde.kernels.sweep import (
     pull_activation,
 )
 from mfpde.kernels.threads import start_helpers
-from mfpde.kernels.turns import wait_for_all
+from mfpde.kernels.turns import close
 from mfpde.sharding import Shard
 
 Array = NDArray[Any]
@@ -156,9 +156,12 @@ class _Stages:
         counts = np.zeros(2, dtype=np.int64)
         arguments = (counts, *arguments)
         dtype = self.part.dtype
-        start_helpers(kernel, arguments, dtype, self.n_blocks, self.n_operations)
-        kernel(*arguments)
-        wait_for_all(counts, self.n_blocks)
+        works, n_pieces = (counts,), (self.n_blocks,)
+        try:
+            start_helpers(kernel, arguments, dtype, self.n_blocks, self.n_operations)
+            kernel(*arguments)
+        finally:
+            close(works, n_pieces)
         self.shard.sum_(self.part)
 
 

@@ -4,11 +4,12 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -21,6 +22,9 @@ from mfpde import (
     MeanFieldProblem,
     ParticleEnsemble,
     evaluate,
+    evaluation,
+    lockstep,
+    predict,
 )
 from mfpde.blocks import (
     Bias,
@@ -32,7 +36,16 @@ from mfpde.blocks import (
     SignedSquaredReLU,
     SquaredReLU,
 )
-from mfpde.kernels import assembly, build, families, samples, sweep, threads, vectors
+from mfpde.kernels import (
+    assembly,
+    build,
+    families,
+    samples,
+    sweep,
+    threads,
+    turns,
+    vectors,
+)
 
 # ---- the kernels of every block
 
@@ -465,12 +478,10 @@ from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate, predi
 from mfpde.blocks import Perceptron
 from mfpde.kernels import threads
 
-class Tasks:
-    def put(self, task):
-        kernel, arguments = task
-        print(kernel.__name__, len(kernel.signatures))
+def put(task, n_helpers):
+    print(task[0].__name__, len(task[0].signatures))
 
-threads._tasks = lambda n_helpers, process: Tasks()
+threads._pool.put = put
 x, theta = np.ones((300, 2)), np.ones((3, 100, 5))
 for dtype in ("float64", "float32", "float64"):
     problem = MeanFieldProblem(x, x, Perceptron(2), dtype=dtype)
@@ -516,9 +527,254 @@ def test_helpers_are_let_go_when_the_loss_fails(rng, monkeypatch):
                 DepthGrid.euler(3),
                 ensemble,
             )
-    barrier = threading.Barrier(2, timeout=20)
-    threads.start_helpers(Interpreted(barrier.wait), (), None, 2, threads.SERIAL_BELOW)
+    assert_helpers_are_free(1)
+
+
+def assert_helpers_are_free(n_helpers):
+    """All of them come at the same time, and there are no more."""
+    barrier = threading.Barrier(n_helpers + 1, timeout=20)
+    kernel = Interpreted(barrier.wait)
+    threads.start_helpers(kernel, (), None, n_helpers + 1, threads.SERIAL_BELOW)
     barrier.wait()
+    assert len(helpers()) >= n_helpers
+
+
+def helpers():
+    return [t for t in threading.enumerate() if t.name.startswith("mfpde_")]
+
+
+def threaded_case(rng, n_samples=600):
+    """Problem, grid and ensemble of which an evaluation takes some milliseconds."""
+    x, y = rng.normal(size=(2, n_samples, 2))
+    ensemble = ParticleEnsemble(rng.normal(size=(8, 64, 5)))
+    return MeanFieldProblem(x, y, Perceptron(2)), DepthGrid.euler(8), ensemble
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+@pytest.mark.parametrize(
+    "n_interrupts", [40, pytest.param(500, marks=pytest.mark.slow)]
+)
+def test_interrupts_at_any_moment(rng, monkeypatch, n_threads, n_interrupts):
+    """No helper is lost, and nobody writes to `out` when `evaluate` has ended."""
+    monkeypatch.setenv("MFPDE_NUM_THREADS", str(n_threads))
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    case = threaded_case(rng)
+    problem, grid, ensemble = case
+    expected = evaluate(*case).velocity.tobytes()
+    predict(problem, grid, ensemble, problem.x)
+    start = time.perf_counter()
+    evaluate(*case)
+    seconds = time.perf_counter() - start
+    out = np.empty(ensemble.theta.shape)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for moment in seconds * rng.uniform(0.01, 2.0, size=n_interrupts):
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+                signal.setitimer(signal.ITIMER_REAL, moment)
+                while True:
+                    evaluate(*case, out=out)
+                    predict(problem, grid, ensemble, problem.x)
+            out[:] = 7.0
+            time.sleep(0.2 * seconds)
+            assert (out == 7.0).all()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert_helpers_are_free(n_threads - 1)
+    assert threads._pool.tasks.qsize() == 0
+    assert evaluate(*case).velocity.tobytes() == expected
+
+
+def test_an_interrupt_just_after_the_hand_over(rng, monkeypatch):
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    case = threaded_case(rng)
+    expected = evaluate(*case).velocity.tobytes()
+
+    def interrupted(*arguments):
+        threads.start_helpers(*arguments)
+        raise KeyboardInterrupt
+
+    out = np.full(case[2].theta.shape, 7.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "start_helpers", interrupted)
+        for _ in range(5):
+            with pytest.raises(KeyboardInterrupt):
+                evaluate(*case, out=out)
+            with pytest.raises(KeyboardInterrupt):
+                predict(*case, case[0].x)
+    assert_helpers_are_free(2)
+    assert (out == 7.0).all()
+    assert evaluate(*case).velocity.tobytes() == expected
+
+
+def test_an_exception_waits_for_pieces_that_are_taken(monkeypatch):
+    """As in the stages of `lockstep`: the caller may use the arrays again."""
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
+    is_taken, written = threading.Event(), []
+
+    def work(counts):
+        if threading.current_thread() is threading.main_thread():
+            assert is_taken.wait(20)
+            raise KeyboardInterrupt
+        turns.take(counts)
+        is_taken.set()
+        time.sleep(0.05)
+        written.append(True)
+        turns.finish(counts)
+
+    shard = SimpleNamespace(sum_=lambda part: None)
+    # So much that it is shared with other threads.
+    stages = lockstep._Stages(shard, 3, np.zeros((3, 10)), threads.SERIAL_BELOW)
+    with pytest.raises(KeyboardInterrupt):
+        stages.run(Interpreted(work))
+    assert written
+
+
+def test_a_slow_loss_does_not_lose_the_helpers(rng, monkeypatch):
+    """They leave the gate after a while, and are called again."""
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    problem, grid, ensemble = threaded_case(rng)
+    expected = evaluate(problem, grid, ensemble).velocity.tobytes()
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments[0])
+        threads.start_helpers(*arguments)
+
+    class Slow:
+        name = "slow"
+        gradients = staticmethod(problem.loss.gradients)
+
+        def values(self, output, y):
+            # Until the helper is free for others: it does not wait for the loss.
+            assert_helpers_are_free(1)
+            return problem.loss.values(output, y)
+
+    monkeypatch.setattr(evaluation, "start_helpers", counted)
+    slow = problem.with_changes(loss=Slow())
+    assert evaluate(slow, grid, ensemble).velocity.tobytes() == expected
+    assert len(calls) == 2
+
+
+def test_there_is_one_pool_of_threads(monkeypatch):
+    """It grows to the largest number that is needed, and no further."""
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    others, present = len(helpers()), 0
+    work = Interpreted(lambda: None)
+    for n_threads in (4, 21, 2, 12, 21, 3):
+        monkeypatch.setenv("MFPDE_NUM_THREADS", str(n_threads))
+        for n_pieces in (2, 30, 5, 16, 8, 10, 12, 1):
+            threads.start_helpers(work, (), None, n_pieces, threads.SERIAL_BELOW)
+            largest = n_threads - 1 if n_pieces == 30 else 0
+            present = max(present, largest, min(n_threads, n_pieces) - 1)
+            assert len(helpers()) == others + present
+    assert present == 20
+
+
+def test_a_lost_helper_is_replaced(monkeypatch):
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
+    assert_helpers_are_free(2)
+    before = helpers()
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def leave():
+        raise SystemExit
+
+    threads.start_helpers(Interpreted(leave), (), None, 3, threads.SERIAL_BELOW)
+    deadline = time.monotonic() + 20
+    while len(helpers()) > len(before) - 2 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert_helpers_are_free(2)
+
+
+def test_threads_that_cannot_start_are_not_missed(rng, monkeypatch):
+    """A container may allow no more of them."""
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setenv("MFPDE_NUM_THREADS", str(len(helpers()) + 4))
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    monkeypatch.setattr(threads, "_pool", threads._Pool())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    case = threaded_case(rng)
+    found = [evaluate(*case).velocity.tobytes() for _ in range(2)]
+    assert found[0] == found[1]
+    assert threads._pool.tasks.qsize() == 0
+    assert not threads._pool.threads
+
+
+def test_the_queue_does_not_grow(monkeypatch):
+    """However late the helpers are: it keeps the arrays of its tasks."""
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "2")
+    pool, release = threads._Pool(), threading.Event()
+    monkeypatch.setattr(threads, "_pool", pool)
+    for _ in range(30):
+        wait = Interpreted(release.wait)
+        threads.start_helpers(wait, (20,), None, 2, threads.SERIAL_BELOW)
+    assert pool.tasks.qsize() <= threads.MOST_WAITING
+    release.set()
+
+
+def test_several_threads_of_the_user_evaluate_at_once(rng, monkeypatch):
+    monkeypatch.setenv("MFPDE_NUM_THREADS", "3")
+    monkeypatch.setattr(threads, "SERIAL_BELOW", 0)
+    cases = [threaded_case(rng, n) for n in (600, 300, 900)]
+    expected = [evaluate(*case).velocity.tobytes() for case in cases]
+    found = [[] for _ in cases]
+
+    def work(i):
+        for _ in range(8):
+            found[i].append(evaluate(*cases[i]).velocity.tobytes())
+
+    callers = [threading.Thread(target=work, args=(i,)) for i in range(len(cases))]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert found == [[each] * 8 for each in expected]
+
+
+FORK = """
+import os, signal
+import numpy as np
+from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate
+from mfpde.blocks import Perceptron
+rng = np.random.default_rng(0)
+x, theta = rng.normal(size=(600, 2)), rng.normal(size=(8, 64, 5))
+problem = MeanFieldProblem(x, x, Perceptron(2))
+case = problem, DepthGrid.euler(8), ParticleEnsemble(theta)
+expected = evaluate(*case).velocity.tobytes()
+child = os.fork()
+if child == 0:
+    os._exit(0 if evaluate(*case).velocity.tobytes() == expected else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+while True:
+    evaluate(*case)
+"""
+
+
+def test_a_forked_process_has_helpers_and_the_end_may_come_at_any_moment():
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK],
+        env={**os.environ, "MFPDE_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.stdout == "0\n", found.stderr
+    # How Python ends after a KeyboardInterrupt; no crash.
+    assert found.returncode == -signal.SIGINT
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 They go through state, adjoint and assembly without returning to Python, since handing
 work to a thread costs as much as a small sweep. Between state and adjoint they wait at
-a gate, while the calling thread computes the loss.
+a gate, while the calling thread computes the loss; if that takes long they leave, and
+the work is handed to them again.
 """
 
 from __future__ import annotations
@@ -11,20 +12,18 @@ from numba import njit
 
 from mfpde.kernels.assembly import assemble
 from mfpde.kernels.sweep import adjoint, forward
-from mfpde.kernels.turns import wait_at_gate, wait_for_all
-
-GO_ON, STOP = 1, 2
+from mfpde.kernels.turns import pass_gate, wait_for_all
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
 def follow(state, gate, backward, n_blocks, backward_counts, assembly):
     """Take part in all phases: arguments of `forward`, `adjoint` and `assemble`.
 
-    gate (1,), zero at the start, is opened by the calling thread with GO_ON or STOP;
-    backward_counts (2,) are those of the n_blocks of the adjoint.
+    gate (2,), zeros at the start, is opened by the calling thread; backward_counts (2,)
+    are those of the n_blocks of the adjoint.
     """
     forward(*state)
-    if wait_at_gate(gate) != GO_ON:
+    if not pass_gate(gate):
         return
     adjoint(*backward)
     wait_for_all(backward_counts, n_blocks)

@@ -4,12 +4,15 @@ The blocks do not depend on the number of threads, and what they share is writte
 their order, so results have the same bits for any number. Kernels release the GIL.
 Only the calling thread compiles: a compiler at work in a second thread would be cut off
 in the middle when the program ends.
+
+An exception may leave the calling thread at any moment, a KeyboardInterrupt between any
+two of its steps. So all that helpers are handed ends by itself, and `turns.close` in a
+`finally` ends it at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +23,8 @@ from mfpde.launch import launched
 
 # About 50 microseconds of work on one core.
 SERIAL_BELOW = 200_000
+# Tasks in the queue for each helper, at most: they keep arrays alive.
+MOST_WAITING = 4
 # Kernels, each with a number type for which it has been compiled.
 _compiled: set[tuple[Any, Any]] = set()
 
@@ -66,9 +71,7 @@ def start_helpers(
         if (kernel, dtype) not in _compiled:
             _compile(kernel, arguments)
             _compiled.add((kernel, dtype))
-        tasks = _tasks(n_helpers, os.getpid())
-        for _ in range(n_helpers):
-            tasks.put((kernel, arguments))
+        _pool.put((kernel, arguments), n_helpers)
 
 
 def _compile(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -78,25 +81,63 @@ def _compile(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     kernel.compile(tuple(map(typeof, arguments)))
 
 
-@functools.lru_cache(maxsize=4)
-def _tasks(n_helpers: int, process: int) -> SimpleQueue:
-    """The queue of that many waiting threads.
+class _Pool:
+    """The helpers of this process: as many as were ever needed at a time."""
 
-    Handing over costs a tenth of what it does in an executor of the standard library.
-    Keyed by the process: threads do not survive a fork.
-    """
-    tasks: SimpleQueue = SimpleQueue()
-    for i in range(n_helpers):
-        name = f"mfpde_{i}"
-        threading.Thread(target=_serve, args=(tasks,), name=name, daemon=True).start()
-    return tasks
+    def __init__(self) -> None:
+        # Handing over costs a tenth of what it does in an executor of the standard
+        # library.
+        self.tasks: SimpleQueue = SimpleQueue()
+        self.threads: list[threading.Thread] = []
+        self.lock = threading.RLock()
+
+    def put(self, task: tuple[Any, ...], n_helpers: int) -> None:
+        """Give a task to n_helpers threads, fewer if they are late or cannot start."""
+        if len(self.threads) < n_helpers:
+            self._grow(n_helpers)
+        n_threads = len(self.threads)
+        room = MOST_WAITING * n_threads - self.tasks.qsize()
+        for _ in range(min(n_helpers, n_threads, room)):
+            self.tasks.put(task)
+
+    def _grow(self, n_threads: int) -> None:
+        with self.lock:
+            while len(self.threads) < n_threads:
+                name = f"mfpde_{len(self.threads)}"
+                thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                try:
+                    self.threads.append(thread)
+                    thread.start()
+                except BaseException as error:
+                    # If it runs nevertheless, it finds itself not in the list.
+                    if thread in self.threads:
+                        self.threads.remove(thread)
+                    if isinstance(error, RuntimeError):
+                        # No more threads for this user or container.
+                        return
+                    raise
+
+    def _serve(self) -> None:
+        thread = threading.current_thread()
+        # The list is right when it has grown.
+        with self.lock:
+            is_member = thread in self.threads
+        try:
+            while is_member:
+                kernel, arguments = self.tasks.get()
+                # An error is the calling thread's, too: it does the same, and raises
+                # it.
+                with contextlib.suppress(Exception):
+                    kernel(*arguments)
+                # Nothing of the work may live on while the thread waits.
+                del kernel, arguments
+        finally:
+            with self.lock:
+                if thread in self.threads:
+                    self.threads.remove(thread)
 
 
-def _serve(tasks: SimpleQueue) -> None:
-    while True:
-        kernel, arguments = tasks.get()
-        # An error is the calling thread's, too: it does the same, and raises it.
-        with contextlib.suppress(Exception):
-            kernel(*arguments)
-        # Nothing of the work may live on while the thread waits.
-        del kernel, arguments
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    # Threads do not survive a fork.
+    os.register_at_fork(after_in_child=_pool.__init__)

@@ -2,6 +2,9 @@
 
 Work is cut into pieces; a pair `counts` holds how many are taken and how many done.
 Waiting is busy for some microseconds, since waking a thread takes longer than that.
+A thread waits without end only for pieces that another one works on: those are always
+done, while the thread that hands out the work may leave it at any moment, through an
+exception. Nobody waits for that thread longer than about a millisecond.
 """
 
 from __future__ import annotations
@@ -77,13 +80,42 @@ def wait_for_all(counts, n_pieces):
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def open_gate(gate, value):
-    """Let those pass who wait at a gate (1,), and tell them a value."""
-    fetch_and_add(gate.ctypes.data, value)
+def close(counts, n_pieces):
+    """Let nobody take further pieces, and return when those taken are done.
+
+    Of several works at once: `counts`, a tuple of pairs, and `n_pieces`, of as many
+    numbers. They are closed in their order, so a work that follows another one comes
+    first. Those who wait for all pieces of a work go on. A gate is a work without
+    pieces.
+    """
+    for i in range(len(counts)):
+        taken = fetch_and_add(counts[i].ctypes.data, NEVER)
+        done = counts[i][1:].ctypes.data
+        wait_until_at_least(done, min(taken, n_pieces[i]))
+        fetch_and_add(done, NEVER)
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def wait_at_gate(gate):
-    """Wait until a gate is open; returns the value."""
-    wait_until_at_least(gate.ctypes.data, 1)
-    return _load(gate.ctypes.data)
+def open_gate(gate):
+    """Let those pass who wait at a gate (2,), zeros at the start."""
+    fetch_and_add(gate.ctypes.data, 1)
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def pass_gate(gate):
+    """Wait for a gate to open, for a while; returns whether it is open.
+
+    False also for a gate that has been closed. gate[1] counts those who were there too
+    early and have left.
+    """
+    looks = 0
+    while True:
+        state = _load(gate.ctypes.data)
+        if state != 0:
+            return state == 1
+        looks += 1
+        if looks % PATIENCE == 0:
+            if looks >= PATIENCE * MOST_OFFERS:
+                fetch_and_add(gate[1:].ctypes.data, 1)
+                return False
+            _yield_processor()
