@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,6 +96,13 @@ def _run(
     if "matplotlib" not in sys.modules:
         # Pictures are files here: no backend is needed, be it there or not.
         os.environ["MPLBACKEND"] = "agg"
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _status(arguments)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    """Run the command and turn its errors into sentences and an exit status."""
     try:
         # Commands are imported when they are called: numba and matplotlib take
         # longer to import than `mfpde --help` and `mfpde info` take in all.
@@ -274,6 +282,14 @@ def _report(arguments: argparse.Namespace, text: str, status: int) -> int:
     for line in text.splitlines():
         say(f"mfpde: {one_line(line)}")
     return status
+
+
+def _show_warning(message: Any, category: type[Warning], *place: Any) -> None:
+    """Print a warning that is meant for the user as a sentence, any other in full."""
+    text = one_line(str(message))
+    if not issubclass(category, UserWarning):
+        text = warnings.formatwarning(message, category, *place[:2]).rstrip()
+    say(f"mfpde: warning: {text}")
 
 
 def _end_output() -> None:

@@ -22,6 +22,10 @@ class ToleranceWarning(UserWarning):
     """A tolerance is out of reach; the answer has a larger error, which is told."""
 
 
+class DataWarning(UserWarning):
+    """The data contradict what they are said to be, or a run on them would crawl."""
+
+
 class ConfigurationError(ValueError):
     """A configuration has problems; all of them are listed at once.
 

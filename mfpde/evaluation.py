@@ -29,6 +29,7 @@ from mfpde.kernels.threads import start_helpers
 from mfpde.kernels.turns import close, open_gate, wait_for_all
 from mfpde.problem import MeanFieldProblem
 from mfpde.sharding import Shard
+from mfpde.sizes import cause
 
 Array = NDArray[np.float64]
 
@@ -199,13 +200,13 @@ def _evaluate(
     try:
         if shard.size == 1:
             start_helpers(follow, followed, *size)
-        forward = _run_state(grid, state, s, shard)
+        forward = _run_state(problem, grid, state, s, shard)
         z_end = forward.end()
         # Loss and output, of which all is decided, have the same bits on all ranks.
         shard.agree_(z_end)
         output, loss, output_gradient = _terminal(problem, z_end)
         if not np.isfinite(z_end).all() or not np.isfinite(loss):
-            raise _not_finite(forward, grid, s)
+            raise _not_finite(problem, forward, grid, s)
         p_end = output_gradient
         if problem.readout is not None:
             p_end = problem.readout.transposed(output_gradient)
@@ -223,7 +224,7 @@ def _evaluate(
         # After an exception, too, at whatever moment: nobody may write to the velocity
         # when this has returned.
         close(counts, n_pieces)
-    _check_stages(adjoint.failed, grid, forward, None)
+    _check_stages(problem, adjoint.failed, grid, forward, None)
     p = adjoint.p
     integrals = shard.stack(grid.weights @ assembly.integrands.sum(axis=1))
     dissipation, squared_gradient, second_moment = integrals.sum(axis=0).tolist()
@@ -241,7 +242,7 @@ def _evaluate(
         dissipation += rate * float(np.sum(gradient**2))
         squared_gradient += float(np.sum(gradient**2))
     if not np.isfinite(dissipation):
-        raise _not_finite_velocity(velocity, grid, s, shard)
+        raise _not_finite_velocity(problem, velocity, grid, s, shard)
     ridge_rate = problem.regulariser.rate(s) if problem.regulariser else 0.0
     return Evaluation(
         problem=problem,
@@ -521,12 +522,12 @@ def _flow(problem, grid, ensemble, x) -> _Forward:
     try:
         if shard.size == 1:
             start_helpers(sweep.forward, state.arguments, *size)
-        forward = _run_state(grid, state, None, shard)
+        forward = _run_state(problem, grid, state, None, shard)
     finally:
         close(counts, n_pieces)
     shard.agree_(forward.z_end)
     if not np.isfinite(forward.z_end).all():
-        raise _not_finite(forward, grid, None)
+        raise _not_finite(problem, forward, grid, None)
     return forward
 
 
@@ -582,14 +583,18 @@ def _prepare_state(grid: DepthGrid, particles: _Particles, z0: Array) -> _State:
 
 
 def _run_state(
-    grid: DepthGrid, state: _State, s: float | None, shard: Shard
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    state: _State,
+    s: float | None,
+    shard: Shard,
 ) -> _Forward:
     if shard.size == 1:
         sweep.forward(*state.arguments)
         wait_for_all(state.counts, state.n_pieces)
     else:
         lockstep.forward(shard, *state.arguments)
-    _check_stages(state.failed, grid, state.forward, s)
+    _check_stages(problem, state.failed, grid, state.forward, s)
     return state.forward
 
 
@@ -691,14 +696,18 @@ def _check_loss(name: str, array: Array, shape: tuple[int, ...]) -> None:
 
 
 def _check_stages(
-    failed: NDArray[np.int64], grid: DepthGrid, forward: _Forward, s: float | None
+    problem: MeanFieldProblem,
+    failed: NDArray[np.int64],
+    grid: DepthGrid,
+    forward: _Forward,
+    s: float | None,
 ) -> None:
     """Raise if the stages of an implicit step overflowed or did not converge."""
     steps = failed[failed >= 0]
     if len(steps) == 0:
         return
     if not np.isfinite(forward.states()).all():
-        raise _not_finite(forward, grid, s)
+        raise _not_finite(problem, forward, grid, s)
     raise ConvergenceError(
         f"The stages of depth element {steps.min()} of {grid.n_steps} did not "
         "converge; the field is too large for the fixed-point iteration. Use more "
@@ -706,15 +715,16 @@ def _check_stages(
     )
 
 
-def _not_finite(forward: _Forward, grid: DepthGrid, s: float | None) -> NotFiniteError:
+def _not_finite(
+    problem: MeanFieldProblem, forward: _Forward, grid: DepthGrid, s: float | None
+) -> NotFiniteError:
     """Name the first depth step and the sample whose state is not finite (T18)."""
     time = "" if s is None else f", at training time s = {s:g}"
     states = forward.states()
     is_bad = ~np.isfinite(states).all(axis=2)
     if not is_bad.any():
-        return NotFiniteError(
-            f"The loss is not finite{time}. Reduce the scale of the readout or targets."
-        )
+        mend = "Reduce the scale of the readout or targets."
+        return NotFiniteError(f"The loss is not finite{time}. {cause(problem, mend)}")
     point = int(is_bad.any(axis=1).argmax())
     sample = int(is_bad[point].argmax())
     layer = "node" if grid.is_implicit else "layer"
@@ -728,12 +738,12 @@ def _not_finite(forward: _Forward, grid: DepthGrid, s: float | None) -> NotFinit
     return NotFiniteError(
         f"The state is not finite after {layer} {point} of {count} "
         f"(t = {grid.state_depths()[point]:.4g}, depth) for sample {sample}{time}. "
-        + mend
+        + cause(problem, mend)
     )
 
 
 def _not_finite_velocity(
-    velocity: Array, grid: DepthGrid, s: float, shard: Shard
+    problem: MeanFieldProblem, velocity: Array, grid: DepthGrid, s: float, shard: Shard
 ) -> NotFiniteError:
     is_bad = ~np.isfinite(velocity)
     place = np.array([np.inf, np.inf])
@@ -746,5 +756,5 @@ def _not_finite_velocity(
         where = f"at node {node} (t = {grid.nodes[node]:.4g}), particle {particle}"
     return NotFiniteError(
         f"The velocity is not finite {where}, at training time s = {s:g}. "
-        "Reduce the scale of theta."
+        + cause(problem, "Reduce the scale of theta.")
     )

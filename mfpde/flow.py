@@ -20,6 +20,7 @@ from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, check_shapes, evaluate
 from mfpde.problem import MeanFieldProblem
 from mfpde.sharding import Space
+from mfpde.sizes import advice
 from mfpde.steppers import (
     Diffusion,
     ErrorControl,
@@ -387,10 +388,11 @@ def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
     try:
         step = method.step(layout.point, point, target, state.memory)
     except StepFailure as failure:
-        if failure.index is None:
-            raise
-        place = layout.place(failure.index)
-        raise StepFailure(f"{failure} Worst: {place}.", failure.index) from failure
+        text = str(failure)
+        if failure.index is not None:
+            text += f" Worst: {layout.place(failure.index)}."
+        text = " ".join([text, *advice(state.evaluation.problem)])
+        raise StepFailure(text, failure.index) from failure
     return State(
         s=step.point.s,
         step=state.step + 1,

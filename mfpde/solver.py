@@ -20,6 +20,7 @@ from mfpde.paths import user_path
 from mfpde.plan import Plan, make_metadata, plan_of, records_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, check_observers, make_schedule
+from mfpde.sizes import warn_of_sizes
 from mfpde.solution import Solution, StopRules, with_error
 from mfpde.steppers import ErrorControl, make_stepper, named
 from mfpde.storage import check_writable, open_run, read_checkpoint
@@ -130,6 +131,7 @@ def solve(
     """
     with all_or_none(communicator) as own:
         check_shapes(problem, grid, ens)
+        warn_of_sizes(problem)
         check_end(s_end, 0.0)
         method = make_stepper(stepper, ds=ds, control=ErrorControl(rtol, atol))
         stepper, ds = named(stepper, ds)

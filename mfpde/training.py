@@ -23,6 +23,7 @@ from mfpde.paths import user_path
 from mfpde.plan import make_metadata
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, Steps, check_observers, make_schedule
+from mfpde.sizes import warn_of_sizes
 from mfpde.storage import check_writable
 from mfpde.training_plan import Training, TrainingPlan
 
@@ -107,6 +108,7 @@ swmr
     if not isinstance(net, ResNet):
         raise TypeError(f"`net` must be a ResNet, got {type(net).__name__}.")
     check_optimiser(optimiser)
+    warn_of_sizes(net.problem)
     n_iterations = integer("n_iterations", n_iterations, 1)
     batches = Batches(net.problem.n_samples, batch_size, seed)
     if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):

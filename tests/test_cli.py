@@ -248,15 +248,15 @@ def test_layer_coupling_needs_a_grid_of_steps(folder, capsys):
 @pytest.mark.parametrize(
     ("cells", "sentence"),
     [
-        ("1,2,a\n3,nan,b\n", "Line 3, column 'x1' of data.csv must be a finite number"),
-        ("1,2,a\n3,4\n", "Line 3 of data.csv must have 3 cells, got 2."),
-        ("1,2,a\n3,4,a\n", "n_classes"),
+        ("1,2,a\n3,nan,b\n", "Row 2, column 'x1' of data.csv has no value, but 'nan'"),
+        ("1,2,a\n3,4,b,5\n", "Line 3 of data.csv must have 3 cells"),
+        ("1,2,a\n3,4,a\n", "at least two classes"),
         ("", "has no samples"),
     ],
 )
 def test_bad_data_files_end_with_two(folder, capsys, cells, sentence):
     (folder / "data.csv").write_text("x0,x1,y\n" + cells)
-    text = 'path = "data.csv"\ntarget_columns = "y"\n'
+    text = 'path = "data.csv"\ntask = "classification"\ntarget_columns = "y"\n'
     config = TINY.replace(
         'source = "moons"\nn_samples = 16\n', 'source = "csv"\n' + text
     )

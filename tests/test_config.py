@@ -61,8 +61,8 @@ def test_all_problems_are_reported_at_once():
     assert problems == [
         '`titel` is not a key of the top level; did you mean "title"?',
         '`data.turns` is not a key of [data] with source = "moons", which has source, '
-        "n_samples, noise, seed, target, test_fraction, stratify, standardise, pca, "
-        "whiten, scale, pad_to.",
+        "n_samples, noise, seed, task, target, test_fraction, stratify, standardise, "
+        "standardise_target, pca, whiten, scale, pad_to.",
         '`data.noise` must be a number, got "much".',
         '`problem.block.activation` must be one of "tanh", "sigmoid", "softplus", '
         '"gelu", "relu", "leaky_relu", "regularised_relu", "squared_relu", "sin", '
@@ -78,7 +78,19 @@ def test_all_problems_are_reported_at_once():
     [
         ({}, "`data.source` is required: one of "),
         ({"data": {"source": "moon"}}, 'did you mean "moons"?'),
-        ({"data": {"source": "csv", "path": "a.csv"}}, "`data.target_columns` is req"),
+        (
+            {"data": {"source": "csv", "path": "a.csv"}},
+            '`data.task` is required for a file: "classification" if',
+        ),
+        (
+            {"data": {"source": "curve", "task": "classification"}},
+            '`data.task` must be one of "regression", got "classification"',
+        ),
+        (
+            {"data": {"source": "npy", "path": "a", "target": "signs"}}
+            | {"problem": {"loss": "cross_entropy"}},
+            '`problem.loss` = "cross_entropy" needs `data.target` = "one_hot"',
+        ),
         ({"data": 3}, "`data` must be a table, got 3."),
         (MINIMAL | {"flow": 3}, "`flow` must be a table, got 3."),
         (
@@ -531,7 +543,7 @@ def test_parts_that_do_not_fit_are_problems_of_the_configuration(table, sentence
 
 
 def test_missing_input_files_are_named(tmp_path):
-    table = {"data": {"source": "csv", "path": "no.csv", "target_columns": "y"}}
+    table = {"data": {"source": "csv", "path": "no.csv", "task": "regression"}}
     with pytest.raises(FileNotFoundError, match=r"no\.csv"):
         assembled(table, tmp_path)
     table = with_section("law", kind="point_cloud", path="no.npz")

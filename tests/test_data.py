@@ -660,165 +660,7 @@ def test_summary():
     )
 
 
-# Files
-
-
 IRIS = "width,length,species\n1.5,2,setosa\n\n-3e-1, 4,virginica\n0,5,setosa\n"
-
-
-def test_csv_labels(tmp_path):
-    path = write(tmp_path / "iris.csv", IRIS, encoding="utf-8-sig")
-    table = data.from_csv(path, target_columns="species", labels=True)
-    assert table.x.tolist() == [[1.5, 2], [-0.3, 4], [0, 5]]
-    assert table.y.tolist() == [0, 1, 0]
-    assert table.feature_names == ("width", "length")
-    assert table.class_names == ("setosa", "virginica")
-
-
-def test_csv_classes_that_are_numbers_are_sorted_as_numbers(tmp_path):
-    path = write(tmp_path / "a.csv", "0,10\n1,9\n2,-1\n3,10\n")
-    table = data.from_csv(path, target_columns="1", labels=True, header=False)
-    assert table.class_names == ("-1", "9", "10")
-    assert table.y.tolist() == [2, 1, 0, 2]
-
-
-def test_csv_values(tmp_path):
-    path = write(tmp_path / "a.csv", "a;b;c;d\n1;2;3;4\n5;6;7;8\n")
-    table = data.from_csv(path, target_columns=["d", "a"], delimiter=";")
-    assert table.y.tolist() == [[4, 1], [8, 5]]
-    assert table.x.tolist() == [[2, 3], [6, 7]]
-    assert table.class_names == ()
-    table = data.from_csv(
-        path, target_columns="d", feature_columns=["c", "a"], delimiter=";"
-    )
-    assert table.x.tolist() == [[3, 1], [7, 5]]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,b,y\n1,2,3\n\n4,five,6\n", "Line 4, column 'b' of .* finite .*got 'five'"),
-        ("a,b,y\n1,,3\n", "Line 2, column 'b' of .* must be a finite number, got ''"),
-        ("a,b,y\n1,2,3\n1,nan,3\n", "Line 3, column 'b' .* got 'nan'"),
-        ("a,b,y\n1,2,inf\n", "Line 2, column 'y' .* got 'inf'"),
-        ("a,b,y\n1,2,3\n1,2\n", "Line 3 of .* must have 3 cells, got 2"),
-        ("a,b,y\n", "has no samples"),
-        ("", "has no samples"),
-        ("a,a,y\n1,2,3\n", "more than one column 'a'"),
-        ("a,b,Y1\n1,2,3\n", "`target_columns` has 'y', but .* no such column. Known"),
-        ("a,b,yy\n1,2,3\n", "Did you mean 'yy'"),
-        ("y\n1\n", "`feature_columns` must name at least one column"),
-    ],
-)
-def test_csv_refuses(tmp_path, text, message):
-    path = write(tmp_path / "a.csv", text)
-    with pytest.raises(ValueError, match=message):
-        data.from_csv(path, target_columns="y")
-
-
-def test_csv_refuses_bad_arguments(tmp_path):
-    path = write(tmp_path / "a.csv", IRIS)
-    with pytest.raises(FileNotFoundError, match=r"There is no data file .*none.csv"):
-        data.from_csv(tmp_path / "none.csv", target_columns="species")
-    with pytest.raises(ValueError, match="must name one column, got"):
-        data.from_csv(path, target_columns=["species", "width"], labels=True)
-    with pytest.raises(ValueError, match=r"must name a column, got \[\]"):
-        data.from_csv(path, target_columns=[])
-    with pytest.raises(ValueError, match=r"`feature_columns` has 'with'.*'width'"):
-        data.from_csv(path, target_columns="species", feature_columns=["with"])
-    with pytest.raises(ValueError, match="that is not a target, and no target, got"):
-        data.from_csv(path, target_columns="width", feature_columns=["width"])
-    with pytest.raises(ValueError, match="`delimiter` must be one character"):
-        data.from_csv(path, target_columns="species", delimiter=", ")
-    write(path, "a,y\n1,u\n2, \n")
-    with pytest.raises(ValueError, match=r"Line 3 of .* has no label in 'y'"):
-        data.from_csv(path, target_columns="y", labels=True)
-    path.write_bytes(b"a,y\n\xff\xfe,1\n")
-    with pytest.raises(ValueError, match="is not a CSV file in UTF-8"):
-        data.from_csv(path, target_columns="y")
-
-
-def test_npz(tmp_path):
-    path = tmp_path / "a.npz"
-    x, labels = some_samples()
-    np.savez(path, x=x, y=labels * 2 - 2, names=np.array(["a", "b"])[labels % 2], v=x)
-    table = data.from_npz(path, labels=True)
-    assert np.array_equal(table.x, x)
-    assert np.array_equal(table.y, labels)
-    assert table.class_names == ("-2", "0", "2")
-    assert data.from_npz(path, y="names", labels=True).class_names == ("a", "b")
-    assert data.from_npz(path, y="v").y.shape == (40, 5)
-    assert data.from_npz(path).y.shape == (40, 1)
-
-
-def test_npz_with_a_test_set(tmp_path):
-    x, labels = some_samples()
-    np.savez(
-        tmp_path / "a.npz", x=x[:30], y=labels[:30], u=x[30:], v=labels[30:], w=x[:, 1:]
-    )
-    description = {"source": "npz", "path": "a.npz", "x_test": "u", "y_test": "v"}
-    dataset = data.load(description, tmp_path)
-    assert np.array_equal(dataset.x, x[:30])
-    assert np.array_equal(dataset.x_test, x[30:])
-    assert np.array_equal(dataset.labels_test, labels[30:])
-    with pytest.raises(ValueError, match="both be given, or neither"):
-        data.from_npz(tmp_path / "a.npz", x_test="u")
-    with pytest.raises(ValueError, match=r"inputs of .* must have the same number of"):
-        data.from_npz(tmp_path / "a.npz", x_test="w", y_test="w")
-
-
-def test_npz_refuses(tmp_path):
-    path = tmp_path / "a.npz"
-    x, labels = some_samples()
-    nan = x.copy()
-    nan[3, 1] = np.nan
-    np.savez(
-        path,
-        x=x,
-        y=labels,
-        nan=nan,
-        short=labels[1:],
-        images=x.reshape(40, 5, 1),
-        objects=np.array([{}], dtype=object),
-    )
-    with pytest.raises(ValueError, match=r"has no array 'yy'\. Did you mean 'y'"):
-        data.from_npz(path, y="yy")
-    with pytest.raises(ValueError, match=r"`nan` must be finite.* index \(3, 1\)"):
-        data.from_npz(path, x="nan")
-    with pytest.raises(
-        ValueError, match="`short` must have one row for each of the 40"
-    ):
-        data.from_npz(path, y="short")
-    with pytest.raises(ValueError, match=r"`images` must have shape .*\(40, 5, 1\)"):
-        data.from_npz(path, x="images")
-    with pytest.raises(ValueError, match="`images` must have shape"):
-        data.from_npz(path, y="images")
-    with pytest.raises(ValueError, match="cannot be read: Object arrays"):
-        data.from_npz(path, y="objects")
-    with pytest.raises(TypeError, match="`x` must hold integers or strings"):
-        data.from_npz(path, y="x", labels=True)
-    with pytest.raises(FileNotFoundError, match="There is no data file"):
-        data.from_npz(tmp_path / "none.npz")
-
-
-def test_npz_damaged(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez(path, x=np.arange(1000.0)[:, None], y=np.arange(1000.0))
-    content = path.read_bytes()
-    path.write_bytes(content[:5000])
-    with pytest.raises(ValueError, match="is not an NPZ file"):
-        data.from_npz(path)
-    damaged = bytearray(content)
-    damaged[3000] ^= 255
-    path.write_bytes(damaged)
-    with pytest.raises(ValueError, match="cannot be read: Bad CRC"):
-        data.from_npz(path)
-    np.save(tmp_path / "b.npy", np.zeros(3))
-    with pytest.raises(ValueError, match="not an NPZ file but a single array"):
-        data.from_npz(tmp_path / "b.npy")
-    write(path, "text")
-    with pytest.raises(ValueError, match="is not an NPZ file"):
-        data.from_npz(path)
 
 
 # Configuration: [data]
@@ -835,20 +677,23 @@ def test_every_keyword_is_a_key_with_its_default():
         "teacher": data.teacher,
         "gaussian": data.gaussian,
         "csv": data.from_csv,
+        "npy": data.from_npy,
         "npz": data.from_npz,
     }
     assert set(functions) == set(data.SOURCES)
     for source, options in data.SOURCES.items():
         own = dict(inspect.signature(functions[source]).parameters)
-        own.pop("labels", None)  # follows from `target`
+        own.pop("task", None)  # a key of every source
         if "scale" in own:
             own["teacher_scale"] = own.pop("scale")
         common = dict(inspect.signature(data.prepare).parameters)
-        for name in ("x", "labels_or_y", "test_index", "class_names", "feature_names"):
+        for name in ("x", "labels_or_y", "test_index", "fill_missing"):
             common.pop(name)
-        assert set(options) == set(own) | set(common), source
+        for name in ("class_names", "feature_names", "target_names"):
+            common.pop(name)
+        assert set(options) == {"task"} | set(own) | set(common), source
         for key, option in options.items():
-            if key not in ("n_samples", "target"):
+            if key not in ("n_samples", "target", "task"):
                 assert option.default == (own | common)[key].default, (source, key)
             assert option.description
 
@@ -860,7 +705,9 @@ def test_defaults_have_the_kind_that_is_asked_for(source):
         for key, option in data.SOURCES[source].items()
         if option.default is not REQUIRED
     }
-    required = {"csv": {"path": "a", "target_columns": "b"}, "npz": {"path": "a"}}
+    required = {
+        name: {"path": "a", "task": "regression"} for name in ("csv", "npy", "npz")
+    }
     description = {"source": source, **given, **required.get(source, {})}
     assert data.check_description(description) == []
 
@@ -912,23 +759,29 @@ def test_load_digits():
 
 def test_load_paths_start_at_the_configuration(tmp_path):
     (tmp_path / "sub").mkdir()
-    path = write(tmp_path / "sub" / "iris.csv", IRIS)
-    description = {"source": "csv", "target_columns": "species", "path": "sub/iris.csv"}
+    path = write(tmp_path / "sub" / "iris.csv", IRIS + "1,1,setosa\n")
+    description = {
+        "source": "csv",
+        "task": "classification",
+        "target_columns": "species",
+        "path": "sub/iris.csv",
+    }
     dataset = data.load(description, tmp_path)
     assert dataset.class_names == ("setosa", "virginica")
     assert dataset.feature_names == ("width", "length")
-    assert dataset.y.tolist() == [[1, 0], [0, 1], [1, 0]]
-    assert data.load(description | {"path": str(path)}).x.shape == (3, 2)
+    assert dataset.y.tolist() == [[1, 0], [0, 1], [1, 0], [1, 0]]
+    assert data.load(description | {"path": str(path)}).x.shape == (4, 2)
     value = data.load(
         {
             "source": "csv",
             "path": str(path),
             "feature_columns": ["width"],
             "target_columns": ["length"],
-            "target": "value",
+            "drop_columns": ["species"],
+            "task": "regression",
         }
     )
-    assert value.y.tolist() == [[2], [4], [5]]
+    assert value.y.tolist() == [[2], [4], [5], [1]]
 
 
 def test_load_reports_all_problems_at_once():
@@ -958,7 +811,16 @@ def test_load_reports_all_problems_at_once():
         ({}, "`source` is missing. Known: digits, mnist5000, spirals"),
         ({"source": "spiral"}, "got 'spiral'. Did you mean 'spirals'"),
         ({"source": 3}, "`source` must name a source of data, got 3"),
-        ({"source": "csv"}, "`path` is required .*\n`target_columns` is required"),
+        ({"source": "csv"}, "`path` is required for the source 'csv'"),
+        ({"source": "csv", "path": "a"}, "`data.task` is required for a file"),
+        (
+            {"source": "npz", "path": "a", "task": "regression", "target": "signs"},
+            "`data.target` must be 'value' with `data.task` = \"regression\", got",
+        ),
+        (
+            {"source": "moons", "standardise_target": True},
+            '`data.standardise_target` needs `data.task` = "regression"',
+        ),
     ],
 )
 def test_load_refuses_bad_sources(description, message):

@@ -20,7 +20,7 @@ ROOT = PACKAGE.parent
 LAYERS = [
     ["launch", "paths", "streams"],
     ["mfpde", "digits", "errors", "progress", "panels", "kernels.*"],
-    ["arrays", "sharding", "executors.*", "waiting"],
+    ["arrays", "sharding", "executors.*", "waiting", "sizes"],
     [
         "depth",
         "blocks.*",

@@ -32,6 +32,7 @@ from mfpde.objectives import DecayingQuadratic
 from mfpde.paths import user_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
+from mfpde.sizes import warn_of_sizes
 from mfpde.steppers import Langevin
 
 THETA_DTYPES = {"float64": "f8", "float32": "f4"}
@@ -119,7 +120,7 @@ def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
     block = _build_block(config, d)
     strength = section.regulariser
     has_regulariser = strength.lambda0 > 0
-    return MeanFieldProblem(
+    problem = MeanFieldProblem(
         dataset.x,
         dataset.y,
         block,
@@ -137,6 +138,8 @@ def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
         else Clipping(section.clipping.bound, section.clipping.form),
         dtype=section.dtype,
     )
+    warn_of_sizes(problem)
+    return problem
 
 
 def _build_block(config: Described, d: int) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mfpde import data
 from mfpde.config.checks import quoted, suggest
 from mfpde.config.networks import NetworkConfiguration
 from mfpde.config.schema import BLOCK_GROUPS, Configuration, Described
@@ -37,7 +38,7 @@ def loss_of(config: Described) -> str:
     if config.problem.loss != "auto":
         return config.problem.loss
     by_target = {target: loss for loss, target in TARGET_OF_LOSS.items()}
-    return by_target.get(config.data.get("target", "value"), "squared")
+    return by_target.get(data.encoding_of(config.data), "squared")
 
 
 def group_names(config: Described) -> tuple[str, ...]:
@@ -48,13 +49,17 @@ def group_names(config: Described) -> tuple[str, ...]:
 
 
 def _target_fits_loss(config: Described) -> Iterator[str]:
-    loss, target = config.problem.loss, config.data.get("target")
+    loss, target = config.problem.loss, data.encoding_of(config.data)
     needed = TARGET_OF_LOSS.get(loss)
     if needed is not None and target is not None and target != needed:
         yield (
             f'`problem.loss` = "{loss}" needs `data.target` = "{needed}", but it is '
             f'"{target}"; leave the loss out and it follows from the target.'
         )
+
+
+def _task_fits_data(config: Described) -> Iterator[str]:
+    yield from data.task_problems(config.data)
 
 
 def _coupling_fits_grid(config: Configuration) -> Iterator[str]:
@@ -182,6 +187,10 @@ RULES = (
             *(f"law.{name}" for name in _LAW_KEYS),
         ),
         _groups_exist,
+    ),
+    Rule(
+        ("data.source", "data.task", "data.target", "data.standardise_target"),
+        _task_fits_data,
     ),
     Rule(("data.pca", "data.pad_to"), _pca_fits_padding),
     Rule(("flow.stepper", "flow.steady_state"), _steady_without_noise),

@@ -1,10 +1,10 @@
 """Data sets: generators, files, and their preparation for a mean-field problem.
 
 Two steps. A source gives raw samples: `spirals`, `rings`, `moons`, `curve`,
-`teacher`, `gaussian`, `digits`, `mnist5000`, `from_csv` or `from_npz`. Then `prepare`
-splits, standardises, projects and encodes them into a `Dataset`, whatever is fitted
-being fitted on the training samples alone. `load` does both from the ``[data]`` table
-of a configuration, and `SOURCES` lists what that table may hold.
+`teacher`, `gaussian`, `digits`, `mnist5000`, `from_csv`, `from_npy` or `from_npz`. Then
+`prepare` splits, standardises, projects and encodes them into a `Dataset`, whatever is
+fitted being fitted on the training samples alone. `load` does both from the ``[data]``
+table of a configuration, and `SOURCES` lists what that table may hold.
 
 Examples
 --------
@@ -15,17 +15,26 @@ Examples
 ((150, 3), (150, 2), (50, 3))
 """
 
-from mfpde.data.files import Table, from_csv, from_npz
+from mfpde.data.files import from_csv, from_npy, from_npz
 from mfpde.data.generators import curve, gaussian, moons, rings, spirals, teacher
 from mfpde.data.images import digits, digits_path, mnist5000
+from mfpde.data.joining import Table
 from mfpde.data.preparation import Dataset, prepare
 from mfpde.data.preprocessing import (
     inverse_transform,
+    inverse_transform_targets,
     principal_components,
     standardisation,
     transform,
 )
-from mfpde.data.sources import SOURCES, Option, check_description, load
+from mfpde.data.sources import (
+    SOURCES,
+    Option,
+    check_description,
+    encoding_of,
+    load,
+    task_problems,
+)
 from mfpde.data.splitting import split
 from mfpde.data.targets import one_hot, signs
 
@@ -38,10 +47,13 @@ __all__ = [
     "curve",
     "digits",
     "digits_path",
+    "encoding_of",
     "from_csv",
+    "from_npy",
     "from_npz",
     "gaussian",
     "inverse_transform",
+    "inverse_transform_targets",
     "load",
     "mnist5000",
     "moons",
@@ -53,6 +65,7 @@ __all__ = [
     "spirals",
     "split",
     "standardisation",
+    "task_problems",
     "teacher",
     "transform",
 ]

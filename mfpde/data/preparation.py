@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.data.checks import sample_matrix, suggestion
-from mfpde.data.preprocessing import fit, inverse_transform, transform
+from mfpde.data.preprocessing import (
+    fill_values,
+    filled,
+    fit,
+    inverse_transform,
+    inverse_transform_targets,
+    standardisation,
+    standardised,
+    transform,
+)
 from mfpde.data.splitting import given_split, split
 from mfpde.data.targets import TARGETS, label_targets, value_targets
 
@@ -19,8 +28,11 @@ _DIMENSIONS = {
     "components": ("principal_component", "raw_component"),
     "component_std": ("principal_component",),
     "explained_variance_ratio": ("principal_component",),
+    "fill": ("raw_component",),
     "scale": (),
     "n_padding": (),
+    "y_mean": ("y_component",),
+    "y_std": ("y_component",),
     "train_index": ("sample",),
     "test_index": ("test_sample",),
 }
@@ -42,10 +54,19 @@ class Dataset:
         Classes, as positions in `class_names`.
     class_names, feature_names : tuple of str
         Names of the classes and of the columns of `x`.
+    raw_names, target_names, column_names : tuple of str
+        Names of the raw features, of the columns of the target, and of all columns of
+        the files.
+    sources : tuple of (str, str)
+        Name and SHA-256 checksum of every file.
+    n_dropped : int
+        Rows of the files that were left out because a value is missing.
     preprocessing : mapping of str to ndarray
         mean and std (d_raw,), scale (), n_padding (), train_index (N,), test_index
         (N_test,); after PCA also components (c, d_raw), component_std (c,) and
-        explained_variance_ratio (c,). The indices are rows of the raw samples.
+        explained_variance_ratio (c,); with missing values filled in, fill (d_raw,);
+        with standardised targets, y_mean and y_std (q,). The indices are rows of the
+        raw samples.
     """
 
     x: NDArray[np.float64]
@@ -57,6 +78,11 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
     preprocessing: Mapping[str, NDArray] | None = None
+    raw_names: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
+    n_dropped: int = 0
 
     def transform(self, x_raw: ArrayLike) -> NDArray[np.float64]:
         """Map raw inputs (n, d_raw) to inputs (n, d), as was done to the samples."""
@@ -65,6 +91,10 @@ class Dataset:
     def inverse_transform(self, x: ArrayLike) -> NDArray[np.float64]:
         """Map inputs (n, d) to raw inputs (n, d_raw); see `inverse_transform`."""
         return inverse_transform(self._fitted(), x)
+
+    def inverse_transform_targets(self, y: ArrayLike) -> NDArray[np.float64]:
+        """Map targets or outputs (n, q) to the units of the raw targets."""
+        return inverse_transform_targets(self._fitted(), y)
 
     def extra_data(self) -> dict[str, tuple[NDArray, tuple[str, ...]]]:
         """Return all but x and y for the run file: name -> (array, dimensions)."""
@@ -77,8 +107,18 @@ class Dataset:
         ):
             if value is not None:
                 extra[name] = value, dimensions
-        if self.class_names:
-            extra["class_name"] = np.array(self.class_names, dtype=object), ("class",)
+        files, checksums = zip(*self.sources, strict=True) if self.sources else ((), ())
+        for name, texts, dimension in (
+            ("class_name", self.class_names, "class"),
+            ("feature_name", self.raw_names, "raw_component"),
+            ("x_name", self.feature_names, "x_component"),
+            ("target_name", self.target_names, "target"),
+            ("column_name", self.column_names, "column"),
+            ("source_file", files, "source"),
+            ("source_sha256", checksums, "source"),
+        ):
+            if texts:
+                extra[name] = np.array(texts, dtype=object), (dimension,)
         for name, value in (self.preprocessing or {}).items():
             if value.size:
                 extra[name] = value, _DIMENSIONS[name]
@@ -89,6 +129,8 @@ class Dataset:
         line = f"{len(self.x)} training samples"
         if self.x_test is not None:
             line += f" and {len(self.x_test)} test samples"
+        if self.n_dropped:
+            line += f" ({self.n_dropped} rows with missing values left out)"
         arrays = self.preprocessing or {}
         line += f", {len(arrays['mean']) if arrays else self.x.shape[1]} features"
         if "components" in arrays:
@@ -99,6 +141,8 @@ class Dataset:
             line += f", padded to {self.x.shape[1]}"
         if self.class_names:
             return f"{line}, {len(self.class_names)} classes"
+        if "y_std" in arrays:
+            return f"{line}, {self.y.shape[1]} outputs, standardised"
         return f"{line}, {self.y.shape[1]} outputs"
 
     def _fitted(self) -> Mapping[str, NDArray]:
@@ -117,12 +161,15 @@ def prepare(
     stratify: bool = True,
     seed: int = 0,
     standardise: bool = False,
+    standardise_target: bool = False,
+    fill_missing: bool = False,
     pca: int | None = None,
     whiten: bool = False,
     scale: float = 1.0,
     pad_to: int | None = None,
     class_names: Sequence[str] = (),
     feature_names: Sequence[str] = (),
+    target_names: Sequence[str] = (),
 ) -> Dataset:
     """Split, standardise, project, scale, pad and encode raw samples.
 
@@ -145,6 +192,11 @@ def prepare(
         Seed of the split.
     standardise : bool
         Whether to bring every feature to mean 0 and standard deviation 1.
+    standardise_target : bool
+        The same for the target "value"; `inverse_transform_targets` undoes it.
+    fill_missing : bool
+        Whether NaN in `x` is a missing value and replaced by the mean of the training
+        samples that have one.
     pca : int, optional
         Number of principal components to keep.
     whiten : bool
@@ -154,8 +206,8 @@ def prepare(
     pad_to : int, optional
         Number d of columns; zeros are appended. A flow in more dimensions can untangle
         what a flow of the plane cannot.
-    class_names, feature_names : sequence of str, optional
-        Names of all classes and of the raw features.
+    class_names, feature_names, target_names : sequence of str, optional
+        Names of all classes, of the raw features and of the target's columns.
 
     Returns
     -------
@@ -166,9 +218,14 @@ def prepare(
     TypeError
         If inputs or targets have the wrong dtype.
     ValueError
-        If shapes, values or options are wrong.
+        If shapes, values or options are wrong, or there is one class only.
+
+    Warns
+    -----
+    DataWarning
+        If there are more classes than half of the samples.
     """
-    x = sample_matrix("x", x)
+    x = sample_matrix("x", x, may_be_missing=fill_missing)
     if target not in TARGETS:
         raise ValueError(
             f"`target` must be one of {TARGETS}, got {target!r}. "
@@ -178,6 +235,11 @@ def prepare(
         labels, y = None, value_targets(labels_or_y)
     else:
         labels, y, class_names = label_targets(labels_or_y, target, class_names)
+    if standardise_target and target != "value":
+        raise ValueError(
+            "`standardise_target` must be left out with classes: it is for a "
+            "regression."
+        )
     if len(y) != len(x):
         raise ValueError(
             f"The targets must have one row for each of the {len(x)} samples of `x`, "
@@ -187,7 +249,16 @@ def prepare(
         train, test = split(len(x), test_fraction, seed, labels if stratify else None)
     else:
         train, test = given_split(len(x), test_index, test_fraction)
+    if fill_missing:
+        fill = fill_values(x[train], feature_names)
+        x = filled(x, fill)
     preprocessing = fit(x[train], standardise, pca, whiten, scale, pad_to)
+    if fill_missing:
+        preprocessing["fill"] = fill
+    if standardise_target:
+        mean, std = standardisation(y[train])
+        preprocessing |= {"y_mean": mean, "y_std": std}
+        y = standardised(y, mean, std)
     names = _column_names(feature_names, preprocessing)
     preprocessing |= {"train_index": train, "test_index": test}
     has_test = len(test) > 0
@@ -201,6 +272,8 @@ def prepare(
         class_names=() if labels is None else tuple(class_names),
         feature_names=names,
         preprocessing=preprocessing,
+        raw_names=tuple(feature_names) or tuple(f"x{i}" for i in range(x.shape[1])),
+        target_names=tuple(target_names),
     )
 
 

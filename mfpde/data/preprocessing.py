@@ -7,7 +7,7 @@ Its arrays are a plain mapping, so that a run file can hold them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,7 +47,7 @@ def standardisation(
     return np.ldexp(mean, exponent), np.where(is_constant, 1.0, std)
 
 
-def _standardised(
+def standardised(
     x: NDArray[np.float64], mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(x - mean) / std, where the difference alone might overflow."""
@@ -137,7 +137,7 @@ def fit(
         arrays["mean"], std = standardisation(x)
         arrays["std"] = std if standardise else arrays["std"]
     if pca is not None:
-        scaled = _standardised(x, arrays["mean"], arrays["std"])
+        scaled = standardised(x, arrays["mean"], arrays["std"])
         components, std, share = principal_components(scaled, integer("pca", pca, 1))
         arrays["components"] = components
         arrays["component_std"] = std if whiten else np.ones_like(std)
@@ -162,6 +162,7 @@ def transform(
     preprocessing : mapping of str to ndarray
         `Dataset.preprocessing`, or the data of a run file, which hold the same names.
     x_raw : array, shape (n, d_raw)
+        May have NaN if missing values were filled in for the samples.
 
     Returns
     -------
@@ -174,11 +175,14 @@ def transform(
         training samples that the result is not.
     """
     mean, std = preprocessing["mean"], preprocessing["std"]
-    x = sample_matrix("x_raw", x_raw)
+    fill = preprocessing.get("fill")
+    x = sample_matrix("x_raw", x_raw, may_be_missing=fill is not None)
     if x.shape[1] != len(mean):
         raise ValueError(f"`x_raw` must have {len(mean)} columns, got {x.shape[1]}.")
+    if fill is not None:
+        x = filled(x, fill)
     with np.errstate(over="ignore", invalid="ignore"):
-        x = _standardised(x, mean, std)
+        x = standardised(x, mean, std)
         if "components" in preprocessing:
             x = x @ preprocessing["components"].T / preprocessing["component_std"]
         x = x * preprocessing["scale"]
@@ -189,6 +193,56 @@ def transform(
             "inputs are not finite."
         )
     return np.pad(x, ((0, 0), (0, int(preprocessing["n_padding"]))))
+
+
+def fill_values(
+    x: NDArray[np.float64], names: Sequence[str] = ()
+) -> NDArray[np.float64]:
+    """Means (d,) of the values that are there; ValueError if a column has none."""
+    fill = np.empty(x.shape[1])
+    for i, column in enumerate(x.T):
+        values = column[~np.isnan(column)]
+        if not len(values):
+            raise ValueError(
+                f"Feature {names[i] if names else i!r} has no value in any training "
+                "sample, so that there is none to fill in. Leave it out."
+            )
+        fill[i] = standardisation(values[:, None])[0][0]
+    return fill
+
+
+def filled(x: NDArray[np.float64], fill: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put `fill` (d,) in the place of NaN in x (n, d)."""
+    return np.where(np.isnan(x), fill, x)
+
+
+def inverse_transform_targets(
+    preprocessing: Mapping[str, NDArray], y: ArrayLike
+) -> NDArray[np.float64]:
+    """Map targets or outputs back to the units of the raw targets.
+
+    Parameters
+    ----------
+    preprocessing : mapping of str to ndarray
+        As for `transform`; without standardised targets, `y` comes back.
+    y : array, shape (n, q)
+
+    Returns
+    -------
+    y_raw : ndarray, shape (n, q)
+
+    Raises
+    ------
+    ValueError
+        If `y` has the wrong number of columns or is not finite.
+    """
+    y = sample_matrix("y", y)
+    if "y_std" not in preprocessing:
+        return y
+    mean, std = preprocessing["y_mean"], preprocessing["y_std"]
+    if y.shape[1] != len(mean):
+        raise ValueError(f"`y` must have {len(mean)} columns, got {y.shape[1]}.")
+    return _unstandardised(y, mean, std)
 
 
 def inverse_transform(

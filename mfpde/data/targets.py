@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.data.checks import integer, real_array
+from mfpde.data.classes import check_classes
 
 TARGETS = ("one_hot", "signs", "value")
 
@@ -82,6 +83,7 @@ def label_targets(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], Sequence[str]]:
     """Return labels 0, 1, ..., their encoding, and a name for every class."""
     labels = integer_labels(labels)
+    check_classes("The target", labels)
     if target == "signs":
         y = signs(labels)
         if np.any(labels == -1):

@@ -233,6 +233,11 @@ def first_step(
     """First step from the sizes of y, y' and y'' (Hairer et al., II.4).
 
     It costs one evaluation. The error is of order 1 / exponent in the step.
+
+    Raises
+    ------
+    StepFailure
+        If the velocity is so large that there is none.
     """
     scale = control.atol + control.rtol * np.abs(point.y)
     size = control.space.root_mean_square
@@ -241,6 +246,13 @@ def first_step(
     span = target - point.s
     h0 = 1e-6 if min(d0, d1) < 1e-5 else 0.01 * d0 / d1
     h0 = min(h0, span)
+    if not h0 > 0.0:
+        # The squares of the velocity overflow.
+        raise StepFailure(
+            f"At training time s = {point.s:g} the velocity is so large that no step "
+            "is small enough.",
+            None,
+        )
     try:
         probe = evaluate(point.s + h0, point.y + h0 * point.rate)
     except (NotFiniteError, ConvergenceError):
