@@ -24,6 +24,9 @@ WIDTH = 88
 INDENT = 13
 """Columns of the names on the left."""
 
+N_NAMES = 8
+"""So many names of a kind are shown."""
+
 Line = str | tuple[str, str]
 
 
@@ -102,11 +105,34 @@ def _what(run: Any) -> list[Line]:
         motion = [("flow", _flow_text(described["flow"], run.s))]
     text = f"{n_particles} at each {place}, {particles}{_law_text(run)}"
     return [
+        *_data_line(run),
         ("problem", _problem_text(run, described["problem"], k)),
         *how,
         ("particles", text),
         *motion,
     ]
+
+
+def _data_line(run: Any) -> list[Line]:
+    """Files, target and features by name, if the data came from files."""
+    parts = [
+        f"{name} (SHA-256 {sha[:12]}...)" for name, sha in run.source_sha256.items()
+    ]
+    if run.target_names:
+        parts.append(f"target {_some(run.target_names)}")
+    if run.class_names and parts:
+        parts.append(f"classes {_some(run.class_names)}")
+    if run.column_names:
+        parts.append(f"features {_some(run.feature_names)}")
+    if "y_std" in run.data:
+        parts.append("target standardised (losses are in its units)")
+    return [("data", "; ".join(parts))] if parts else []
+
+
+def _some(names: list[str]) -> str:
+    """The names, or the first of many."""
+    shown = ", ".join(names[:N_NAMES])
+    return shown if len(names) <= N_NAMES else f"{shown}, ... ({len(names)})"
 
 
 def _problem_text(run: Any, problem: Mapping[str, Any], k: int) -> str:

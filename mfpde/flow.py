@@ -386,7 +386,9 @@ def _steps(
 def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
     point = Point(state.s, state.y, state.rate, state.evaluation)
     try:
-        step = method.step(layout.point, point, target, state.memory)
+        # What overflows is no finite number, and the step is refused for that.
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = method.step(layout.point, point, target, state.memory)
     except StepFailure as failure:
         text = str(failure)
         if failure.index is not None:

@@ -42,7 +42,7 @@ LAYERS = [
         "lazy",
         "density.*",
     ],
-    ["recording", "flow", "account", "homogeneity"],
+    ["recording", "flow", "account", "homogeneity", "prediction"],
     ["networks.*"],
     ["journal", "estimation.*"],
     ["solution"],

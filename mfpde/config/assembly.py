@@ -262,6 +262,7 @@ def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
             dataset.x_test,
             dataset.y_test,
             record.observers,
+            y_std=dataset.y_std,
         ),
         "metadata": {
             "seed": config.ensemble.seed,

@@ -1,4 +1,4 @@
-"""Scalars beside those that every run records: accuracies and the test loss."""
+"""Scalars beside those that every run records: accuracies, errors, the test loss."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def make_observers(
     x_test: Array | None,
     y_test: Array | None,
     names: Sequence[str] | None = None,
+    *,
+    y_std: Array | float = 1.0,
 ) -> dict[str, Observer]:
     """Return the observers that the data allow.
 
@@ -33,6 +35,9 @@ def make_observers(
     x_test, y_test : ndarray or None, shapes (n, d_in) and (n, q)
     names : sequence of str, optional
         Which of them; default all.
+    y_std : ndarray, shape (q,), or float
+        By which the targets were divided. A root mean square error is in the units of
+        the raw targets, a loss in those of the problem.
 
     Returns
     -------
@@ -49,8 +54,12 @@ def make_observers(
         available["train_accuracy"] = collective(
             lambda ev: accuracy(ev.output, ev.problem.y)
         )
+    else:
+        available["train_rmse"] = collective(
+            lambda ev: _rmse(ev.output, ev.problem.y, y_std)
+        )
     if x_test is not None and y_test is not None:
-        available |= _test_observers(has_classes, x_test, y_test)
+        available |= _test_observers(has_classes, x_test, y_test, y_std)
     for name in names or ():
         if name not in available:
             missing = []
@@ -58,6 +67,8 @@ def make_observers(
                 missing.append("test samples (`data.test_fraction`)")
             if name.endswith("accuracy") and not has_classes:
                 missing.append("classes as targets (`data.target`)")
+            if name.endswith("rmse") and has_classes:
+                missing.append("numbers as targets (`data.target`)")
             raise ValueError(
                 f"`record.observers` has {name}, which needs {' and '.join(missing)}."
             )
@@ -65,8 +76,13 @@ def make_observers(
     return {name: available[name] for name in wanted if name in available}
 
 
+def _rmse(output: Array, y: Array, y_std: Array | float) -> float:
+    """Root mean square over samples and outputs of the error in raw units."""
+    return float(np.sqrt(np.mean(((output - y) * y_std) ** 2)))
+
+
 def _test_observers(
-    has_classes: bool, x_test: Array, y_test: Array
+    has_classes: bool, x_test: Array, y_test: Array, y_std: Array | float
 ) -> dict[str, Observer]:
     @functools.lru_cache(maxsize=1)
     def test_output(ev: Evaluation) -> Array:
@@ -81,7 +97,13 @@ def _test_observers(
     def test_loss(ev: Evaluation) -> float:
         return float(np.mean(ev.problem.loss.values(test_output(ev), y_test)))
 
+    @collective
+    def test_rmse(ev: Evaluation) -> float:
+        return _rmse(test_output(ev), y_test, y_std)
+
     observers: dict[str, Observer] = {"test_loss": test_loss}
     if has_classes:
         observers["test_accuracy"] = test_accuracy
+    else:
+        observers["test_rmse"] = test_rmse
     return observers

@@ -38,7 +38,7 @@ BLOCK_GROUPS = {
 STEP_SCHEMES = ("euler", "midpoint", "rk4")
 FIXED_STEPPERS = ("euler", "heun", "rk4")
 ADAPTIVE_STEPPERS = ("dopri5", "rkc2", "auto")
-OBSERVERS = ("train_accuracy", "test_accuracy", "test_loss")
+OBSERVERS = ("train_accuracy", "test_accuracy", "test_loss", "train_rmse", "test_rmse")
 
 _POSITIVE = Number(above=0)
 _COUNT = Integer(at_least=1)

@@ -127,7 +127,11 @@ def _keywords(
 ) -> dict[str, Any]:
     training, record = config.training, config.record
     observers = make_observers(
-        dataset.labels is not None, dataset.x_test, dataset.y_test, record.observers
+        dataset.labels is not None,
+        dataset.x_test,
+        dataset.y_test,
+        record.observers,
+        y_std=dataset.y_std,
     )
     if has_classes(loss_from_name(loss_of(config))):
         # A training with such a loss records it by itself.

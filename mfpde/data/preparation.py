@@ -96,6 +96,11 @@ class Dataset:
         """Map targets or outputs (n, q) to the units of the raw targets."""
         return inverse_transform_targets(self._fitted(), y)
 
+    @property
+    def y_std(self) -> NDArray[np.float64] | float:
+        """By which the raw targets were divided, (q,) or 1."""
+        return (self.preprocessing or {}).get("y_std", 1.0)
+
     def extra_data(self) -> dict[str, tuple[NDArray, tuple[str, ...]]]:
         """Return all but x and y for the run file: name -> (array, dimensions)."""
         extra: dict[str, tuple[NDArray, tuple[str, ...]]] = {}

@@ -24,6 +24,8 @@ def fit(
     y: ArrayLike | None = None,
     *,
     transform: Callable[[Array], Array] | None = None,
+    restore: Callable[[Array], Array] | None = None,
+    names: tuple[str, str] = ("input $x$", "target $y_1$"),
     ax: Axes | None = None,
 ) -> Axes:
     """Output of a regression: against the input if that has one component, else y.
@@ -38,6 +40,10 @@ def fit(
     transform : callable, optional
         Maps `x` and points like it to inputs of the problem, (m, d_in). Default: the
         identity.
+    restore : callable, optional
+        Maps outputs of the problem (m, q) to the units of `y`. Default: the identity.
+    names : (str, str)
+        Names of the input, if there is one, and of the first target.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -51,17 +57,19 @@ def fit(
     points = line[:, np.newaxis] if is_curve else x
     inputs = points if transform is None else transform(points)
     output = evaluation.predict(problem, grid, ensemble, np.ascontiguousarray(inputs))
+    if restore is not None:
+        output = restore(output)
     if is_curve:
         ax.plot(x[:, 0], y[:, 0], "o", color=style.GREY, label="data", alpha=0.7)
         ax.plot(line, output[:, 0], color=style.BLUE, label="output", linewidth=2)
-        ax.set_xlabel("input $x$")
-        ax.set_ylabel("target and output")
+        ax.set_xlabel(names[0])
+        ax.set_ylabel(f"{names[1]} and output")
     else:
         ends = np.array([y[:, 0].min(), y[:, 0].max()])
         ax.plot(ends, ends, color=style.GREY, linestyle="--", label="output = target")
         ax.plot(y[:, 0], output[:, 0], "o", color=style.BLUE, alpha=0.6)
-        ax.set_xlabel("target $y_1$")
-        ax.set_ylabel("output, first component")
+        ax.set_xlabel(names[1])
+        ax.set_ylabel("output" if y.shape[1] == 1 else "output, first component")
     style.grid(ax)
     style.legend(ax, loc="best")
     return ax

@@ -128,8 +128,21 @@ class _Shown:
 
     @property
     def class_names(self) -> list[str] | None:
-        names = self.recorded.get("class_name")
-        return None if names is None else [str(name) for name in names]
+        return self.names("class_name")
+
+    def names(self, key: str) -> list[str] | None:
+        """Names that the file has for its data; None without."""
+        names = self.recorded.get(key)
+        return None if names is None else [style.plain(str(name)) for name in names]
+
+    def column_names(self, key: str) -> list[str] | None:
+        """The same where they are those of the source, not our own x0, x1, ..."""
+        return self.names(key) if "column_name" in self.recorded else None
+
+    @property
+    def raw_targets(self) -> np.ndarray:
+        """The targets in the units that they had before their preparation."""
+        return data.inverse_transform_targets(self.recorded, self.problem.y)
 
     def raw_inputs(self) -> dict[str, Any]:
         """Options of a picture in the coordinates before the preparation."""
@@ -141,18 +154,30 @@ class _Shown:
         }
 
     def flow(self, *, ax: Axes) -> Axes:
-        return states.trajectories(*self.parts, names=self.class_names, ax=ax)
+        return states.trajectories(
+            *self.parts, labels=self.raw_targets, names=self.class_names, ax=ax
+        )
 
     def fit(self, *, ax: Axes) -> Axes:
         """Fit, against the raw input if that has one component."""
         options = self.raw_inputs() if self.raw_dimension == 1 else {}
+        restore = partial(data.inverse_transform_targets, self.recorded)
+        inputs = self.column_names("feature_name") or ["input $x$"]
+        targets = self.column_names("target_name") or ["target $y_1$"]
+        options |= {"y": self.raw_targets, "restore": restore}
+        options["names"] = inputs[0], targets[0]
         return outputs.fit(*self.parts, **options, ax=ax)
 
     def regions(self, *, ax: Axes) -> Axes:
         """Decision regions, in the coordinates before the preparation."""
-        return states.decision_regions(
+        states.decision_regions(
             *self.parts, names=self.class_names, **self.raw_inputs(), ax=ax
         )
+        names = self.column_names("feature_name")
+        if names:
+            ax.set_xlabel(names[0])
+            ax.set_ylabel(names[1])
+        return ax
 
     def confusion(self, *, ax: Axes) -> Axes:
         """Confusion of the test samples, if there are any, else of the training."""

@@ -248,6 +248,11 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def plain(text: str) -> str:
+    """The text as matplotlib shows it as it is, not as mathematics."""
+    return text.replace("$", r"\$")
+
+
 def legend(ax: Axes, **options: Any) -> None:
     """Draw the legend of `ax` if anything on it carries a label."""
     if ax.get_legend_handles_labels()[0]:

@@ -14,7 +14,7 @@ REFERENCES = (
     "arXiv:2105.14417 and arXiv:2110.02926"
 )
 _UNITS = {"wall_time": "s", "last_record_unix": "s"}
-_NO_QUANTITIES = ("status", "pid")
+_NO_QUANTITIES = ("status", "pid", "train_rmse", "test_rmse", "fill", "y_mean", "y_std")
 _LONG_NAMES = {
     "s": "training time s, in which the particles move, Eq. (6)",
     "t": "depth t of the node, from 0 to 1, Eq. (1)",
@@ -37,6 +37,8 @@ _LONG_NAMES = {
     "learning_rate": "learning rate of the next iteration",
     "train_accuracy": "share of the training samples whose class is right",
     "test_accuracy": "share of the test samples whose class is right",
+    "train_rmse": "root mean square error of the training samples, of raw targets",
+    "test_rmse": "root mean square error of the test samples, of raw targets",
     "test_loss": "mean loss of the test samples",
     "validation_accuracy": "share of the validation samples whose class is right",
     "validation_loss": "mean loss of the validation samples",
@@ -49,6 +51,15 @@ _LONG_NAMES = {
     "labels": "classes of the samples, positions in class_name",
     "labels_test": "classes of the test samples, positions in class_name",
     "class_name": "names of the classes in the source of the data",
+    "column_name": "names of all columns of the files that the data came from",
+    "feature_name": "names of the raw columns of the inputs",
+    "x_name": "names of the components of x",
+    "target_name": "names of the columns of the target",
+    "source_file": "names of the files that the data came from",
+    "source_sha256": "SHA-256 checksums of the files that the data came from",
+    "fill": "value of each raw column where it is missing",
+    "y_mean": "mean of each raw target, subtracted from it",
+    "y_std": "standard deviation of each raw target, by which it was divided",
     "sample_weight": "weight of the sample in the loss, sum 1",
     "metric": "mobility of each parameter in the flow of Eq. (7)",
     "embedding": "matrix A that maps inputs to states, z(0) = A x, while trained",

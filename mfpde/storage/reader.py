@@ -182,6 +182,38 @@ class Run:
             if "mfpde_index" not in self._file.dataset(f"/data/{name}").attrs
         }
 
+    def _names_in_data(self, name: str) -> list[str]:
+        """A column of names in /data; empty if the file has none."""
+        if name not in self._file.names("data"):
+            return []
+        return [str(text) for text in self._file.static(f"/data/{name}")]
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of all columns of the files that the data came from."""
+        return self._names_in_data("column_name")
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the raw features, before they were prepared as inputs."""
+        return self._names_in_data("feature_name")
+
+    @property
+    def target_names(self) -> list[str]:
+        """Names of the columns of the target."""
+        return self._names_in_data("target_name")
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of the labels; empty for a regression."""
+        return self._names_in_data("class_name")
+
+    @property
+    def source_sha256(self) -> dict[str, str]:
+        """SHA-256 checksum of every file that the data came from, by name."""
+        files = self._names_in_data("source_file")
+        return dict(zip(files, self._names_in_data("source_sha256"), strict=True))
+
     @property
     def config_toml(self) -> str:
         """The resolved configuration as text."""
