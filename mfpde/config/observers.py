@@ -23,7 +23,7 @@ def make_observers(
     y_test: Array | None,
     names: Sequence[str] | None = None,
     *,
-    y_std: Array | float = 1.0,
+    y_std: Array | None = None,
 ) -> dict[str, Observer]:
     """Return the observers that the data allow.
 
@@ -34,10 +34,11 @@ def make_observers(
         loss.
     x_test, y_test : ndarray or None, shapes (n, d_in) and (n, q)
     names : sequence of str, optional
-        Which of them; default all.
-    y_std : ndarray, shape (q,), or float
-        By which the targets were divided. A root mean square error is in the units of
-        the raw targets, a loss in those of the problem.
+        Which of them; default all, without root mean square errors if the targets are
+        the raw ones: the loss says as much.
+    y_std : ndarray, shape (q,), optional
+        By which the raw targets were divided. A root mean square error is in their
+        units, a loss in those of the problem.
 
     Returns
     -------
@@ -72,17 +73,20 @@ def make_observers(
             raise ValueError(
                 f"`record.observers` has {name}, which needs {' and '.join(missing)}."
             )
-    wanted = OBSERVERS if names is None else names
+    wanted = names
+    if names is None:
+        wanted = [n for n in OBSERVERS if not n.endswith("rmse") or y_std is not None]
     return {name: available[name] for name in wanted if name in available}
 
 
-def _rmse(output: Array, y: Array, y_std: Array | float) -> float:
+def _rmse(output: Array, y: Array, y_std: Array | None) -> float:
     """Root mean square over samples and outputs of the error in raw units."""
-    return float(np.sqrt(np.mean(((output - y) * y_std) ** 2)))
+    error = output - y if y_std is None else (output - y) * y_std
+    return float(np.sqrt(np.mean(error**2)))
 
 
 def _test_observers(
-    has_classes: bool, x_test: Array, y_test: Array, y_std: Array | float
+    has_classes: bool, x_test: Array, y_test: Array, y_std: Array | None
 ) -> dict[str, Observer]:
     @functools.lru_cache(maxsize=1)
     def test_output(ev: Evaluation) -> Array:

@@ -97,9 +97,9 @@ class Dataset:
         return inverse_transform_targets(self._fitted(), y)
 
     @property
-    def y_std(self) -> NDArray[np.float64] | float:
-        """By which the raw targets were divided, (q,) or 1."""
-        return (self.preprocessing or {}).get("y_std", 1.0)
+    def y_std(self) -> NDArray[np.float64] | None:
+        """By which the raw targets were divided, (q,); None if they were not."""
+        return (self.preprocessing or {}).get("y_std")
 
     def extra_data(self) -> dict[str, tuple[NDArray, tuple[str, ...]]]:
         """Return all but x and y for the run file: name -> (array, dimensions)."""
