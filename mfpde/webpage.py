@@ -16,6 +16,7 @@ from typing import Any
 from mfpde import __version__
 from mfpde.executors.base import counted
 from mfpde.panels import Panel
+from mfpde.paths import check_replaceable
 from mfpde.plotting import panels
 from mfpde.progress import format_duration
 from mfpde.studies.claims import CLAIMS, RULE, Claim, decide, reasons
@@ -182,6 +183,7 @@ def write_page(
     page = _Page(path.parent, decisions)
     body = "\n".join(page.body(title, command, wall_time_s))
     head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style>'
+    check_replaceable(path, "folder", path.suffix, is_default=True)
     path.write_text(
         f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body>'
         "</html>\n",

@@ -297,8 +297,12 @@ def test_nothing_is_replaced_unless_told(tmp_path, write):
     output.write_text("mine")
     with pytest.raises(FileExistsError, match="set `overwrite`"):
         write(path, output)
+    with pytest.raises(FileExistsError, match="was not written by mfpde"):
+        write(path, output, overwrite=True)
     assert output.read_text() == "mine"
-    assert write(path, output, overwrite=True) == output
+    output.unlink()
+    for overwrite in (False, True):
+        assert write(path, output, overwrite=overwrite) == output
     assert output.read_bytes()[:4] in (b"PK\x03\x04", b"s,st")
     with pytest.raises(ValueError, match=f"`output` must end in .{suffix}, got"):
         write(path, path, overwrite=True)
@@ -312,8 +316,8 @@ def test_nothing_is_replaced_unless_told(tmp_path, write):
 def test_a_failure_midway_leaves_what_was_there(tmp_path, monkeypatch, write):
     path = storage_cases.finished(tmp_path / "small.h5", 2)
     output = tmp_path / f"out.{write.__name__[-3:]}"
-    output.write_text("mine")
     options = {"table": "snapshots"} if write is analysis.export_csv else {}
+    before = write(path, output, **options).read_bytes()
 
     def fail(*_):
         raise OSError("the disk is full")
@@ -321,7 +325,7 @@ def test_a_failure_midway_leaves_what_was_there(tmp_path, monkeypatch, write):
     monkeypatch.setattr("mfpde.storage.series.Series._read", fail)
     with pytest.raises(OSError, match="the disk is full"):
         write(path, output, overwrite=True, **options)
-    assert output.read_text() == "mine"
+    assert output.read_bytes() == before
     assert not list(tmp_path.glob(".*part*"))
 
 

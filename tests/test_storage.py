@@ -531,8 +531,15 @@ class TestWriter:
         with open_run(path) as run:
             assert cases.check(run) == 1
 
-    def test_overwrites_what_is_no_run(self, path):
+    def test_overwrites_runs_only(self, path):
         path.write_text("notes")
+        with pytest.raises(FileExistsError, match="was not written by mfpde"):
+            RunWriter.create(
+                path, cases.header(), checkpoint=cases.state(0), overwrite=True
+            )
+        assert path.read_text() == "notes"
+        # Nothing is lost with an empty file.
+        path.write_text("")
         RunWriter.create(
             path, cases.header(), checkpoint=cases.state(0), overwrite=True
         ).close()

@@ -135,7 +135,7 @@ def _writing(
     """A file that becomes `output` at the end of the block."""
     if user_path(output, "output").suffix != suffix:
         raise ValueError(f"`output` must end in {suffix}, got {os.fspath(output)!r}.")
-    check_writable(output, overwrite)
+    check_writable(output, overwrite, suffix)
     with replacing(real_path(output)) as file:
         yield file
 

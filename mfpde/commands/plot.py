@@ -8,20 +8,23 @@ from pathlib import Path
 
 from mfpde import plotting
 from mfpde.commands import SUCCESS
-from mfpde.config.assembly import reported_as_configuration
+from mfpde.commands.files import check_files
 from mfpde.limits import limit_of
-from mfpde.paths import picture_path
-from mfpde.storage import open_run
+from mfpde.paths import Use
+from mfpde.storage import checkpoint_path, open_run
 
 DPI = 150
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw the picture and say where it is."""
-    with reported_as_configuration():
-        picture = picture_path(
-            arguments.out or Path(arguments.file).with_suffix(".png"), "--out"
-        )
+    checkpoint = Use("the checkpoint of the run", checkpoint_path(arguments.file))
+    picture = check_files(
+        [Use("the run", arguments.file), checkpoint],
+        picture=arguments.out or Path(arguments.file).with_suffix(".png"),
+        name="--out",
+        is_default=arguments.out is None,
+    )
     with open_run(arguments.file) as run:
         try:
             limit = limit_of(run)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.commands.ending import finish
-from mfpde.config.assembly import reported_as_configuration
+from mfpde.commands.files import check_files
 from mfpde.config.observers import make_observers
 from mfpde.config.schema import OBSERVERS
 from mfpde.errors import ConfigurationError
 from mfpde.mpi import all_or_none, world
-from mfpde.paths import picture_path
 from mfpde.solver import resume
 from mfpde.storage import open_run
 
@@ -43,12 +42,14 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
             data.get("y_test"),
             described["observers"],
         )
-    picture = None
-    if not arguments.no_plot:
-        picture = config.get("plot", {}).get("file")
-        picture = picture or Path(arguments.file).with_suffix(".png")
-        with reported_as_configuration():
-            picture = picture_path(picture, "plot.file")
+    named = config.get("plot", {}).get("file")
+    picture = named or Path(arguments.file).with_suffix(".png")
+    picture = check_files(
+        [],
+        run=Path(arguments.file),
+        picture=None if arguments.no_plot else picture,
+        is_default=not named,
+    )
     try:
         solution = resume(
             arguments.file,

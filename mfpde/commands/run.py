@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.commands.ending import finish
+from mfpde.commands.files import check_files, named_files
 from mfpde.config import NetworkConfiguration, load
 from mfpde.config.assembly import build, reported_as_configuration
 from mfpde.config.training import build_network
 from mfpde.data import Dataset
 from mfpde.evaluation import evaluate
 from mfpde.mpi import all_or_none, shard_of, world
-from mfpde.paths import picture_path, user_path
+from mfpde.paths import Use, user_path
 from mfpde.solution import Solution
 from mfpde.solver import solve
 from mfpde.storage import check_writable
@@ -52,20 +53,24 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
     config = load(arguments.config, arguments.overrides)
     stem = Path(arguments.config).stem
     output = user_path(arguments.out or config.output.file or f"{stem}.h5")
-    picture = None
+    folder = Path(arguments.config).parent
+    picture = config.plot.file or output.with_suffix(".png")
+    picture = check_files(
+        [Use("the configuration", arguments.config), *named_files(config, folder)],
+        run=output,
+        picture=None if arguments.no_plot else picture,
+        is_default=not config.plot.file,
+    )
     try:
         with reported_as_configuration():
             check_writable(output, arguments.overwrite)
-            if not arguments.no_plot:
-                picture = config.plot.file or output.with_suffix(".png")
-                picture = picture_path(picture, "plot.file")
     except FileExistsError as error:
-        raise FileExistsError(
-            f"{output} exists. Choose another name with --out, or replace it with "
-            "--overwrite."
-        ) from error
+        text = str(error).replace("another `output`", "another name with --out")
+        how = "replace it with --overwrite"
+        text = text.replace("set `overwrite` to replace it", how)
+        raise FileExistsError(text) from error
     make = _network if isinstance(config, NetworkConfiguration) else _flow
-    job = make(config, Path(arguments.config).parent, communicator)
+    job = make(config, folder, communicator)
     if not arguments.quiet:
         print(f"mfpde: {job.dataset.summary()}; preparing kernels", file=sys.stderr)
     started = time.perf_counter()

@@ -7,15 +7,17 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mfpde.account import format_size
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.commands.files import check_files, named_files
 from mfpde.errors import ConfigurationError
 from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
 from mfpde.kernels.threads import n_threads
+from mfpde.paths import Use
 from mfpde.plotting import panels, save
 from mfpde.progress import format_duration
 from mfpde.studies import load_study, resolved_text, verdict_table
@@ -29,6 +31,7 @@ from mfpde.studies.collection import (
 )
 from mfpde.studies.engine import Outcome
 from mfpde.studies.names import ALL, STUDIES
+from mfpde.studies.store import ASSEMBLED, DESCRIPTION
 from mfpde.studies.study import Study
 from mfpde.webpage import Decisions, Found, overview, write_page
 
@@ -47,10 +50,15 @@ def main(arguments: argparse.Namespace) -> int:
         return SUCCESS
     share = None if arguments.task is None else read_share(arguments.task)
     folder = Path(arguments.out or Path(arguments.study).stem)
+    parts = parts_of(study, config, folder)
+    reads = list(named_files(config, Path()))
+    if arguments.study not in STUDIES:
+        reads.append(Use("the configuration", arguments.study))
+    check_files([*reads, *_written(parts, folder)])
     command = shlex.join(["mfpde", *sys.argv[1:]])
     start = time.monotonic()
     outcomes = run_parts(
-        parts_of(study, config, folder),
+        parts,
         executor=_executor(arguments, study),
         share=share,
         compute=not arguments.assemble,
@@ -72,6 +80,14 @@ def main(arguments: argparse.Namespace) -> int:
         wall = time.monotonic() - start
         _conclude(decisions, folder, title, command, wall, arguments)
     return max(statuses, default=SUCCESS)
+
+
+def _written(parts: Sequence[Part], folder: Path) -> Iterator[Use]:
+    """The files of a study whose names are always the same."""
+    for part in parts:
+        for name in (DESCRIPTION, ASSEMBLED):
+            yield Use(f"{name} of the study", part.folder / name, is_written=True)
+    yield Use("the page of the study", folder / PAGE, is_written=True)
 
 
 def _pictures(

@@ -23,6 +23,7 @@ from mfpde.config.rules import RULES
 from mfpde.config.schema import Configuration, Described
 from mfpde.config.toml import inline_toml, parse_value, set_key, write_toml
 from mfpde.errors import ConfigurationError
+from mfpde.paths import check_readable
 
 SHOWN_LENGTH = 60
 """Characters of a wrong value that a message shows."""
@@ -46,6 +47,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Described:
         If the file is not TOML or has problems; all of them are listed.
     """
     path = Path(path)
+    check_readable(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from mfpde.paths import picture_path
+from mfpde import __version__
+from mfpde.paths import check_replaceable, picture_path
 
 # Okabe and Ito's colour-blind safe palette. Pairs that meet in one picture also
 # differ in lightness, in line style or in marker.
@@ -123,7 +124,8 @@ def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 150.0) -> None:
     """Write a figure; the ending of `path` chooses the format (png, pdf, svg, ...).
 
-    An existing picture is replaced: it can be drawn again from the run.
+    An existing picture of the same format is replaced: it can be drawn again from the
+    run. Any other file is kept.
 
     Parameters
     ----------
@@ -138,8 +140,16 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 150.0) ->
         If the ending is not one of `mfpde.paths.PICTURES`.
     FileNotFoundError, IsADirectoryError
         If the folder is missing, or `path` a folder.
+    FileExistsError
+        If something else than a picture of this format stands there.
     """
-    _write(figure, picture_path(path), dpi=dpi)
+    path = picture_path(path)
+    suffix = path.suffix.lower()
+    check_replaceable(path, "`path`", suffix)
+    # By this entry a picture of ours is known from others.
+    key = {".png": "Software", ".pdf": "Creator", ".svg": "Creator"}.get(suffix)
+    metadata = {key: f"mfpde {__version__}"} if key else None
+    _write(figure, path, dpi=dpi, metadata=metadata)
 
 
 def _write(figure: Figure, file: Any, **options: Any) -> None:

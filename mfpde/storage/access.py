@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 
 from mfpde.errors import StorageFormatError
+from mfpde.paths import other_kind
 from mfpde.storage.files import process_start
 from mfpde.storage.superblock import ClosedView, read_at, read_superblock
 from mfpde.storage.texts import attribute, line_of
@@ -109,8 +110,8 @@ def open_h5(path: str | Path) -> Opened:
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"There is no file {path}.")
-    if os.path.isdir(path):
-        raise StorageFormatError(f"{path} is a folder, not an mfpde run.")
+    if kind := other_kind(path):
+        raise StorageFormatError(f"{path} is {kind}, not an mfpde run.")
     if not os.access(path, os.R_OK):
         raise PermissionError(f"There is no permission to read {path}.")
     for _ in range(_ATTEMPTS - 1):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.errors import StorageFormatError
+from mfpde.paths import other_kind
 from mfpde.storage.access import (
     FORMAT_VERSION,
     check_format,
@@ -156,6 +157,11 @@ def read_checkpoint(
 
 
 def _checked_content(checkpoint: Path, path: Path) -> bytes:
+    if kind := other_kind(checkpoint):
+        raise StorageFormatError(
+            f"{checkpoint} is {kind}, so the run cannot be resumed. It can still be "
+            "read."
+        )
     try:
         content = checkpoint.read_bytes()
     except FileNotFoundError:

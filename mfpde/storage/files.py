@@ -13,7 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mfpde.paths import user_path
+from mfpde.paths import (
+    RUN,
+    Use,
+    check_folder_of,
+    check_replaceable,
+    other_kind,
+    user_path,
+)
 
 try:
     import fcntl
@@ -22,6 +29,7 @@ except ImportError:  # Windows, where files are only read
 
 _SUFFIX = ".h5"
 _CHECKPOINT_SUFFIX = ".ckpt.h5"
+_CHECKPOINT_OF_OTHERS = ".ckpt"
 
 
 def real_path(path: str | os.PathLike[str]) -> Path:
@@ -31,9 +39,15 @@ def real_path(path: str | os.PathLike[str]) -> Path:
 
 
 def checkpoint_path(path: str | os.PathLike[str]) -> Path:
-    """Return the checkpoint NAME.ckpt.h5 that belongs to the run NAME.h5."""
+    """Return the checkpoint NAME.ckpt.h5 that belongs to the run NAME.h5.
+
+    That of a run NAME without this suffix is NAME.ckpt: `run` and `run.h5` may stand
+    side by side.
+    """
     path = real_path(path)
-    return path.with_name(path.name.removesuffix(_SUFFIX) + _CHECKPOINT_SUFFIX)
+    if path.name.endswith(_SUFFIX):
+        return path.with_name(path.name.removesuffix(_SUFFIX) + _CHECKPOINT_SUFFIX)
+    return path.with_name(path.name + _CHECKPOINT_OF_OTHERS)
 
 
 def part_path(path: Path) -> Path:
@@ -41,8 +55,10 @@ def part_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Raise, before any work is done, if a run cannot be written to `path`.
+def check_writable(
+    path: str | os.PathLike[str], overwrite: bool = False, file_format: str = RUN
+) -> None:
+    """Raise, before any work is done, if a run or a table cannot be written to `path`.
 
     Whether another process is writing it at this moment is checked by
     `RunWriter.create`.
@@ -50,37 +66,42 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Non
     Raises
     ------
     FileExistsError
-        If the file exists and `overwrite` is not set.
+        If the file exists and `overwrite` is not set, or it is not one of ours.
     FileNotFoundError, NotADirectoryError, PermissionError, IsADirectoryError
         If the folder is missing, no folder or not writable, or `path` a folder.
     ValueError
         If the name is that of a checkpoint.
     """
     path = real_path(path)
-    folder = path.parent
-    if path.name.endswith(_CHECKPOINT_SUFFIX):
+    if path.name.endswith((_CHECKPOINT_SUFFIX, _CHECKPOINT_OF_OTHERS)):
         raise ValueError(
-            f"`output` must not end in {_CHECKPOINT_SUFFIX}, the name of checkpoints, "
-            f"got {path}."
+            f"`output` must not end in {_CHECKPOINT_SUFFIX} or "
+            f"{_CHECKPOINT_OF_OTHERS}, the names of checkpoints, got {path}."
         )
-    if not folder.exists():
-        raise FileNotFoundError(
-            f"The folder {folder} does not exist. Create it or choose another `output`."
-        )
-    if not folder.is_dir():
-        raise NotADirectoryError(
-            f"{folder} is not a folder, so {path.name} cannot be written there."
-        )
-    if path.is_dir():
-        raise IsADirectoryError(f"`output` must be a file, but {path} is a folder.")
-    if path.exists() and not overwrite:
+    check_folder_of(path, "`output`")
+    if path.exists() and not overwrite and not other_kind(path):
         raise FileExistsError(
             f"{path} exists. Choose another `output`, or set `overwrite` to replace it."
         )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(
-            f"The folder {folder} is not writable. Choose another `output`."
-        )
+    check_replaceable(path, "`output`", file_format)
+    if file_format == RUN:
+        check_replaceable(checkpoint_path(path), "`output`", RUN)
+
+
+def run_uses(path: str | os.PathLike[str]) -> list[Use]:
+    """The files that a run writes: itself, its checkpoint, and their parts."""
+    path = real_path(path)
+    checkpoint = checkpoint_path(path)
+    return [
+        Use("the output", path, is_written=True),
+        Use("the checkpoint of the output", checkpoint, is_written=True),
+        Use("a temporary file of the output", part_path(path), is_written=True),
+        Use(
+            "a temporary file of the checkpoint",
+            part_path(checkpoint),
+            is_written=True,
+        ),
+    ]
 
 
 @contextlib.contextmanager
@@ -126,8 +147,10 @@ def replacing(path: Path, *, is_shared: bool = False) -> Iterator[BinaryIO]:
     part = part_path(path)
     if is_shared:
         part = part.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    # A file of this name is left over from a kill; if it is a link, only that goes.
+    part.unlink(missing_ok=True)
     try:
-        with open(part, "wb") as file:
+        with open(part, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

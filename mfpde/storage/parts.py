@@ -30,7 +30,9 @@ class _PartFile(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.error: OSError | None = None
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        # A file of this name is left over from a kill; if it is a link, only that goes.
+        path.unlink(missing_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(path, flags, 0o666)
         self._position = 0
 

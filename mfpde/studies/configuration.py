@@ -14,7 +14,7 @@ from mfpde.config.toml import write_toml
 from mfpde.config.validation import apply_overrides, shown_value
 from mfpde.data.sources import check_description
 from mfpde.errors import ConfigurationError, did_you_mean
-from mfpde.paths import user_path
+from mfpde.paths import check_readable, user_path
 from mfpde.studies.study import Config, Study
 
 SELECTOR = "study"
@@ -138,6 +138,7 @@ def _differences(one: Any, other: Any, path: str) -> Iterator[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    check_readable(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

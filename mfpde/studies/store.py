@@ -16,7 +16,7 @@ from typing import Any
 
 from mfpde import __version__
 from mfpde.errors import ConfigurationError, StorageFormatError
-from mfpde.paths import user_path
+from mfpde.paths import RUN, check_readable, check_replaceable, user_path
 from mfpde.storage.files import replace_bytes
 from mfpde.storage.studyfile import encode_piece, read_piece
 from mfpde.studies.configuration import (
@@ -84,6 +84,7 @@ class Store:
 
     def begin(self) -> None:
         """Make the folder, unless it is there."""
+        check_replaceable(self.assembled_path, "folder", RUN)
         for name in (TASKS, REFERENCES):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if not self.is_begun:
@@ -141,6 +142,7 @@ class Store:
                     ]
                 )
             return __version__
+        check_readable(path)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             name, version, sha = found["study"], found["version"], found["sha256"]
