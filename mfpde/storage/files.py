@@ -73,11 +73,12 @@ def check_writable(
         If the name is that of a checkpoint.
     """
     path = real_path(path)
-    if path.name.endswith((_CHECKPOINT_SUFFIX, _CHECKPOINT_OF_OTHERS)):
-        raise ValueError(
-            f"`output` must not end in {_CHECKPOINT_SUFFIX} or "
-            f"{_CHECKPOINT_OF_OTHERS}, the names of checkpoints, got {path}."
-        )
+    for suffix in (_CHECKPOINT_SUFFIX, _CHECKPOINT_OF_OTHERS):
+        if path.name.endswith(suffix):
+            raise ValueError(
+                f"`output` must not end in {suffix}, the name of checkpoints, got "
+                f"{path}."
+            )
     check_folder_of(path, "`output`")
     if path.exists() and not overwrite and not other_kind(path):
         raise FileExistsError(
