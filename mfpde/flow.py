@@ -390,11 +390,12 @@ def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
         with np.errstate(over="ignore", invalid="ignore"):
             step = method.step(layout.point, point, target, state.memory)
     except StepFailure as failure:
-        text = str(failure)
+        more = advice(state.evaluation.problem)
         if failure.index is not None:
-            text += f" Worst: {layout.place(failure.index)}."
-        text = " ".join([text, *advice(state.evaluation.problem)])
-        raise StepFailure(text, failure.index) from failure
+            more.insert(0, f"Worst: {layout.place(failure.index)}.")
+        # What it comes from says whether the state blew up.
+        text = " ".join([str(failure), *more])
+        raise StepFailure(text, failure.index) from failure.__cause__
     return State(
         s=step.point.s,
         step=state.step + 1,
