@@ -18,6 +18,6 @@ def launched() -> tuple[int, int]:
     """(rank, number of processes) that a launcher has given us; (0, 1) without one."""
     for size, rank in LAUNCHERS:
         values = os.environ.get(size, ""), os.environ.get(rank, "")
-        if all(value.isdigit() for value in values):
+        if all(value.isdecimal() for value in values):
             return int(values[1]), int(values[0])
     return 0, 1

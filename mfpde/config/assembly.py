@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import ConfigurationError
+from mfpde.errors import ConfigurationError, sentence
 from mfpde.objectives import DecayingQuadratic
 from mfpde.paths import user_path
 from mfpde.problem import MeanFieldProblem
@@ -35,6 +37,7 @@ from mfpde.readouts import Linear
 from mfpde.sizes import warn_of_sizes
 from mfpde.steppers import Langevin
 
+_DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, struct.error, SyntaxError)
 THETA_DTYPES = {"float64": "f8", "float32": "f4"}
 
 
@@ -105,6 +108,11 @@ def reported_as_configuration() -> Iterator[None]:
         raise
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigurationError([str(error)]) from error
+    except MemoryError as error:
+        raise ConfigurationError([sentence(error)]) from error
+    except OverflowError as error:
+        text = f"A number of the configuration is too large ({error})."
+        raise ConfigurationError([text]) from error
 
 
 def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
@@ -196,17 +204,22 @@ def build_law(config: Described, block: Any, folder: Path) -> laws.Law:
 
 
 def _point_cloud(path: Path) -> laws.PointCloud:
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise ValueError(f"`law.path`: {path} is not an NPZ file.") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"`law.path`: {path} is not an NPZ file but a single array.")
-    with archive:
+    with open(path, "rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (*_DAMAGED, ValueError) as error:
+            raise ValueError(f"`law.path`: {path} is not an NPZ file.") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError(
+                f"`law.path`: {path} is not an NPZ file but a single array."
+            )
         if "theta" not in archive.files:
             raise ValueError(f"`law.path`: {path} has no array theta.")
-        weights = archive["weights"] if "weights" in archive.files else None
-        return laws.PointCloud(archive["theta"], weights)
+        try:
+            weights = archive["weights"] if "weights" in archive.files else None
+            return laws.PointCloud(archive["theta"], weights)
+        except _DAMAGED as error:
+            raise ValueError(f"`law.path`: {path} is damaged ({error}).") from error
 
 
 def _per_parameter(

@@ -65,9 +65,13 @@ class Number:
         """Return `value` as a float."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError
-        if not math.isfinite(value) or not self._is_within(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ValueError from None
+        if not math.isfinite(number) or not self._is_within(value):
             raise ValueError
-        return float(value)
+        return number
 
     def _is_within(self, value: float) -> bool:
         return (
@@ -87,7 +91,8 @@ class Integer(Number):
     def read(self, value: Any) -> int:
         """Return `value` as an int."""
         number = super().read(value)
-        if number != int(number):
+        # Beyond that neither HDF5 nor NumPy have whole numbers.
+        if number != int(number) or abs(int(value)) >= 1 << 63:
             raise ValueError
         return int(value)
 
@@ -115,7 +120,14 @@ class Text:
         """Return `value`."""
         if not isinstance(value, str):
             raise ValueError
+        if "\0" in value or not _is_unicode(value):
+            raise ValueError("; it must hold Unicode text without the character NUL.")
         return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written: half a pair comes from a broken command line."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @dataclass(frozen=True)

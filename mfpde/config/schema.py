@@ -505,7 +505,9 @@ class Plot:
         default=None,
         metadata=key(Text(), "default: name of the HDF5 file", example="run.png"),
     )
-    dpi: int = field(default=150, metadata=key(Integer(at_least=20), "dots per inch"))
+    dpi: int = field(
+        default=150, metadata=key(Integer(at_least=20, at_most=2400), "dots per inch")
+    )
 
 
 @dataclass(frozen=True)

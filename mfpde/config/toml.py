@@ -5,9 +5,70 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
+from mfpde.errors import ConfigurationError
+from mfpde.paths import check_readable, user_path
+
+MOST_BYTES = 10_000_000
+"""Of a configuration; what is larger is no text that somebody wrote."""
+DEEPEST = 20
+"""Lists and tables within each other."""
+# A dotted key of more tables, for which the parser would take for ever.
+_LONG_KEY = re.compile(rf"^[\s\[]*(?:[\w\"'-]+[ \t]*\.[ \t]*){{{DEEPEST}}}", re.M)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Return the table of a TOML file, UTF-8 with or without a byte order mark.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError, IsADirectoryError
+        If there is no such file, or it cannot be read.
+    ConfigurationError
+        If it is not TOML.
+    """
+    path = user_path(path)
+    check_readable(path)
+    with open(path, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ConfigurationError(
+            [f"{path} has more than {MOST_BYTES:,} bytes: it is no configuration."]
+        )
+    try:
+        text = content.decode("utf-8-sig")
+        # Python's text files have one kind of line end, TOML has two.
+        is_long = _LONG_KEY.search(text) is not None
+        table = None if is_long else tomllib.loads(text.replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        reason = f"line {line} is not UTF-8 text"
+        raise ConfigurationError([f"{path} is not valid TOML: {reason}."]) from error
+    # Numbers of thousands of digits are a ValueError.
+    except ValueError as error:
+        reason = str(error).partition(";")[0]
+        raise ConfigurationError([f"{path} is not valid TOML: {reason}."]) from error
+    except RecursionError:
+        table = None
+    if table is None or is_too_deep(table):
+        raise ConfigurationError(
+            [f"{path} has more than {DEEPEST} lists and tables within each other."]
+        )
+    return table
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether lists and tables stand within each other more than `DEEPEST` times."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [v for each in inner for v in each if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def write_toml(table: dict[str, Any]) -> str:
@@ -71,11 +132,12 @@ def inline_toml(value: Any) -> str:
 
 
 def parse_value(text: str) -> Any:
-    """Return the value of a TOML expression; a bare word is a string."""
+    """Return the value of a TOML expression; anything else is a string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return text if set(table) != {"value"} or is_too_deep(table) else table["value"]
 
 
 def set_key(table: dict[str, Any], path: str, value: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,14 @@ from mfpde.config.keys import (
 from mfpde.config.networks import REPLACED, NetworkConfiguration
 from mfpde.config.rules import RULES
 from mfpde.config.schema import Configuration, Described
-from mfpde.config.toml import inline_toml, parse_value, set_key, write_toml
+from mfpde.config.toml import (
+    inline_toml,
+    parse_value,
+    read_toml,
+    set_key,
+    write_toml,
+)
 from mfpde.errors import ConfigurationError
-from mfpde.paths import check_readable
 
 SHOWN_LENGTH = 60
 """Characters of a wrong value that a message shows."""
@@ -46,12 +50,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Described:
     ConfigurationError
         If the file is not TOML or has problems; all of them are listed.
     """
-    path = Path(path)
-    check_readable(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{path} is not valid TOML: {error}."]) from error
+    table = read_toml(path)
     problems = list(apply_overrides(table, overrides))
     return parse(table, problems)
 
@@ -145,7 +144,7 @@ class _Reader:
             return {}
         choice = table.get(declared.selector)
         keys = declared.keys_for(choice if isinstance(choice, str) else "")
-        if choice in declared.keys:
+        if isinstance(choice, str) and choice in declared.keys:
             condition = f" with {declared.selector} = {inline_toml(choice)}"
             self._refuse_unknown(table, f"{path}.", list(keys), condition)
         values = self._keys(keys, table, f"{path}.")
@@ -221,6 +220,9 @@ def shown_value(value: Any) -> str:
         text = inline_toml(value)
     except TypeError:
         text = str(value)
+    # A whole number of thousands of digits, or what --set nests.
+    except (ValueError, RecursionError):
+        text = f"a value of type {type(value).__name__} that is too long to show"
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]} ..."
 
 

@@ -264,11 +264,13 @@ def prepare(
         mean, std = standardisation(y[train])
         preprocessing |= {"y_mean": mean, "y_std": std}
         y = standardised(y, mean, std)
+    # First what takes the most memory: without it nothing else is tried.
+    x_train = transform(preprocessing, x[train])
     names = _column_names(feature_names, preprocessing)
     preprocessing |= {"train_index": train, "test_index": test}
     has_test = len(test) > 0
     return Dataset(
-        x=transform(preprocessing, x[train]),
+        x=x_train,
         y=y[train],
         x_test=transform(preprocessing, x[test]) if has_test else None,
         y_test=y[test] if has_test else None,

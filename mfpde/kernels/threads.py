@@ -36,7 +36,7 @@ def n_threads() -> int:
     """
     for name in ("MFPDE_NUM_THREADS", "NUMBA_NUM_THREADS"):
         value = os.environ.get(name, "")
-        if value.isdigit() and int(value) > 0:
+        if value.isdecimal() and int(value) > 0:
             return int(value)
     if launched()[1] > 1:
         return 1

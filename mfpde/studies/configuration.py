@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mfpde.config.checks import Check, Flag, Integer, ListOf, Number, Text, suggest
-from mfpde.config.toml import write_toml
+from mfpde.config.toml import read_toml, write_toml
 from mfpde.config.validation import apply_overrides, shown_value
 from mfpde.data.sources import check_description
 from mfpde.errors import ConfigurationError, did_you_mean
-from mfpde.paths import check_readable, user_path
+from mfpde.paths import user_path
 from mfpde.studies.study import Config, Study
 
 SELECTOR = "study"
@@ -55,9 +54,9 @@ def load_study(
     """
     table: dict[str, Any] = {SELECTOR: source}
     if source not in studies:
-        if not source.endswith(".toml") and not Path(source).is_file():
+        if not source.endswith(".toml") and not user_path(source).is_file():
             raise ConfigurationError([_unknown(source, studies)])
-        table = _from_folder(_read(Path(source)), Path(source).parent)
+        table = _from_folder(read_toml(source), user_path(source).parent)
         if SELECTOR not in table:
             known = " or ".join(f'{SELECTOR} = "{name}"' for name in studies)
             raise ConfigurationError(
@@ -135,14 +134,6 @@ def _differences(one: Any, other: Any, path: str) -> Iterator[str]:
             yield from _differences(left, right, f"{path}{name}.")
         elif left != right:
             yield f"{path}{name}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    check_readable(path)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{path} is not valid TOML: {error}."]) from error
 
 
 def _from_folder(value: Any, folder: Path) -> Any:
