@@ -6,6 +6,7 @@ Nothing is solved: what comes through every check up to the solver counts as rig
 import contextlib
 import random
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -58,10 +59,17 @@ def deadline(seconds, what):
 
 def check(capsys, what, *arguments):
     """Run a command; return its status."""
-    with deadline(LONGEST_S, what), np.errstate(all="warn"):
+    with (
+        deadline(LONGEST_S, what),
+        np.errstate(all="warn"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("always")
         status = main([*arguments])
     error = capsys.readouterr().err
-    lines = [line for line in error.splitlines() if "preparing kernels" not in line]
+    # Warnings are for the user, none of somebody else's code.
+    assert ".py:" not in error, (what, error)
+    lines = [line for line in error.splitlines() if ": warning: " not in line]
     assert "Internal error" not in error, (what, error)
     assert "Traceback" not in error, (what, error)
     assert status in (WRONG_CALL, RIGHT), what
@@ -201,6 +209,14 @@ def test_overrides_of_any_kind(tmp_path, capsys, override):
     assert check(capsys, override, "run", "a.toml", *options) == WRONG_CALL
 
 
+OPTIONS = [
+    *("", "", "separator=';'", "separator=whitespace", "separator=''", "decimal=','"),
+    *("thousands=','", "encoding=utf-16", "encoding=nonsense", "compression=zip"),
+    *("skip_rows=99999", "comment=a", "quote=''", "header=false", "missing=drop"),
+    *("task=regression", "missing_marks=['0']", "drop_columns=['a', 'b', 'c']"),
+]
+
+
 def table(rng):
     rows = [(rng.random(), rng.random(), rng.randrange(3)) for _ in range(9)]
     return "a,b,c\n" + "".join(f"{a:.3f},{b:.3f},{c}\n" for a, b, c in rows)
@@ -209,6 +225,7 @@ def table(rng):
 def test_data_of_any_content(tmp_path, capsys):
     rng = random.Random(7)
     config = {"source": "csv", "path": "a.csv", "target_columns": ["c"]}
+    config["task"] = "classification"
     (tmp_path / "a.toml").write_text(write_toml({"data": config}))
     (tmp_path / "a.csv").write_text(table(rng))
     options = ["run", "a.toml", "--quiet", "--no-plot", "--out", "a.h5"]
@@ -218,7 +235,10 @@ def test_data_of_any_content(tmp_path, capsys):
     whole += [b"\x1f\x8b\x08broken", b"PK\x03\x04broken", b"\x93NUMPY"]
     for content in [*whole, *(with_characters(table(rng), rng) for _ in range(60))]:
         (tmp_path / "a.csv").write_bytes(content)
-        check(capsys, content, *options)
+        more = rng.choice(OPTIONS)
+        check(
+            capsys, (content, more), *options, *(["--set", f"data.{more}"] * bool(more))
+        )
     law = {"kind": "point_cloud", "path": "a.csv"}
     moons = {"source": "moons", "n_samples": 8}
     (tmp_path / "a.toml").write_text(write_toml({"data": moons, "law": law}))
@@ -228,7 +248,7 @@ def test_data_of_any_content(tmp_path, capsys):
     for ending in ("npz", "csv.gz"):
         config["path"] = f"b.{ending}"
         if ending == "npz":
-            config = {"source": "npz", "path": "b.npz"}
+            config = {"source": "npz", "path": "b.npz", "task": "classification"}
         (tmp_path / "a.toml").write_text(write_toml({"data": config}))
         for content in whole:
             (tmp_path / f"b.{ending}").write_bytes(content)
