@@ -15,7 +15,9 @@ from mfpde.account import account
 from mfpde.cli import main
 from mfpde.commands import SUCCESS, WRONG_CALL
 from mfpde.data.files import existing
+from mfpde.panels import Panel, Series
 from mfpde.paths import PICTURES, picture_path, user_path
+from mfpde.plotting import panels
 from mfpde.streams import one_line
 
 TINY = """
@@ -119,6 +121,12 @@ def test_names_with_dollars_are_no_mathematics(run_file):
     ax = plotting.confusion(labels, labels, names=names)
     plotting.save(ax.figure, run_file.parent / "a.png")
     assert ax.get_xticklabels()[0].get_text() == r"costs \$5"
+    bad = {"title": r"$\frac$", "xlabel": "$x$", "ylabel": "5 $", "note": r"$\no$"}
+    panel = Panel(**bad, series=[Series([1, 2], [1, 2], label=r"$\sum_$ and $5")])
+    (ax,) = panels.page([panel], title=r"$\oops$: $1 and $2").axes
+    plotting.save(ax.figure, run_file.parent / "c.png")
+    assert ax.get_title("left") == r"\$\frac\$"
+    assert ax.get_xlabel() == "$x$"
     with mfpde.open_run(run_file) as run:
         figure = plotting.summary(run, title=r"$\nothing$ and $5")
     plotting.save(figure, run_file.parent / "b.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from mfpde import plotting
@@ -12,6 +13,7 @@ from mfpde.launch import launched
 from mfpde.progress import terminal_width
 from mfpde.solution import Solution
 from mfpde.storage import open_run
+from mfpde.waiting import waiting
 
 
 def finish(
@@ -44,7 +46,8 @@ def finish(
     limit = solution.problem, solution.grid, solution.ensemble
     with open_run(solution.path) as run:
         if picture is not None:
-            plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
+            with nullcontext() if is_quiet else waiting("drawing the picture"):
+                plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
         if not is_quiet:
             text = account(
                 run,

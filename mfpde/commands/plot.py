@@ -12,6 +12,7 @@ from mfpde.commands.files import check_files
 from mfpde.limits import limit_of
 from mfpde.paths import Use
 from mfpde.storage import checkpoint_path, open_run
+from mfpde.waiting import waiting
 
 DPI = 150
 
@@ -33,6 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
             print(f"mfpde: without the states: {error}", file=sys.stderr)
             limit = ()
         dpi = run.config.get("plot", {}).get("dpi", DPI)
-        plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
+        with waiting("drawing the picture"):
+            plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
     print(f"Wrote {picture}.")
     return SUCCESS

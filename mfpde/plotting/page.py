@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,8 @@ from mfpde.snapshots import has_snapshots, snapshots
 
 N_COLUMNS = 3
 PANEL_SIZE = (4.3, 3.7)  # inches
+MOST_LETTERS = 120
+"""Of a title; more do not fit on a page."""
 
 Panel = tuple[str, Callable[..., Axes]]
 
@@ -243,7 +244,7 @@ def _heading(run: Any, title: str | None) -> str:
     if title is None:
         title = str(getattr(run, "attrs", {}).get("title", ""))
     path = getattr(run, "path", None)
-    names = [textwrap.shorten(title, 120), path and os.path.basename(path)]
+    names = [title[:MOST_LETTERS], path and os.path.basename(path)]
     first = ", ".join(plain(each) for each in names if each)
     facts = [str(getattr(run, "status", ""))]
     s = find_column(run, "s")

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mfpde.panels import Image, Panel, Series
 from mfpde.plotting import style
+from mfpde.plotting.sources import readable
 
 N_COLUMNS = 3
 PANEL_SIZE = (4.3, 3.9)  # inches
@@ -53,7 +54,7 @@ def page(panels: Sequence[Panel], *, title: str = "") -> Figure:
         for index, each in enumerate(panels):
             draw(each, ax=figure.add_subplot(n_rows, n_columns, index + 1))
         if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
+            figure.suptitle(readable(title), x=0.01, ha="left", fontsize=10.5)
     return figure
 
 
@@ -71,13 +72,15 @@ def draw(panel: Panel, *, ax: Axes | None = None) -> Axes:
     -------
     ax : matplotlib.axes.Axes
     """
-    ax.set_title(panel.title, loc="left", pad=18.0 if panel.note else None)
+    ax.set_title(readable(panel.title), loc="left", pad=18.0 if panel.note else None)
     if panel.note:
         place = {"xy": (0.0, 1.0), "xycoords": "axes fraction", "va": "bottom"}
         offset = {"xytext": (0, 4), "textcoords": "offset points"}
-        ax.annotate(panel.note, **place, **offset, fontsize=8.0, color=style.GREY)
-    ax.set_xlabel(panel.xlabel)
-    ax.set_ylabel(panel.ylabel)
+        ax.annotate(
+            readable(panel.note), **place, **offset, fontsize=8.0, color=style.GREY
+        )
+    ax.set_xlabel(readable(panel.xlabel))
+    ax.set_ylabel(readable(panel.ylabel))
     if panel.kind == "heat":
         _draw_image(ax, panel.image)
     else:
@@ -102,7 +105,7 @@ def _draw_series(ax: Axes, series: Series, group: int) -> None:
         for values in (series.low, series.high, series.y)
     )
     look: dict[str, Any] = {"color": COLOURS[group % len(COLOURS)]}
-    label = series.label or None
+    label = readable(series.label) or None
     if series.style == "points":
         look |= {"marker": MARKERS[group % len(MARKERS)], "linestyle": "none"}
         # Open and filled markers alternate: they tell groups apart without colour.
@@ -141,7 +144,9 @@ def _draw_image(ax: Axes, image: Image) -> None:
         )
     ax.set_xticks(range(len(image.x)), [str(each) for each in image.x])
     ax.set_yticks(range(len(image.y)), [str(each) for each in image.y])
-    bar = ax.figure.colorbar(mesh, ax=ax, label=image.label, pad=0.02, fraction=0.08)
+    bar = ax.figure.colorbar(
+        mesh, ax=ax, label=readable(image.label), pad=0.02, fraction=0.08
+    )
     if image.scale == "log":
         _few_decades(bar.ax.yaxis, *mesh.get_clim())
 

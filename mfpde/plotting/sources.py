@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.mathtext import MathTextParser
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.streams import one_line
@@ -52,6 +53,17 @@ def columns(source: Any, *names: str) -> list[Array]:
 def plain(name: object) -> str:
     """A name that is not ours, on one line and without mathematics between dollars."""
     return one_line(name).replace("$", r"\$")
+
+
+def readable(text: str) -> str:
+    """A text of a panel; without mathematics where what is between dollars is none."""
+    if "$" not in text:
+        return text
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return plain(text)
+    return text
 
 
 def symbol(name: str) -> str:
