@@ -181,8 +181,8 @@ _SOURCE_KEYS: dict[str, tuple[Callable, dict[str, tuple]]] = {
 }
 
 _PREPARATION_KEYS: dict[str, tuple] = {
-    "task": ("what the targets are",),
-    "target": ("encoding of the targets",),
+    "task": ("what the targets are; to be given for a file",),
+    "target": ("encoding of the targets; follows from the task",),
     "test_fraction": ("share of the samples that is set apart", "number"),
     "stratify": ("give each class its share of the test samples", "boolean"),
     "seed": ("seed of the split", "integer"),
