@@ -93,6 +93,19 @@ def test_a_standardised_target_is_undone(regression, capsys):
     assert 300.0 < line.get_ydata().mean() < 3000.0
 
 
+def test_errors_keep_their_units_when_a_run_is_resumed(regression):
+    _, income, food = regression
+    options = ["--quiet", "--no-plot"]
+    assert cli.main(["run", "run.toml", *options]) == 0
+    assert cli.main(["resume", "run.h5", "--until", "0.6", *options]) == 0
+    output = mfpde.predict_run("run.h5", income[:, None])
+    with mfpde.open_run("run.h5") as run:
+        test = run.data["test_index"]
+        error = np.sqrt(np.mean((output[test, 0] - food[test]) ** 2))
+        assert run.s[-1] == 0.6
+        assert error == pytest.approx(run.test_rmse[-1])
+
+
 def test_names_and_checksum_belong_to_the_file(folder, capsys):
     rows = "".join(f"{i},n,{-i},{'ab'[i % 2]} class\n" for i in range(12))
     written(folder, "length,note,cost ($),kind\n" + rows, CLASSIFICATION)

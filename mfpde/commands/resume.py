@@ -41,6 +41,7 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
             data.get("x_test"),
             data.get("y_test"),
             described["observers"],
+            y_std=data.get("y_std"),
         )
     named = config.get("plot", {}).get("file")
     picture = named or Path(arguments.file).with_suffix(".png")

@@ -184,7 +184,7 @@ def _explained(path: Path, form: TextFormat, message: str) -> str:
             f"Line {line} of {path} must have {expected} cells like the lines before "
             f"it, got {saw}. If the first lines are no names and no samples, set "
             "`skip_rows` (and `header` = false without names); else mend the line, or "
-            "set `separator`."
+            f"set `separator`{_blanks(form)}."
         )
     found = re.search(r"EOF inside string starting at row (\d+)", message)
     if found:
@@ -196,10 +196,18 @@ def _explained(path: Path, form: TextFormat, message: str) -> str:
     return f"{path} cannot be read as a table: {message.strip()}"
 
 
+def _blanks(form: TextFormat) -> str:
+    return ' (to "whitespace", if there are several blanks)' * (form.separator == " ")
+
+
 def _refuse_line_breaks(path: Path, table: NDArray[Any], form: TextFormat) -> None:
     """A stray quote swallows whole lines up to the next one: never in silence."""
     for i, row in enumerate(table):
         for j, cell in enumerate(row):
+            if "\0" in cell:
+                raise ValueError(
+                    f"{path} is no table of text: it has the character NUL."
+                )
             if "\n" in cell or "\r" in cell:
                 where = "the line of names" if form.header and not i else ""
                 where = where or f"row {i + (not form.header)}"
