@@ -131,6 +131,8 @@ def test_encodings_and_compressions(tmp_path):
         'a,y\n1,u\n2,"v\n3,u\n4,v"\n5,u\n6,v\n',
         'a,note,y\n1,n,u\n2,"n,v\n3,n,u\n4,n",v\n5,n,u\n6,n,v\n',
         'a,"y\n1,u\n2,v"\n3,u\n4,v\n',
+        'a,y\n1,u\n2,"\n3,u"\n4,v\n',
+        'a,y\n1,u\n2,"v\n"\n3,u\n',
     ],
 )
 def test_a_stray_quote_never_swallows_lines(table, text):

@@ -62,8 +62,10 @@ class Frame:
         column = self.columns[name]
         if column.dtype.kind == "f":
             return np.isnan(column)
-        marks = self.missing_marks
-        return np.fromiter((cell in marks for cell in column), bool, len(column))
+        found = self.missing_marks.intersection(column)
+        if not found:
+            return np.zeros(len(column), dtype=bool)
+        return np.array([cell in found for cell in column])
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """A column as numbers (N,), NaN where missing.

@@ -78,7 +78,7 @@ class Numerals:
 
         A column of nothing but true and false counts as 1 and 0.
         """
-        cells = [str(cell) for cell in cells]
+        cells = list(cells)
         if self.decimal == "." and self.thousands is None:
             values = _converted(cells)
             if values is not None:
@@ -116,8 +116,10 @@ PLAIN = Numerals()
 def _converted(cells: list[str]) -> NDArray[np.float64] | None:
     """All cells at once; None if one is not plainly a finite number."""
     try:
-        values = np.array(cells, dtype=np.float64)
+        values = np.array(list(map(float, cells)))
     except ValueError:
         return None
-    is_plain = np.isfinite(values).all() and not any("_" in cell for cell in cells)
+    # Python's float() takes 1_000 and the digits of every script, too.
+    text = "".join(cells)
+    is_plain = np.isfinite(values).all() and "_" not in text and text.isascii()
     return values if is_plain else None

@@ -29,6 +29,7 @@ MISSING_MARKS = (
 )
 """What counts as missing in a table of text: the marks of pandas."""
 
+_LINE_BREAK = re.compile(r"[\r\n]")
 _DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error),
     *(EOFError, OSError, ValueError),
@@ -92,8 +93,8 @@ def read_text(path: Path, form: TextFormat) -> Frame:
         line breaks, names occur twice, or the file is damaged or empty.
     """
     table = _cells(path, form)
-    if not form.multiline:
-        _refuse_line_breaks(path, table, form)
+    _refuse_line_breaks(path, table, form)
+    table = _stripped(table)
     if form.header:
         names = [
             name or f"unnamed_{i + 1}" for i, name in enumerate(map(str, table[0]))
@@ -127,7 +128,7 @@ def _check_names(path: Path, names: list[str], form: TextFormat) -> None:
 
 
 def _cells(path: Path, form: TextFormat) -> NDArray[Any]:
-    """All cells, the line of names among them, without blanks at the ends."""
+    """All cells, the line of names among them."""
     try:
         import pandas
     except ImportError:
@@ -171,8 +172,7 @@ def _cells(path: Path, form: TextFormat) -> NDArray[Any]:
         raise ValueError(_explained(path, form, str(error))) from error
     except _DAMAGE as error:
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
-    cells = table.to_numpy(dtype=object)
-    return np.array([[str(cell).strip() for cell in row] for row in cells], object)
+    return table.to_numpy(dtype=object)
 
 
 def _explained(path: Path, form: TextFormat, message: str) -> str:
@@ -202,21 +202,30 @@ def _blanks(form: TextFormat) -> str:
 
 def _refuse_line_breaks(path: Path, table: NDArray[Any], form: TextFormat) -> None:
     """A stray quote swallows whole lines up to the next one: never in silence."""
-    for i, row in enumerate(table):
-        for j, cell in enumerate(row):
-            if "\0" in cell:
-                raise ValueError(
-                    f"{path} is no table of text: it has the character NUL."
-                )
-            if "\n" in cell or "\r" in cell:
-                where = "the line of names" if form.header and not i else ""
-                where = where or f"row {i + (not form.header)}"
-                raise ValueError(
-                    f"Cell {j + 1} of {where} of {path} goes on over the end of its "
-                    f"line: {cell[:40]!r}. A stray quote {form.quote} does that: mend "
-                    'it, or set `quote` = "" if quotes are plain characters, or '
-                    "`multiline` = true if cells may have several lines."
-                )
+    for j, column in enumerate(table.T):
+        text = ",".join(column)
+        if "\0" in text:
+            raise ValueError(f"{path} is no table of text: it has the character NUL.")
+        if form.multiline or not _LINE_BREAK.search(text):
+            continue
+        i = next(i for i, cell in enumerate(column) if _LINE_BREAK.search(cell))
+        where = f"row {i + (not form.header)}"
+        if form.header and not i:
+            where = "the line of names"
+        raise ValueError(
+            f"Cell {j + 1} of {where} of {path} goes on over the end of its line: "
+            f"{column[i][:40]!r}. A stray quote {form.quote} does that: mend it, or "
+            'set `quote` = "" if quotes are plain characters, or `multiline` = true '
+            "if cells may have several lines."
+        )
+
+
+def _stripped(table: NDArray[Any]) -> NDArray[Any]:
+    """The cells without blanks at their ends."""
+    cells = np.empty(table.shape, dtype=object)
+    for j, column in enumerate(table.T):
+        cells[:, j] = [cell.strip() for cell in column]
+    return cells
 
 
 def read_npy(path: Path) -> Frame:
