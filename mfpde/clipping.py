@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_positive
-from mfpde.errors import did_you_mean
+from mfpde.arrays import check_fields, choice, float_array, positive
 from mfpde.kernels import CLIPPINGS
 from mfpde.kernels.assembly import clip
 
@@ -46,13 +45,7 @@ class Clipping:
     form: str = "hard"
 
     def __post_init__(self) -> None:
-        check_positive("bound", self.bound)
-        if self.form not in CLIPPINGS:
-            raise ValueError(
-                f"`form` must be one of {', '.join(CLIPPINGS)}, got {self.form!r}."
-                + did_you_mean(str(self.form), CLIPPINGS)
-            )
-        object.__setattr__(self, "bound", float(self.bound))
+        check_fields(self, bound=positive, form=choice(*CLIPPINGS))
 
     @property
     def is_smooth(self) -> bool:
@@ -61,7 +54,8 @@ class Clipping:
 
     def __call__(self, values: ArrayLike) -> Array:
         """pi of every entry of an array of any shape."""
-        values = np.asarray(values, dtype=np.float64)
+        if not isinstance(values, np.ndarray) or values.dtype != np.float64:
+            values = float_array("values", values)
         out = np.empty(values.size)
         clip(np.ascontiguousarray(values).ravel(), self.bound, self.is_smooth, out)
         return out.reshape(values.shape)

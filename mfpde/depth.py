@@ -12,6 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import (
+    check_fields,
+    checked,
+    instance,
+    integer,
+    mapping,
+    number,
+    positive,
+    whole,
+)
 from mfpde.errors import did_you_mean
 from mfpde.kernels import OUTER_ACTIVATIONS
 
@@ -29,12 +39,23 @@ class PowerLaw:
     tau0: float = 1.0
     exponent: float = -0.5
 
+    def __post_init__(self) -> None:
+        check_fields(self, tau0=positive, exponent=number())
+
+    @checked(n=whole(1))
     def __call__(self, n: int) -> float:
         """Residual scale of a network of n layers."""
         # The division rounds once, as in `DepthGrid.euler`.
-        return self.tau0 / n if self.exponent == -1 else self.tau0 * n**self.exponent
+        return (
+            self.tau0 / n
+            if self.exponent == -1
+            else self.tau0 * float(np.float64(n) ** self.exponent)
+        )
 
 
+# More layers than any machine has memory for.
+MOST_LAYERS = 10**8
+MOST_GAUSS_NODES = 1000
 RESIDUAL_SCALES = {"ode": PowerLaw(1.0, -1.0), "sde": PowerLaw(1.0, -0.5)}
 
 
@@ -209,7 +230,7 @@ class DepthGrid:
         The stages are solved by fixed-point iteration, which contracts while
         |d_z F| / n_elements is below about 1; use more elements otherwise.
         """
-        n_nodes = _check_count("n_nodes", n_nodes)
+        n_nodes = _check_count("n_nodes", n_nodes, MOST_GAUSS_NODES)
         n_elements = _check_count("n_elements", n_elements)
         c, a, b = gauss_collocation(n_nodes)
         left = np.arange(n_elements)[:, np.newaxis]
@@ -236,9 +257,9 @@ class DepthGrid:
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> DepthGrid:
         """Rebuild a grid from the output of `describe`."""
-        options = dict(description)
+        options = dict(mapping("description", description))
         scheme = options.pop("scheme", None)
-        if scheme not in SCHEMES:
+        if not isinstance(scheme, str) or scheme not in SCHEMES:
             raise ValueError(
                 f"`scheme` must be one of {', '.join(SCHEMES)}, got {scheme!r}."
             )
@@ -279,6 +300,7 @@ class DepthGrid:
         return f"DepthGrid.{self.scheme}({options})"
 
 
+A_DEPTH_GRID = instance(DepthGrid, what="a grid such as DepthGrid.euler(8)")
 SCHEMES = ("euler", "midpoint", "rk4", "gauss", "layers")
 
 
@@ -324,9 +346,11 @@ def _describe_scale(value: Any) -> Any:
 
 def _outer_activation(name: Any) -> str | None:
     """The name of psi, None for the identity."""
-    if name is None or name == "identity":
+    if name is None:
         return None
-    if name not in OUTER_ACTIVATIONS:
+    if isinstance(name, str) and name == "identity":
+        return None
+    if not isinstance(name, str) or name not in OUTER_ACTIVATIONS:
         raise ValueError(
             f"`outer` must be None or one of {', '.join(OUTER_ACTIVATIONS)}, got "
             f"{name!r}." + did_you_mean(str(name), OUTER_ACTIVATIONS)
@@ -368,9 +392,5 @@ def gauss_collocation(n: int) -> tuple[Array, Array, Array]:
     return 0.5 * (x + 1.0), a, 0.5 * w
 
 
-def _check_count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    return int(value)
+def _check_count(name: str, value: int, most: int = MOST_LAYERS) -> int:
+    return integer(name, value, 1, most)

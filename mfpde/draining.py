@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.arrays import a_path, choice, flag, is_function, optional, positive
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.journal import Journal
 from mfpde.launch import launched
@@ -123,6 +124,24 @@ def _solution(
         path=None if journal.writer is None else journal.writer.path,
         failure=failure,
     )
+
+
+def a_progress(name: str, value: Any) -> Any:
+    """True, False, or a function that is called after every step."""
+    return value if is_function(value) else flag(name, value)
+
+
+RUN_OPTIONS = {
+    "output": optional(a_path),
+    "overwrite": flag,
+    "progress": a_progress,
+    "loss_below": optional(positive),
+    "wall_time_s": optional(positive),
+    "checkpoint_every_s": positive,
+    "theta_dtype": choice("f8", "f4"),
+    "swmr": flag,
+}
+"""Checks of the options that `solve` and `train` share."""
 
 
 @contextlib.contextmanager

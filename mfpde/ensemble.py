@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import (
+    check_size,
+    checked,
+    float_array,
+    index_array,
+    instance,
+    whole,
+)
 from mfpde.sharding import WHOLE, Shard
 
 SUM_TOLERANCE = 1e-12  # rounding of a sum of 1e8 terms stays below this
@@ -180,17 +187,18 @@ class ParticleEnsemble:
         theta : array_like, shape (J, M, k)
             The shape must be that of the present `theta`.
         """
-        if np.shape(theta) != self.theta.shape:
+        theta = float_array("theta", theta, axes=AXES)
+        if theta.shape != self.theta.shape:
             raise ValueError(
                 "`theta` must have shape (n_nodes, n_particles, n_params) = "
-                f"{self.theta.shape}, got {np.shape(theta)}."
+                f"{self.theta.shape}, got {theta.shape}."
             )
         return ParticleEnsemble(theta, self.weights)
 
+    @checked(n_copies=whole(1))
     def duplicated(self, n_copies: int) -> ParticleEnsemble:
         """Return the same measure with every particle `n_copies` times."""
-        if n_copies < 1:
-            raise ValueError(f"`n_copies` must be at least 1, got {n_copies}.")
+        check_size("n_copies", n_copies, self.theta.size)
         return ParticleEnsemble(
             np.repeat(self.theta, n_copies, axis=1),
             np.repeat(self.weights, n_copies) / n_copies,
@@ -204,7 +212,7 @@ class ParticleEnsemble:
         order : array_like of int, shape (M,)
             A permutation of 0, ..., M - 1.
         """
-        order = np.asarray(order)
+        order = index_array("order", order)
         if not np.array_equal(np.sort(order, axis=None), np.arange(self.n_particles)):
             raise ValueError(
                 "`order` must be a permutation of 0, ..., n_particles - 1 = "
@@ -220,6 +228,7 @@ class ParticleEnsemble:
         t_weights : array_like, shape (J,)
             Depth weights W_j, `grid.weights`.
         """
+        t_weights = float_array("t_weights", t_weights)
         squares = np.einsum("jmk,jmk,m->j", self.theta, self.theta, self.weights)
         if np.shape(t_weights) != squares.shape:
             raise ValueError(
@@ -227,3 +236,6 @@ class ParticleEnsemble:
                 f"{np.shape(t_weights)}."
             )
         return float(np.dot(t_weights, squares))
+
+
+AN_ENSEMBLE = instance(ParticleEnsemble)

@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 
-from mfpde.arrays import check_positive, float_array
-from mfpde.evaluation import Evaluation
+from mfpde.arrays import check_fields, checked, numbers, positive, whole
+from mfpde.evaluation import AN_EVALUATION, Evaluation
 
 # Fourth neighbours: half the variance of first ones, and a bias still small.
 N_NEIGHBOURS = 4
 
 
+@checked(theta=numbers("M", "k"), n_neighbours=whole(1))
 def entropy(theta: ArrayLike, n_neighbours: int = N_NEIGHBOURS) -> float:
     """Differential entropy -int rho ln rho of a density, from independent draws.
 
@@ -41,17 +42,13 @@ def entropy(theta: ArrayLike, n_neighbours: int = N_NEIGHBOURS) -> float:
     entropy : float
         In nats; -inf where draws coincide.
     """
-    theta = float_array("theta", theta)
-    if theta.ndim != 2 or 0 in theta.shape:
-        raise ValueError(f"`theta` must have shape (M, k), got {theta.shape}.")
     n_draws, k = theta.shape
-    check_positive("n_neighbours", n_neighbours)
-    if n_neighbours != int(n_neighbours) or n_neighbours >= n_draws:
+    if n_neighbours >= n_draws:
         raise ValueError(
-            "`n_neighbours` must be a whole number below the number of draws, "
-            f"{n_draws}, got {n_neighbours!r}."
+            f"`n_neighbours` must be below the number of draws, {n_draws}, got "
+            f"{n_neighbours}."
         )
-    n = int(n_neighbours)
+    n = n_neighbours
     radii = cKDTree(theta).query(theta, k=[n + 1])[0]
     if radii.min() == 0.0:
         return -math.inf
@@ -78,8 +75,9 @@ class FreeEnergy:
     n_neighbours: int = N_NEIGHBOURS
 
     def __post_init__(self) -> None:
-        check_positive("temperature", self.temperature)
+        check_fields(self, temperature=positive, n_neighbours=whole(1))
 
+    @checked(evaluation=AN_EVALUATION)
     def __call__(self, evaluation: Evaluation) -> float:
         """The estimate for the particles of an evaluation."""
         weights = evaluation.ensemble.weights

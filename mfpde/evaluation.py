@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde import lockstep
-from mfpde.arrays import float_array
-from mfpde.depth import DepthGrid
+from mfpde.arrays import checked, float_array, instance, number, shown
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels import sweep
@@ -27,7 +27,7 @@ from mfpde.kernels.samples import SampleLayout, sample_layout
 from mfpde.kernels.sweep import STRIDE
 from mfpde.kernels.threads import start_helpers
 from mfpde.kernels.turns import close, open_gate, wait_for_all
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.sharding import Shard
 from mfpde.sizes import cause
 
@@ -124,6 +124,10 @@ class Evaluation:
         )
 
 
+AN_EVALUATION = instance(Evaluation)
+
+
+@checked(s=number())
 def evaluate(
     problem: MeanFieldProblem,
     grid: DepthGrid,
@@ -166,7 +170,7 @@ def evaluate(
     elif not _can_hold(out, ensemble.theta):
         raise ValueError(
             "`out` must be a C-contiguous float64 array of shape "
-            f"{ensemble.theta.shape}, got {out.dtype} of shape {out.shape}."
+            f"{ensemble.theta.shape}, got {shown(out)}."
         )
     # A blow-up is found below and named; NumPy need not warn of it, too.
     with np.errstate(all="ignore"):
@@ -174,6 +178,8 @@ def evaluate(
 
 
 def _can_hold(out: Array, theta: Array) -> bool:
+    if not isinstance(out, np.ndarray):
+        return False
     is_plain = out.flags.c_contiguous and out.flags.writeable
     return is_plain and out.dtype == np.float64 and out.shape == theta.shape
 
@@ -278,6 +284,7 @@ def _terminal(problem: MeanFieldProblem, z_end: Array) -> tuple[Array, float, Ar
     return output, float(np.dot(c, values)), gradients * c[:, np.newaxis]
 
 
+@checked(problem=A_PROBLEM)
 def predict(
     problem: MeanFieldProblem,
     grid: DepthGrid,
@@ -288,6 +295,7 @@ def predict(
     return problem.read(_flow(problem, grid, ensemble, x).end())
 
 
+@checked(grid=A_DEPTH_GRID)
 def trajectories(
     problem: MeanFieldProblem,
     grid: DepthGrid,
@@ -330,6 +338,7 @@ def field(
     return layout.unpack(values)
 
 
+@checked(problem=A_PROBLEM)
 def first_variation_gradient(
     problem: MeanFieldProblem, theta: ArrayLike, z: ArrayLike, p: ArrayLike
 ) -> Array:
@@ -402,6 +411,7 @@ def _in_states(
     return theta, z, p
 
 
+@checked(problem=A_PROBLEM)
 def first_variation(
     problem: MeanFieldProblem, theta: ArrayLike, z: ArrayLike, p: ArrayLike
 ) -> Array:

@@ -7,13 +7,14 @@ ledger of Eq. (28), which is integrated beside them by the same method.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import a_float, float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
@@ -273,6 +274,8 @@ def iterate(
         method = method.diffusing(layout.diffusion)
     state = _start(layout, ensemble, restart, has_ledger=not has_noise(method))
     check_end(s_end, state.s)
+    hits = list(hits) if isinstance(hits, Set) else hits
+    hits = float_array("hits", hits).ravel().tolist()
     targets = sorted({s for s in hits if state.s < s < s_end} | {s_end})
     return _steps(layout, method, state, targets)
 
@@ -337,9 +340,8 @@ def has_noise(stepper: Any) -> bool:
 
 def check_end(s_end: float, s: float) -> None:
     """Raise unless s_end is a finite number after s."""
-    if isinstance(s_end, bool) or not isinstance(s_end, (int, float, np.number)):
-        raise TypeError(f"`s_end` must be a number, got {s_end!r}.")
-    if not np.isfinite(s_end) or s_end < s:
+    found = a_float("s_end", s_end)
+    if not np.isfinite(found) or found < s:
         raise ValueError(
             f"`s_end` must be finite and at least the present s = {s:g}, got {s_end!r}."
         )

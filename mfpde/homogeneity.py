@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import checked
 from mfpde.blocks import Bilinear, Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.evaluation import Evaluation, field
+from mfpde.evaluation import AN_EVALUATION, Evaluation, field
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -31,12 +32,14 @@ BALANCED = ("relu", "leaky_relu", "identity")
 """Activations with sigma(c a) = c sigma(a) for c >= 0."""
 
 
+@checked(evaluation=AN_EVALUATION)
 def group_moments(evaluation: Evaluation) -> Array:
     """int |theta_g|^2 drho_t at every depth node, shape (J,)."""
     theta = _of_group(evaluation, evaluation.ensemble.theta)
     return np.einsum("m,jmk,jmk->j", evaluation.ensemble.weights, theta, theta)
 
 
+@checked(evaluation=AN_EVALUATION)
 def group_moment_rates(evaluation: Evaluation) -> Array:
     """d/ds int |theta_g|^2 drho_t by the velocity of the particles, shape (J,)."""
     theta = _of_group(evaluation, evaluation.ensemble.theta)
@@ -44,6 +47,7 @@ def group_moment_rates(evaluation: Evaluation) -> Array:
     return 2.0 * np.einsum("m,jmk,jmk->j", evaluation.ensemble.weights, theta, velocity)
 
 
+@checked(evaluation=AN_EVALUATION)
 def predicted_moment_rates(evaluation: Evaluation) -> Array:
     """The same by the field: -2 eta (h mean_i p_i . F(z_i, t) + ...), T12, shape (J,).
 
@@ -79,6 +83,7 @@ def predicted_moment_rates(evaluation: Evaluation) -> Array:
     return -2.0 * eta[0] * (degree * means + decay)
 
 
+@checked(evaluation=AN_EVALUATION)
 def balances(evaluation: Evaluation) -> Array:
     """|v|^2 - |u|^2 - b^2 of every particle, shape (J, M): conserved by the flow.
 

@@ -13,17 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
-from mfpde.depth import DepthGrid
-from mfpde.ensemble import ParticleEnsemble
-from mfpde.evaluation import Evaluation, evaluate, first_variation
-from mfpde.problem import MeanFieldProblem
+from mfpde.arrays import checked, float_array, number, numbers, positive, sequence
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
+from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
+from mfpde.evaluation import AN_EVALUATION, Evaluation, evaluate, first_variation
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.solution import finished
 from mfpde.solver import solve
 
 Array = NDArray[np.float64]
 
+MASS = number(above=0.0, below=1.0)
+MASSES = sequence(MASS)
 
+
+@checked(evaluation=AN_EVALUATION)
 def descent_directions(
     evaluation: Evaluation, candidates: ArrayLike
 ) -> tuple[Array, Array]:
@@ -44,6 +48,13 @@ def descent_directions(
     directions : ndarray, shape (J, k)
         The theta of nu.
     """
+    return _directions("candidates", evaluation, candidates)
+
+
+def _directions(
+    name: str, evaluation: Evaluation, candidates: ArrayLike
+) -> tuple[Array, Array]:
+    """`descent_directions` for candidates that go by some name."""
     problem, theta = evaluation.problem, evaluation.ensemble.theta
     grid = evaluation.grid
     if grid.n_stages != 1 or grid.is_implicit or grid.outer is not None:
@@ -51,7 +62,7 @@ def descent_directions(
             "`evaluation` must be on DepthGrid.euler or layers without an outer "
             f"activation, got {grid!r}: its states belong to the nodes."
         )
-    candidates = _cloud("candidates", candidates, problem.k)
+    candidates = _cloud(name, candidates, problem.k)
     z, p = evaluation.z[:-1], evaluation.p[1:]
     everywhere = np.broadcast_to(candidates, (len(theta), *candidates.shape))
     values = first_variation(problem, everywhere, z, p)
@@ -59,6 +70,7 @@ def descent_directions(
     return values.min(axis=1) - present, candidates[values.argmin(axis=1)]
 
 
+@checked(evaluation=AN_EVALUATION, masses=MASSES)
 def descent_changes(
     evaluation: Evaluation, directions: Array, masses: Sequence[float]
 ) -> Array:
@@ -79,6 +91,7 @@ def descent_changes(
         the slope of nu as m -> 0.
     """
     ensemble, grid = evaluation.ensemble, evaluation.grid
+    directions = numbers(*ensemble.theta.shape[::2])("directions", directions)
     changes = np.empty((ensemble.n_nodes, len(masses)))
     for j, step in enumerate(grid.step_size):
         # At the other depths the mass that is split off stays where it is.
@@ -93,6 +106,7 @@ def descent_changes(
     return changes
 
 
+@checked(ensemble=AN_ENSEMBLE, mass=MASS)
 def perturbed(
     ensemble: ParticleEnsemble, cloud: ArrayLike, mass: float
 ) -> ParticleEnsemble:
@@ -106,8 +120,6 @@ def perturbed(
     mass : float
         In (0, 1).
     """
-    if not 0.0 < mass < 1.0:
-        raise ValueError(f"`mass` must lie in (0, 1), got {mass!r}.")
     n_nodes, _, k = ensemble.theta.shape
     cloud = _cloud("cloud", cloud, k, n_nodes)
     n_added = cloud.shape[-2]
@@ -154,6 +166,15 @@ class Escape:
     moved: float
 
 
+@checked(
+    problem=A_PROBLEM,
+    grid=A_DEPTH_GRID,
+    ensemble=AN_ENSEMBLE,
+    mass=MASS,
+    s_end=positive,
+    masses=MASSES,
+    rtol=positive,
+)
 def escape(
     problem: MeanFieldProblem,
     grid: DepthGrid,
@@ -193,7 +214,7 @@ def escape(
         If one of the flows blows up, or misses its tolerance.
     """
     at_rest = evaluate(problem, grid, ensemble)
-    slopes, directions = descent_directions(at_rest, cloud)
+    slopes, directions = _directions("cloud", at_rest, cloud)
     losses = []
     for start in (ensemble, perturbed(ensemble, directions[:, np.newaxis], mass)):
         options = {"stepper": "auto", "rtol": rtol, "atol": 1e-2 * rtol}

@@ -20,14 +20,14 @@ import math
 import numba
 import numpy as np
 
-from mfpde.arrays import check_positive
+from mfpde.arrays import checked, instance, number, text, whole
 from mfpde.blocks import Custom, Perceptron
-from mfpde.ensemble import ParticleEnsemble
+from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.errors import did_you_mean
 from mfpde.kernels import vectormath
 from mfpde.laws import Dirac, Gaussian, Mixture, Product
 from mfpde.laws.parameters import choice
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 
@@ -65,7 +65,7 @@ ODD = ("tanh", "sigmoid")
 """Activations that are odd functions plus a constant."""
 
 
-@functools.lru_cache(maxsize=64)
+@checked(block=instance(Perceptron))
 def linearised_block(block: Perceptron) -> Custom:
     """The block d_theta phi(z, theta0) delta of a perceptron phi, without its scale.
 
@@ -82,8 +82,6 @@ def linearised_block(block: Perceptron) -> Custom:
     block : Custom
         theta = (u, v, b, delta_u, delta_v, delta_b), 4 d + 2 numbers.
     """
-    if not isinstance(block, Perceptron):
-        raise TypeError(f"`block` must be a Perceptron, got {block!r}.")
     if not block.bias or block.scale != 1.0:
         raise ValueError(
             f"`block` must be a Perceptron with bias and scale 1, got {block!r}. Take "
@@ -96,6 +94,12 @@ def linearised_block(block: Perceptron) -> Custom:
             f"{block.activation!r}."
             + did_you_mean(block.activation, SECOND_DERIVATIVES)
         )
+    return _linearised(block)
+
+
+@functools.lru_cache(maxsize=64)
+def _linearised(block: Perceptron) -> Custom:
+    """The block, compiled once."""
     d, k = block.d, block.k
     pair, second = SECOND_DERIVATIVES[block.activation]
 
@@ -140,6 +144,12 @@ def linearised_block(block: Perceptron) -> Custom:
     return Custom(d, 2 * k, f, vjp_z, vjp_theta)
 
 
+@checked(
+    d=whole(1, 10**4),
+    share=number(above=0.0, below=1.0),
+    size=number(above=0.0, most=1e100),
+    spread=number(least=0.0, most=1e100),
+)
 def lazy_law(d: int, *, share: float, size: float, spread: float) -> Mixture:
     """A law of (u, v, b) without a field: u and b normal, v of two opposed values.
 
@@ -156,9 +166,6 @@ def lazy_law(d: int, *, share: float, size: float, spread: float) -> Mixture:
     size, spread : float
         Standard deviations of v, and of u and b.
     """
-    check_positive("size", size)
-    if not 0.0 < share < 1.0:
-        raise ValueError(f"`share` must lie in (0, 1), got {share!r}.")
     odds = math.sqrt(share / (1.0 - share))
     parts = [
         Product(
@@ -169,6 +176,7 @@ def lazy_law(d: int, *, share: float, size: float, spread: float) -> Mixture:
     return Mixture(parts, [1.0 - share, share])
 
 
+@checked(activation=text, share=number(above=0.0, below=1.0))
 def lazy_order(activation: str, share: float) -> int:
     """Order in 1 / alpha of the distance of outputs to the lazy limit, from `lazy_law`.
 
@@ -185,6 +193,7 @@ def lazy_order(activation: str, share: float) -> int:
     return 2 if share == 0.5 or activation in ODD else 1
 
 
+@checked(problem=A_PROBLEM, alpha=number(least=1e-100, most=1e100))
 def lazy_problem(problem: MeanFieldProblem, alpha: float) -> MeanFieldProblem:
     """The problem with f = alpha phi and the multipliers 1 / alpha^2 of the velocity.
 
@@ -195,12 +204,13 @@ def lazy_problem(problem: MeanFieldProblem, alpha: float) -> MeanFieldProblem:
     alpha : float
         Residual scale.
     """
-    check_positive("alpha", alpha)
     _check_lazy(problem)
+    metric = problem.metric / alpha**2
     block = dataclasses.replace(problem.block, scale=alpha * problem.block.scale)
-    return problem.with_changes(block=block, metric=problem.metric / alpha**2)
+    return problem.with_changes(block=block, metric=metric)
 
 
+@checked(problem=A_PROBLEM, ensemble=AN_ENSEMBLE)
 def linearised(
     problem: MeanFieldProblem, ensemble: ParticleEnsemble
 ) -> tuple[MeanFieldProblem, ParticleEnsemble]:

@@ -357,7 +357,7 @@ def _times(s_end: float, record: Any) -> NDArray[np.float64]:
 
 
 def _checked_observables(observables: Any) -> dict[str, Any]:
-    observables = check_observers(observables)
+    observables = check_observers(observables, "observables")
     if "output" in observables:
         raise ValueError('`observables` must not use the name "output", which is ours.')
     return observables

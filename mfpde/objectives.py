@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from mfpde.arrays import is_number
+from mfpde.arrays import check_fields, checked, number
 from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
@@ -179,18 +179,15 @@ class DecayingQuadratic:
     gamma: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("lambda0", "gamma"):
-            value = getattr(self, name)
-            if not is_number(value) or not 0.0 <= value < np.inf:
-                raise ValueError(
-                    f"`{name}` must be a finite number, at least 0, got {value!r}."
-                )
-            object.__setattr__(self, name, float(value))
+        not_negative = number(least=0.0)
+        check_fields(self, lambda0=not_negative, gamma=not_negative)
 
+    @checked(s=number())
     def strength(self, s: float) -> float:
         """lambda(s)."""
         return self.lambda0 * float(np.exp(-self.gamma * s))
 
+    @checked(s=number())
     def rate(self, s: float) -> float:
         """The derivative lambda'(s), for the ledger of Eq. (14)."""
         return -self.gamma * self.strength(s)

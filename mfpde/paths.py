@@ -81,6 +81,8 @@ def user_path(path: Any, name: str = "path") -> Path:
         )
     if "\0" in text:
         raise ValueError(f"`{name}` must not hold the character NUL, got {text!r}.")
+    if not text:
+        raise ValueError(f"`{name}` must be a path, got an empty text.")
     return Path(os.path.expanduser(text))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.arrays import mapping, shown
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.flow import Restart, Setup, State, check_end, iterate
@@ -285,10 +286,11 @@ def make_metadata(metadata: Metadata | Mapping[str, Any] | None) -> Metadata:
     """What a file shall say about its run, from what `solve` and `train` take."""
     if isinstance(metadata, Metadata):
         return metadata
+    given = {} if metadata is None else mapping("metadata", metadata)
     try:
-        return Metadata(**(metadata or {}))
+        return Metadata(**given)
     except TypeError as error:
         names = ", ".join(each.name for each in dataclasses.fields(Metadata))
         raise TypeError(
-            f"`metadata` must be a dict with some of {names}, got {metadata!r}."
+            f"`metadata` must be a dict with some of {names}, got {shown(metadata)}."
         ) from error

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde import blocks, objectives
-from mfpde.arrays import float_array
+from mfpde.arrays import float_array, instance
 from mfpde.clipping import Clipping
 from mfpde.errors import did_you_mean
 from mfpde.kernels import DTYPES
@@ -292,6 +292,9 @@ def _described(part: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
     if kind in kinds and type(part) is not kinds[kind]:
         return description | {"kind": f"own {type(part).__name__}"}
     return description
+
+
+A_PROBLEM = instance(MeanFieldProblem)
 
 
 def _table(name: str, values: ArrayLike) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_positive, float_array
+from mfpde.arrays import check_fields, flag, float_array, positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +33,32 @@ class Linear:
         matrix = float_array("matrix", self.matrix)
         if matrix.ndim != 2 or 0 in matrix.shape:
             raise ValueError(f"`matrix` must be a 2-D array, got shape {matrix.shape}.")
-        check_positive("rate", self.rate)
         object.__setattr__(self, "matrix", matrix)
-        object.__setattr__(self, "trainable", bool(self.trainable))
-        object.__setattr__(self, "rate", float(self.rate))
+        check_fields(self, trainable=flag, rate=positive)
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the map to every row of values (n, columns)."""
+        values = self._rows(values, self.matrix.shape[1])
         # einsum without BLAS: the same bits whatever the number of BLAS threads.
         return np.einsum("ic,rc->ir", values, self.matrix)
 
     def transposed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Apply the transposed map to every row of values (n, rows)."""
+        values = self._rows(values, self.matrix.shape[0])
         return np.einsum("ir,rc->ic", values, self.matrix)
+
+    @staticmethod
+    def _rows(values: Any, n: int) -> NDArray[np.float64]:
+        """Values as an array (..., n); a state may hold a blow-up: not looked at."""
+        if isinstance(values, np.ndarray) and values.dtype == np.float64:
+            array = values
+        else:
+            array = float_array("values", values)
+        if array.ndim != 2 or array.shape[1] != n:
+            raise ValueError(
+                f"`values` must have shape (n_rows, {n}), got {array.shape}."
+            )
+        return array
 
     def with_matrix(self, matrix: NDArray[np.float64]) -> Linear:
         """The same map with other entries."""

@@ -14,11 +14,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_positive, float_array
+from mfpde.arrays import (
+    check_fields,
+    checked,
+    float_array,
+    mapping,
+    number,
+    positive,
+    shown,
+    whole,
+)
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.evaluation import Evaluation
+from mfpde.evaluation import AN_EVALUATION, Evaluation
 from mfpde.evaluation import field as mean_field
 from mfpde.sharding import Shard
 
@@ -39,6 +48,19 @@ class Schedule(Protocol):
         """Whether to record after this step, whatever s."""
 
 
+END = number(least=0.0)
+MOST_RECORDS = 10**7
+
+
+def _check_number(name: str, n: float, s_end: float) -> None:
+    """Raise ValueError for a schedule with too many records."""
+    if n > MOST_RECORDS:
+        raise ValueError(
+            f"`{name}` must give at most {MOST_RECORDS} records up to s = {s_end:g}, "
+            f"got {n:.3g}."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class At:
     """Record at given training times s (n,); those after s_end are left out."""
@@ -53,6 +75,7 @@ class At:
             )
         object.__setattr__(self, "s", times)
 
+    @checked(s_end=END)
     def times(self, s_end: float) -> Array:
         """The given times up to s_end."""
         return self.s[self.s <= s_end]
@@ -73,11 +96,14 @@ class Every:
     ds: float
 
     def __post_init__(self) -> None:
-        check_positive("ds", self.ds)
+        check_fields(self, ds=positive)
 
+    @checked(s_end=END)
     def times(self, s_end: float) -> Array:
         """Multiples of ds up to s_end."""
-        return self.ds * np.arange(int(s_end / self.ds * (1 + 1e-12)) + 1)
+        n = s_end / self.ds * (1 + 1e-12)
+        _check_number("ds", n, s_end)
+        return self.ds * np.arange(int(n) + 1)
 
     def describe(self) -> dict[str, Any]:
         """Plain values, as for `At`."""
@@ -96,13 +122,15 @@ class Logarithmic:
     per_decade: int = 10
 
     def __post_init__(self) -> None:
-        check_positive("start", self.start)
-        check_positive("per_decade", self.per_decade)
+        check_fields(self, start=positive, per_decade=positive)
 
+    @checked(s_end=END)
     def times(self, s_end: float) -> Array:
         """The times up to s_end."""
         decades = np.log10(s_end / self.start) if s_end >= self.start else -1.0
-        steps = np.arange(int(decades * self.per_decade * (1 + 1e-12)) + 1)
+        n = decades * self.per_decade * (1 + 1e-12)
+        _check_number("per_decade", n, s_end)
+        steps = np.arange(int(n) + 1)
         values = self.start * 10.0 ** (steps / self.per_decade)
         return np.concatenate([[0.0], values[values <= s_end]])
 
@@ -126,10 +154,9 @@ class Steps:
     n: int = 1
 
     def __post_init__(self) -> None:
-        check_positive("n", self.n)
-        if self.n != int(self.n):
-            raise ValueError(f"`n` must be a whole number of steps, got {self.n!r}.")
+        check_fields(self, n=whole(1))
 
+    @checked(s_end=END)
     def times(self, s_end: float) -> Array:
         """None."""
         return np.empty(0)
@@ -138,6 +165,7 @@ class Steps:
         """Plain values, as for `At`."""
         return {"kind": "steps", "n": self.n}
 
+    @checked(step=whole(0, 2**63))
     def is_due(self, step: int) -> bool:
         """Whether step is a multiple of n."""
         return step % self.n == 0
@@ -150,9 +178,9 @@ def schedule_from_description(description: dict[str, Any] | None) -> Any:
     """Rebuild a schedule, or None, from the output of its `describe`."""
     if description is None:
         return None
-    options = dict(description)
+    options = dict(mapping("description", description))
     kind = options.pop("kind", None)
-    if kind not in SCHEDULES:
+    if not isinstance(kind, str) or kind not in SCHEDULES:
         raise ValueError(
             f"`kind` of a schedule must be one of {', '.join(SCHEDULES)}, got {kind!r}."
         )
@@ -172,7 +200,7 @@ def make_schedule(name: str, value: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise type(error)(
             f"`{name}` must be a sequence of training times, at least 0, or a schedule "
-            f"such as mfpde.recording.Every(ds), got {value!r}."
+            f"such as mfpde.recording.Every(ds), got {shown(value)}."
         ) from None
 
 
@@ -240,6 +268,7 @@ def scalar_names(problem: Any) -> tuple[str, ...]:
     return (*SCALARS, "invariant_spread") if linear else SCALARS
 
 
+@checked(evaluation=AN_EVALUATION)
 def observe(evaluation: Evaluation) -> dict[str, float]:
     """The scalars of `SCALARS` that an evaluation alone determines."""
     z, p = evaluation.z, evaluation.p
@@ -269,6 +298,7 @@ def flow_row(state: Any) -> dict[str, float]:
     }
 
 
+@checked(evaluation=AN_EVALUATION)
 def depth_roughness(evaluation: Evaluation) -> float:
     """Largest |theta_{j+1,m} - theta_{j,m}| / (t_{j+1} - t_j); 0 for one node."""
     theta, nodes = evaluation.ensemble.theta, evaluation.grid.nodes
@@ -280,6 +310,7 @@ def depth_roughness(evaluation: Evaluation) -> float:
     return float(evaluation.ensemble.shard.stack([largest]).max())
 
 
+@checked(evaluation=AN_EVALUATION)
 def invariant_spread(evaluation: Evaluation) -> float:
     """Spread in t of tr Q(t)^j, Q = mean p z^T, j = 1 ... d (T7), f linear in z.
 
@@ -307,6 +338,7 @@ def invariant_spread(evaluation: Evaluation) -> float:
     return spread
 
 
+@checked(evaluation=AN_EVALUATION)
 def hamiltonian_spread(evaluation: Evaluation) -> float:
     """Largest spread in t of H_i = p_i . F(z_i), relative to its size (T17).
 
@@ -329,27 +361,29 @@ def hamiltonian_spread(evaluation: Evaluation) -> float:
     return float(np.ptp(hamiltonian, axis=0).max() / size) if size > 0 else 0.0
 
 
-def check_observers(observers: Mapping[str, Observer] | None) -> dict[str, Observer]:
+def check_observers(
+    observers: Mapping[str, Observer] | None, name: str = "observers"
+) -> dict[str, Observer]:
     """A dict of callables whose names are free; TypeError or ValueError otherwise."""
-    if not isinstance(observers or {}, Mapping):
+    if observers is None:
+        return {}
+    if not isinstance(observers, Mapping):
         raise TypeError(
-            "`observers` must be a dict from names to functions of an Evaluation, "
+            f"`{name}` must be a dict from names to functions of an Evaluation, "
             f"got {type(observers).__name__}."
         )
-    observers = dict(observers or {})
-    for name, observer in observers.items():
-        if not isinstance(name, str) or not name.isidentifier():
+    observers = dict(observers)
+    for key, observer in observers.items():
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f"`{name}` must have identifiers as names, got {key!r}.")
+        if key in (*SCALARS, "invariant_spread", "s"):
             raise ValueError(
-                f"`observers` must have identifiers as names, got {name!r}."
-            )
-        if name in (*SCALARS, "invariant_spread", "s"):
-            raise ValueError(
-                f"`observers` must not reuse the name {name!r} of a recorded scalar."
+                f"`{name}` must not reuse the name {key!r} of a recorded scalar."
             )
         if not callable(observer):
             raise TypeError(
-                f"`observers[{name!r}]` must be a function of an Evaluation, "
-                f"got {observer!r}."
+                f"`{name}[{key!r}]` must be a function of an Evaluation, "
+                f"got {shown(observer)}."
             )
     return observers
 

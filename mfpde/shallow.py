@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import checked, number, numbers, positive
 from mfpde.blocks import Perceptron
-from mfpde.depth import DepthGrid
-from mfpde.ensemble import ParticleEnsemble
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
+from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.evaluation import evaluate, field
 from mfpde.exact.formulas import near_two_layer_bound, near_two_layer_limit
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.solution import finished
 from mfpde.solver import solve
 
@@ -37,6 +38,7 @@ class Shallow:
     ensemble: ParticleEnsemble
 
 
+@checked(problem=A_PROBLEM, ensemble=AN_ENSEMBLE)
 def shallow(problem: MeanFieldProblem, ensemble: ParticleEnsemble) -> Shallow:
     """Return the two-layer network with the particles of a residual one.
 
@@ -65,12 +67,19 @@ def shallow(problem: MeanFieldProblem, ensemble: ParticleEnsemble) -> Shallow:
     return Shallow(lifted, ParticleEnsemble(_lift(ensemble.theta, d), ensemble.weights))
 
 
+@checked(problem=A_PROBLEM, factor=number())
 def scaled(problem: MeanFieldProblem, factor: float) -> MeanFieldProblem:
     """Return the problem with its perceptron block times a factor, eps of T8."""
     block = problem.block
     if not isinstance(block, Perceptron):
         raise ValueError(f"`problem` must have a Perceptron block, got {block!r}.")
-    own = dataclasses.replace(block, scale=factor * block.scale)
+    scale = factor * block.scale
+    if not 0.0 < abs(scale) < np.inf:
+        raise ValueError(
+            f"`factor` times the scale of the block, {block.scale:g}, must be finite "
+            f"and not 0, got {factor!r}."
+        )
+    own = dataclasses.replace(block, scale=scale)
     return problem.with_changes(block=own)
 
 
@@ -100,6 +109,7 @@ class ShallowGap:
     limit: Array
 
 
+@checked(problem=A_PROBLEM, grid=A_DEPTH_GRID, ensemble=AN_ENSEMBLE)
 def shallow_gap(
     problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble
 ) -> ShallowGap:
@@ -174,6 +184,13 @@ class FlowComparison:
     measures: tuple[ShallowGap, ...]
 
 
+@checked(
+    problem=A_PROBLEM,
+    grid=A_DEPTH_GRID,
+    ensemble=AN_ENSEMBLE,
+    times=numbers("R"),
+    rtol=positive,
+)
 def compare_flows(
     problem: MeanFieldProblem,
     grid: DepthGrid,
@@ -203,6 +220,8 @@ def compare_flows(
     NotFiniteError, ConvergenceError
         If one of them blows up, or misses its tolerance.
     """
+    if times[-1] <= 0.0:
+        raise ValueError(f"`times` must end above 0, got {times[-1]:g}.")
     _check_gap(problem, grid)
     other = shallow(problem, ensemble)
     ends, options = [], {"rtol": rtol, "atol": 1e-2 * rtol, "record": times}

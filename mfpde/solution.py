@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_positive
+from mfpde.arrays import check_fields, optional, positive
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
@@ -145,9 +145,8 @@ class StopRules:
     wall_time_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if value is not None:
-                check_positive(name, value)
+        names = [field.name for field in dataclasses.fields(self)]
+        check_fields(self, **dict.fromkeys(names, optional(positive)))
 
     def reason(
         self,

@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from mfpde.arrays import check_positive
-from mfpde.depth import DepthGrid
-from mfpde.draining import Progress, drain
-from mfpde.ensemble import ParticleEnsemble
+from mfpde.arrays import a_float, a_path, checked, flag, optional, positive, whole
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
+from mfpde.draining import RUN_OPTIONS, Progress, a_progress, drain
+from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.errors import ConfigurationError
 from mfpde.estimation import estimate_error
 from mfpde.evaluation import check_shapes
@@ -18,17 +18,30 @@ from mfpde.journal import Journal, Metadata, restart_from
 from mfpde.mpi import all_or_none
 from mfpde.paths import user_path
 from mfpde.plan import Plan, make_metadata, plan_of, records_of
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Observer, check_observers, make_schedule
 from mfpde.sizes import warn_of_sizes
 from mfpde.solution import Solution, StopRules, with_error
-from mfpde.steppers import ErrorControl, make_stepper, named
+from mfpde.steppers import ErrorControl, check_steps, make_stepper, named
 from mfpde.storage import check_writable, open_run, read_checkpoint
 from mfpde.training_plan import training_plan_of
 
 __all__ = ["Solution", "StopRules", "iterate", "resume", "solve"]
 
 
+@checked(
+    problem=A_PROBLEM,
+    grid=A_DEPTH_GRID,
+    ens=AN_ENSEMBLE,
+    s_end=a_float,
+    rtol=positive,
+    atol=positive,
+    ds=optional(positive),
+    gradient_norm_below=optional(positive),
+    steady_state=optional(positive),
+    estimate=flag,
+    **RUN_OPTIONS,
+)
 def solve(
     problem: MeanFieldProblem,
     grid: DepthGrid,
@@ -134,16 +147,12 @@ def solve(
         warn_of_sizes(problem)
         check_end(s_end, 0.0)
         method = make_stepper(stepper, ds=ds, control=ErrorControl(rtol, atol))
+        check_steps(method, s_end)
         stepper, ds = named(stepper, ds)
         if steady_state is not None and has_noise(method):
             raise ValueError(
                 "`steady_state` must be None with noise: the gradient of single "
                 f"particles does not vanish, got {steady_state!r}."
-            )
-        check_positive("checkpoint_every_s", checkpoint_every_s)
-        if theta_dtype not in ("f8", "f4"):
-            raise ValueError(
-                f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}."
             )
         metadata = make_metadata(metadata)
         plan = Plan(
@@ -175,6 +184,13 @@ def solve(
         return _run(plan.shared(own), output, overwrite, progress, estimate)
 
 
+@checked(
+    path=a_path,
+    s_end=optional(a_float),
+    problem=optional(A_PROBLEM),
+    n_iterations=optional(whole(1)),
+    progress=a_progress,
+)
 def resume(
     path: str | os.PathLike[str],
     *,

@@ -12,17 +12,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import checked, float_array, number, whole
 
 Array = NDArray[np.float64]
 
 
+@checked(n=whole(1, 10**7))
 def circle(n: int) -> Array:
     """Unit vectors (n, 2) at equal angles, in order."""
     angle = 2.0 * np.pi * np.arange(n) / n
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
+@checked(n=whole(1, 10**4), n_ratios=whole(1, 10**4))
 def joined_circles(n: int, n_ratios: int) -> Array:
     """Points (n_ratios, n, n, 4) of the sphere in R^4: (cos r e_a, sin r e_b).
 
@@ -38,6 +40,7 @@ def joined_circles(n: int, n_ratios: int) -> Array:
     return points
 
 
+@checked(n=whole(1, 10**4), half_width=number())
 def square_sheet(n: int, half_width: float) -> Array:
     """Points (n, n, 2) of a grid over the square [-half_width, half_width]^2."""
     axis = half_width * np.linspace(-1.0, 1.0, n)
@@ -94,6 +97,14 @@ def edge_winding(
         As for `winding`, seen from the points.
     """
     sheets, points = float_array("sheets", sheets), float_array("points", points)
+    n = sheets.shape[-2] if sheets.ndim > 2 else 0
+    if n < 2 or sheets.shape[-3:] != (n, n, 2):
+        raise ValueError(
+            "`sheets` must have shape (..., n, n, 2) with n of 2 or more, got "
+            f"{sheets.shape}."
+        )
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"`points` must have shape (q, 2), got {points.shape}.")
     sides = (
         sheets[..., :-1, 0, :],
         sheets[..., -1, :-1, :],

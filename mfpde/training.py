@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_positive, float_array
-from mfpde.data.checks import integer
-from mfpde.draining import Progress, drain
+from mfpde.arrays import checked, float_array, instance, optional, seed_number, whole
+from mfpde.draining import RUN_OPTIONS, Progress, drain
 from mfpde.journal import Journal, Metadata
 from mfpde.networks.batches import Batches
 from mfpde.networks.descent import Descent, TrainingState
@@ -34,6 +33,13 @@ Array = NDArray[np.float64]
 N_RECORDS = 100
 
 
+@checked(
+    net=instance(ResNet),
+    n_iterations=whole(1),
+    seed=seed_number,
+    early_stopping=optional(instance(EarlyStopping)),
+    **RUN_OPTIONS,
+)
 def train(
     net: ResNet,
     optimiser: Any,
@@ -105,25 +111,11 @@ swmr
     FileExistsError, FileNotFoundError, PermissionError, OSError
         If the file cannot be created or written.
     """
-    if not isinstance(net, ResNet):
-        raise TypeError(f"`net` must be a ResNet, got {type(net).__name__}.")
     check_optimiser(optimiser)
     warn_of_sizes(net.problem)
-    n_iterations = integer("n_iterations", n_iterations, 1)
     batches = Batches(net.problem.n_samples, batch_size, seed)
-    if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
-        raise TypeError(
-            "`early_stopping` must be mfpde.networks.EarlyStopping(patience), got "
-            f"{early_stopping!r}."
-        )
-    if theta_dtype not in ("f8", "f4"):
-        raise ValueError(f"`theta_dtype` must be 'f8' or 'f4', got {theta_dtype!r}.")
     if early_stopping is not None and validation is None:
         raise ValueError("`early_stopping` needs `validation` samples, got None.")
-    for name, value in (("loss_below", loss_below), ("wall_time_s", wall_time_s)):
-        if value is not None:
-            check_positive(name, value)
-    check_positive("checkpoint_every_s", checkpoint_every_s)
     if record is None:
         record = Steps(max(1, n_iterations // N_RECORDS))
     plan = TrainingPlan(

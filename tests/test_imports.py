@@ -20,7 +20,8 @@ ROOT = PACKAGE.parent
 LAYERS = [
     ["launch", "paths", "streams"],
     ["mfpde", "digits", "errors", "progress", "panels", "kernels.*"],
-    ["arrays", "sharding", "executors.*", "waiting", "sizes"],
+    ["arrays"],
+    ["sharding", "executors.*", "waiting", "sizes"],
     [
         "depth",
         "blocks.*",

@@ -96,7 +96,7 @@ def test_blocks_without_a_lift_are_refused(setting):
         with pytest.raises(ValueError, match="with tanh"):
             shallow_gap(other, grid, ensemble)
         with pytest.raises(ValueError, match="with tanh"):
-            compare_flows(other, None, ensemble, np.array([1.0]))
+            compare_flows(other, grid, ensemble, np.array([1.0]))
     outer = DepthGrid.layers(3, outer="relu")
     with pytest.raises(ValueError, match="must have no outer activation"):
         shallow_gap(problem, outer, ensemble)

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-import operator
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import integer as integer
 from mfpde.errors import nearest
 from mfpde.paths import user_path
-
-
-def integer(name: str, value: Any, minimum: int) -> int:
-    """Return `value` as an int; raise unless it is one and at least `minimum`."""
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"`{name}` must be an integer, got {value!r}.") from None
-    if number < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, got {number}.")
-    return number
 
 
 def non_negative(name: str, value: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_positive
+from mfpde.arrays import checked, having, optional, positive
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.estimation.estimate import PARTS, ErrorEstimate
 from mfpde.estimation.parts import (
@@ -39,6 +39,10 @@ N_TIMES = 9
 """Records that are compared at most."""
 
 
+@checked(
+    solution=having("setup", "status", what="a solution of mfpde.solve"),
+    max_cost=optional(positive),
+)
 def estimate_error(
     solution: Any,
     *,
@@ -77,6 +81,7 @@ def estimate_error(
     Up to nine of the recorded times are compared. The particle part is measured on a
     coarse grid in depth, the other two with few particles.
     """
+    observables = check_observers(observables, "observables")
     setup = solution.setup
     if setup is None:
         raise ValueError(
@@ -92,9 +97,8 @@ def estimate_error(
     own = setup.grid.n_nodes * setup.ensemble.n_particles * setup.problem.n_samples
     if max_cost is None:
         max_cost = 10.0 * own * solution.n_evaluations
-    check_positive("max_cost", max_cost)
     s = compared_times(solution.s)
-    solves = Solves(setup.problem, s, check_observers(observables), max_cost)
+    solves = Solves(setup.problem, s, observables, max_cost)
     return _Estimator(setup, solves).estimate()
 
 

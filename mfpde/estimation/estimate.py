@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import shown
+
 Array = NDArray[np.float64]
 
 PARTS = ("depth", "particles", "time")
@@ -43,6 +45,10 @@ class ErrorEstimate:
 
     def total(self, name: str = "output") -> float:
         """Sum of the known parts of one quantity, at least its rounding."""
+        if not isinstance(name, str) or name not in self.parts:
+            raise ValueError(
+                f"`name` must be one of {', '.join(self.parts)}, got {shown(name)}."
+            )
         known = [part for part in self.parts[name].values() if not math.isnan(part)]
         return max(sum(known), self.rounding.get(name, 0.0))
 

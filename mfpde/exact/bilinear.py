@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import check_positive
+from mfpde.arrays import checked, positive
 from mfpde.exact.closed import (
+    MOST_LAYERS,
     Array,
     check_count,
     mean_over_samples,
@@ -62,7 +63,7 @@ class ScalarBilinear(LayerCase):
     def __post_init__(self) -> None:
         settle_samples(self, 1)
         if self.n_layers is not None:
-            put(self, n_layers=check_count("n_layers", self.n_layers))
+            put(self, n_layers=check_count("n_layers", self.n_layers, MOST_LAYERS))
         put(
             self,
             a=per_layer("a", self.a, self.n_layers),
@@ -75,6 +76,7 @@ class ScalarBilinear(LayerCase):
             )
 
     @classmethod
+    @checked(sigma=positive)
     def gaussian(
         cls,
         x: ArrayLike,
@@ -84,8 +86,7 @@ class ScalarBilinear(LayerCase):
         sample_weights: ArrayLike | None = None,
     ) -> ScalarBilinear:
         """Start of u and v independent with E u^2 = E v^2 = sigma^2, means zero."""
-        check_positive("sigma", sigma)
-        return cls(x, y, float(sigma) ** 2, sample_weights=sample_weights)
+        return cls(x, y, sigma * sigma, sample_weights=sample_weights)
 
     def finite_depth(self, n_layers: int) -> ScalarBilinear:
         """Return the Euler network of `n_layers`, with equal moments in every layer."""
@@ -111,7 +112,7 @@ class ScalarBilinear(LayerCase):
     def dissipation(self, s: ArrayLike) -> Array:
         """See `ExactCase.dissipation`: int c^2 E[u^2 + v^2] dt."""
         r, a = np.moveaxis(self._flow(s), -2, 0)
-        c = self.descent(r)
+        c = self._descent(r)
         return np.mean(2.0 * a * c**2, axis=-1)
 
     def late_rate(self) -> float:
@@ -167,7 +168,7 @@ class ScalarBilinear(LayerCase):
 
         def rate(_: float, y: Array) -> Array:
             r, a = y
-            minus_c = self.descent(r)
+            minus_c = self._descent(r)
             return 2.0 * np.array([a * minus_c, r * minus_c])
 
         return trajectory(rate, [self.r, self.a], s)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import DOP853
 
-from mfpde.arrays import float_array, is_number
+from mfpde.arrays import a_float, float_array, integer, shown
 from mfpde.errors import ConvergenceError, NotFiniteError
 
 Array = NDArray[np.float64]
@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 # Error per step of the order-8 pair. Below 1e-13 rounding of the sums takes over.
 RTOL, ATOL = 1e-13, 1e-15
 MAX_EVALUATIONS = 100_000
+# After so many of them a step that would have to become 10,000 times as long ends it.
+EARLY_EVALUATIONS = 2_000
+MOST_LAYERS = 10**7
 
 
 class ExactCase(ABC):
@@ -118,12 +121,20 @@ def _run(solver: DOP853, n_left: int) -> None:
     """Integrate to the end, within a number of evaluations."""
     while solver.status == "running":
         message = solver.step()
-        if solver.status == "failed" or solver.nfev > n_left:
+        is_late = solver.nfev > n_left or _is_hopeless(solver)
+        if solver.status == "failed" or is_late:
             reason = message or f"it needs more than {MAX_EVALUATIONS} evaluations"
             raise ConvergenceError(
                 f"The closed system could not be integrated beyond s = {solver.t:g} "
                 f"(training time): {reason} Reduce `s` or the scale of the data."
             )
+
+
+def _is_hopeless(solver: DOP853) -> bool:
+    """Whether the steps are far too short for the way that is left."""
+    if solver.nfev < EARLY_EVALUATIONS or solver.step_size is None:
+        return False
+    return solver.t_bound - solver.t > 1e4 * MAX_EVALUATIONS * solver.step_size
 
 
 def training_times(s: ArrayLike) -> Array:
@@ -182,22 +193,19 @@ def put(case: object, **values: object) -> None:
         object.__setattr__(case, name, value)
 
 
-def check_count(name: str, value: object) -> int:
-    """Return value as an int; raise unless it is a whole number >= 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    return int(value)
+def check_count(name: str, value: object, most: int = 2**63 - 1) -> int:
+    """Return value as an int; raise unless it is a whole number from 1 to `most`."""
+    return integer(name, value, 1, most)
 
 
 def check_not_negative(name: str, value: object) -> float:
     """Return value as a float; raise unless it is a finite number >= 0."""
-    if not is_number(value):
-        raise TypeError(f"`{name}` must be a number, got {value!r}.")
-    if not 0.0 <= value < np.inf:
-        raise ValueError(f"`{name}` must be finite and not negative, got {value!r}.")
-    return float(value)
+    found = a_float(name, value)
+    if not 0.0 <= found < np.inf:
+        raise ValueError(
+            f"`{name}` must be finite and not negative, got {shown(value)}."
+        )
+    return found
 
 
 def ridge_at(ridge: float, decay: float, s: ArrayLike) -> Array:

@@ -11,10 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import quad
 
-from mfpde.arrays import check_positive, float_array
+from mfpde.arrays import (
+    a_float,
+    a_function,
+    checked,
+    float_array,
+    number,
+    positive,
+)
 from mfpde.exact.closed import check_count, check_not_negative
 
 
+@checked(x=number(), mean=number())
 def scalar_sampling(
     x: float,
     mean: float,
@@ -42,9 +50,8 @@ def scalar_sampling(
     >>> print(f"{mean:.6f} {variance:.6f}")
     2.074799 0.622201
     """
-    noise = check_not_negative("std", std) ** 2 / check_count(
-        "n_particles", n_particles
-    )
+    noise = check_not_negative("std", std)
+    noise *= noise / check_count("n_particles", n_particles)
     if n_layers is None:
         first = x * np.exp(mean + 0.5 * noise)
         return float(first), float(first**2 * np.expm1(noise))
@@ -59,6 +66,7 @@ def scalar_sampling(
     )
 
 
+@checked(x=number(), path=a_function)
 def left_position_coefficient(x: float, path: Callable[[float], float]) -> float:
     """Limit of L (z_L - z(1)) for f = a(t) z on Euler layers at t_l = l / L (T1).
 
@@ -71,9 +79,13 @@ def left_position_coefficient(x: float, path: Callable[[float], float]) -> float
     path : callable
         a(t), smooth on [0, 1]; takes and returns a float.
     """
-    area = quad(path, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13)[0]
-    square = quad(lambda t: path(t) ** 2, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13)[0]
-    ends = path(0.0) - path(1.0)
+
+    def path_at(t: float) -> float:
+        return a_float("path", path(t))
+
+    area = quad(path_at, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13)[0]
+    square = quad(lambda t: path_at(t) ** 2, 0.0, 1.0, epsabs=1e-13, epsrel=1e-13)[0]
+    ends = path_at(0.0) - path_at(1.0)
     return float(x * np.exp(area) * 0.5 * (ends - square))
 
 
@@ -90,7 +102,7 @@ def bilinear_displacement(
     0.0749483
     """
     spread = check_not_negative("std_u", std_u) * check_not_negative("std_v", std_v)
-    kappa = check_count("d", d) * spread**2
+    kappa = check_count("d", d) * spread * spread
     n_layers = check_count("n_layers", n_layers)
     n_particles = check_count("n_particles", n_particles)
     return _power_minus_one(kappa / (n_layers**2 * n_particles), n_layers)
@@ -101,7 +113,8 @@ def tau_growth(n_layers: int, tau: float) -> float:
 
     W_ij ~ N(0, 1 / width), independent over layers; any width.
     """
-    return _power(check_not_negative("tau", tau) ** 2, n_layers)
+    tau = check_not_negative("tau", tau)
+    return _power(tau * tau, n_layers)
 
 
 def tau_log_law(width: int, tau0: float) -> tuple[float, float]:
@@ -115,10 +128,12 @@ def tau_log_law(width: int, tau0: float) -> tuple[float, float]:
     (0.75, 0.5)
     """
     width = check_count("width", width)
-    square = check_not_negative("tau0", tau0) ** 2
+    tau0 = check_not_negative("tau0", tau0)
+    square = tau0 * tau0
     return square * (1.0 - 2.0 / width), 4.0 * square / width
 
 
+@checked(exponent=number())
 def tau_perceptron_growth(n_layers: int, exponent: float) -> float:
     """E|h_L|^2 / |h_0|^2 of h <- h + L^-exponent V ReLU(U h), T10.
 
@@ -131,7 +146,7 @@ def tau_perceptron_growth(n_layers: int, exponent: float) -> float:
     1.64667
     """
     n_layers = check_count("n_layers", n_layers)
-    return _power(0.5 * float(n_layers) ** (-2.0 * exponent), n_layers)
+    return _power(0.5 * np.float64(n_layers) ** (-2.0 * exponent), n_layers)
 
 
 def tau_relu_bounds(n_layers: int, tau: float) -> tuple[float, float]:
@@ -140,7 +155,8 @@ def tau_relu_bounds(n_layers: int, tau: float) -> tuple[float, float]:
     W_ij ~ N(0, 2 / width), independent over layers:
     (1 + tau^2)^L and (1 + 2 tau^2)^L.
     """
-    square = check_not_negative("tau", tau) ** 2
+    tau = check_not_negative("tau", tau)
+    square = tau * tau
     return _power(square, n_layers), _power(2.0 * square, n_layers)
 
 
@@ -189,13 +205,13 @@ def near_two_layer_limit(field: ArrayLike, slope: ArrayLike) -> float:
     return 0.5 * float(np.linalg.norm(slope @ field))
 
 
+@checked(delta=positive)
 def order_reversal_infimum(delta: float) -> float:
     """Infimum delta^2 / 8 of E for x = -+delta / 2, y = +-delta / 2, d = 1 (T16).
 
     z(1) is increasing in x for every field; the infimum is not attained.
     """
-    check_positive("delta", delta)
-    return delta**2 / 8.0
+    return 0.125 * delta * delta
 
 
 def orientation_infimum(target: ArrayLike) -> float:
@@ -235,6 +251,7 @@ def second_moment_bound(start: float, loss_drop: float, s: float) -> float:
     return float((np.sqrt(start) + np.sqrt(check_not_negative("s", s) * drop)) ** 2)
 
 
+@checked(sigma=positive)
 def certified_rate(sigma: float, kappa: float, largest_a: float) -> float:
     """Rate 4 kappa sigma^2 e^{-2 B} of Eq. (33): d(E - E*)/ds <= -rate (E - E*).
 
@@ -249,10 +266,9 @@ def certified_rate(sigma: float, kappa: float, largest_a: float) -> float:
     largest_a : float
         B >= |A_t| (spectral norm) at all depths.
     """
-    check_positive("sigma", sigma)
     kappa = check_not_negative("kappa", kappa)
     largest_a = check_not_negative("largest_a", largest_a)
-    return 4.0 * kappa * sigma**2 * float(np.exp(-2.0 * largest_a))
+    return 4.0 * kappa * sigma * sigma * float(np.exp(-2.0 * largest_a))
 
 
 def _power(excess: float, n_layers: int) -> float:

@@ -26,6 +26,7 @@ class LayerCase(ExactCase):
 
     def end_states(self, means: Array) -> Array:
         """z_i(1), shape (...) + x.shape, for means (..., J)."""
+        means = self._checked(means)
         return np.multiply.outer(_growth(means, self.n_layers)[0], self.x)
 
     def descent(self, means: Array) -> Array:
@@ -33,10 +34,24 @@ class LayerCase(ExactCase):
 
         -L dE / d(mean of the layer): the velocity for f = theta z, -c for f = v u z.
         """
+        return self._descent(self._checked(means))
+
+    def _descent(self, means: Array) -> Array:
+        """The same without a check: trial steps may overflow."""
         growth, slopes = _growth(means, self.n_layers)
         z = np.multiply.outer(growth, self.x)
         force = mean_over_samples(self.x * (z - self.y), self.sample_weights)
         return -np.asarray(force)[..., np.newaxis] * slopes
+
+    def _checked(self, means: ArrayLike) -> Array:
+        """Means of the layers (..., J) as an array."""
+        means, n = float_array("means", means), self.n_layers or 1
+        if means.ndim == 0 or means.shape[-1] != n:
+            raise ValueError(
+                f"`means` must have shape (..., {n}), one mean for each layer, got "
+                f"{means.shape}."
+            )
+        return means
 
 
 def _growth(means: Array, n_layers: int | None) -> tuple[Array, Array]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import float_array
+from mfpde.arrays import check_fields, float_array, instance
 from mfpde.exact.closed import (
+    MOST_LAYERS,
     Array,
     ExactCase,
     check_count,
@@ -59,6 +60,7 @@ class MatrixLinear(ExactCase):
 
     def __post_init__(self) -> None:
         settle_samples(self, 2)
+        check_fields(self, depth=instance(DepthScheme))
         self._start()
 
     def finite_depth(self, n_layers: int) -> MatrixLinear:
@@ -138,7 +140,7 @@ class WhitenedLinear(ExactCase):
                 "`MatrixLinear` for other targets."
             )
         if self.n_layers is not None:
-            put(self, n_layers=check_count("n_layers", self.n_layers))
+            put(self, n_layers=check_count("n_layers", self.n_layers, MOST_LAYERS))
         x = np.sqrt(d) * np.eye(d)
         weights = np.full(d, 1.0 / d)
         put(self, target=target, x=x, y=x @ target.T, sample_weights=weights)

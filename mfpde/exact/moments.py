@@ -11,13 +11,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import check_positive, float_array
+from mfpde.arrays import (
+    check_fields,
+    check_positive,
+    checked,
+    float_array,
+    instance,
+    number,
+)
 from mfpde.exact.closed import (
     Array,
     ExactCase,
     check_count,
     check_not_negative,
-    put,
     ridge_at,
     settle_samples,
     training_times,
@@ -83,12 +89,12 @@ class Moments:
             traces.append(np.trace(power, axis1=-2, axis2=-1))
         return np.stack(traces, axis=-1)
 
+    @checked(sigma=number(above=0.0, below=1e150))
     def certified_dissipation(self, sigma: float) -> Array:
         """Lower bound 2 sigma^2 int |Q|^2 dt of D in Eq. (33), shape S.
 
         For the start Sigma = sigma^2 I, without ridge and noise; equality at s = 0.
         """
-        check_positive("sigma", sigma)
         squares = np.sum(self.q**2, axis=(-2, -1))
         return 2.0 * sigma**2 * squares @ self.depth.weights
 
@@ -136,8 +142,9 @@ class BilinearMoments(ExactCase):
 
     def __post_init__(self) -> None:
         settle_samples(self, 2)
-        for name in ("ridge", "decay", "temperature"):
-            put(self, **{name: check_not_negative(name, getattr(self, name))})
+        names = ("ridge", "decay", "temperature")
+        check_fields(self, **dict.fromkeys(names, check_not_negative))
+        check_fields(self, depth=instance(DepthScheme))
         _check_covariance("covariance", self._start())
 
     def finite_depth(self, n_layers: int) -> BilinearMoments:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import float_array
+from mfpde.arrays import checked, float_array, number
 from mfpde.exact.closed import (
+    MOST_LAYERS,
     Array,
     ExactCase,
     check_count,
@@ -64,7 +65,7 @@ class ScalarLinear(LayerCase):
     def __post_init__(self) -> None:
         settle_samples(self, 1)
         if self.n_layers is not None:
-            put(self, n_layers=check_count("n_layers", self.n_layers))
+            put(self, n_layers=check_count("n_layers", self.n_layers, MOST_LAYERS))
         put(self, a=per_layer("a", self.a, self.n_layers))
 
     def finite_depth(self, n_layers: int) -> ScalarLinear:
@@ -119,7 +120,7 @@ class ScalarLinear(LayerCase):
         return np.multiply.outer(np.exp(a) * (alpha - 0.5 * a**2), self.x)
 
     def _rate(self, _: float, means: Array) -> Array:
-        return self.descent(means)
+        return self._descent(means)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +181,7 @@ class ScalarQuadratic(ExactCase):
         return -mean_over_samples(z**2 * (z - self.y), self.sample_weights)
 
 
+@checked(a=number())
 def blow_up_depth(x: ArrayLike, a: float) -> float:
     """First depth t where the state of f = theta z^2 blows up: x a t = 1 (T18).
 
@@ -195,5 +197,5 @@ def blow_up_depth(x: ArrayLike, a: float) -> float:
     t : float
         inf if no sample ever blows up. Beyond 1 the network is finite.
     """
-    largest = float(np.max(float_array("x", x) * float(a), initial=0.0))
+    largest = float(np.max(float_array("x", x) * a, initial=0.0))
     return 1.0 / largest if largest > 0.0 else np.inf

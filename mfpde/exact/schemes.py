@@ -16,8 +16,8 @@ from numpy.polynomial import Legendre, legendre
 from numpy.typing import ArrayLike
 from scipy.interpolate import BarycentricInterpolator
 
-from mfpde.arrays import float_array
-from mfpde.exact.closed import Array, check_count
+from mfpde.arrays import float_array, is_function
+from mfpde.exact.closed import MOST_LAYERS, Array, check_count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,14 +47,14 @@ class DepthScheme:
     @classmethod
     def euler(cls, n_layers: int) -> DepthScheme:
         """The residual network: L layers at t_l = l / L, Eq. (2)."""
-        n = check_count("n_layers", n_layers)
+        n = check_count("n_layers", n_layers, MOST_LAYERS)
         nodes = np.arange(n) / n
         return cls("euler", nodes, np.zeros((1, 1)), np.ones(1), np.arange(n)[:, None])
 
     @classmethod
     def midpoint(cls, n_steps: int) -> DepthScheme:
         """Explicit midpoint steps, theta frozen at the middle of each; order 2."""
-        n = check_count("n_steps", n_steps)
+        n = check_count("n_steps", n_steps, MOST_LAYERS)
         a = np.array([[0.0, 0.0], [0.5, 0.0]])
         stage_node = np.repeat(np.arange(n)[:, None], 2, axis=1)
         return cls("midpoint", (np.arange(n) + 0.5) / n, a, np.eye(2)[1], stage_node)
@@ -62,7 +62,7 @@ class DepthScheme:
     @classmethod
     def rk4(cls, n_steps: int) -> DepthScheme:
         """Classical Runge-Kutta on 2 n_steps + 1 shared nodes; order 4."""
-        n = check_count("n_steps", n_steps)
+        n = check_count("n_steps", n_steps, MOST_LAYERS)
         a = np.diag([0.5, 0.5, 1.0], -1)
         b = np.array([1.0, 2.0, 2.0, 1.0]) / 6.0
         stage_node = 2 * np.arange(n)[:, None] + np.array([0, 1, 1, 2])
@@ -74,7 +74,10 @@ class DepthScheme:
 
         The error falls geometrically in `n_nodes` where theta is analytic in t.
         """
-        k, n = check_count("n_nodes", n_nodes), check_count("n_elements", n_elements)
+        k, n = (
+            check_count("n_nodes", n_nodes, 1000),
+            check_count("n_elements", n_elements, MOST_LAYERS),
+        )
         points, weights = legendre.leggauss(k)
         # l_j = sum_n (n + 1/2) w_j P_n(x_j) P_n on [-1, 1], integrated term by term.
         integrals = [Legendre.basis(i).integ(lbnd=-1.0)(points) for i in range(k)]
@@ -116,10 +119,15 @@ class DepthScheme:
                 f"scheme {self.name!r} with {len(self.stage_node)} steps. Use "
                 "`DepthScheme.gauss(n_nodes)`."
             )
-        t, values = float_array("t", t), np.asarray(values)
+        t, values = float_array("t", t), float_array("values", values)
+        if values.shape[:1] != self.nodes.shape:
+            raise ValueError(
+                f"`values` must have shape ({self.n_nodes}, ...), one value for each "
+                f"node, got {values.shape}."
+            )
         flat = values.reshape(self.n_nodes, -1)
-        continued = BarycentricInterpolator(self.nodes, flat)(t.ravel())
-        return continued.reshape(*t.shape, *values.shape[1:])
+        continued = BarycentricInterpolator(self.nodes, flat)(np.ravel(t))
+        return continued.reshape((*t.shape, *values.shape[1:]))
 
 
 class Sweep(NamedTuple):
@@ -203,7 +211,7 @@ def values_at_nodes(
 
     `value` is the same at all depths, or given at the nodes, or a function of t.
     """
-    if callable(value):
+    if is_function(value):
         value = [value(float(t)) for t in scheme.nodes]
     array = float_array(name, value)
     wanted = (scheme.n_nodes, *shape)

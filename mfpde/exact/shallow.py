@@ -215,7 +215,8 @@ class Bias(ExactCase):
 
     def dissipation(self, s: ArrayLike) -> Array:
         """See `ExactCase.dissipation`; the noise has no part in it."""
-        drift = self._mean_rate(np.asarray(s)[..., np.newaxis], self.mean_at(s))
+        s = training_times(s)
+        drift = self._mean_rate(s[..., np.newaxis], self.mean_at(s))
         scatter = (2.0 * self._ridge(s)) ** 2 * self.variance_at(s).sum(axis=-1)
         return np.sum(drift**2, axis=-1) + scatter
 

@@ -7,6 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mfpde.arrays import (
+    a_function,
+    check_fields,
+    instance,
+    mapping,
+    sequence,
+    text,
+    whole,
+)
+
 MOST_DEATHS = 3
 """Workers that a unit may take with it before it is given up."""
 GIVEN_UP = (
@@ -21,6 +31,8 @@ THREAD_NAMES = (
 )
 """Environment variables that bound the threads of a worker."""
 
+COUNT = whole(1, 10**6)
+BYTES = whole(1, 2**63 - 1)
 Function = Callable[[Any, Mapping[str, Any]], Any]
 
 
@@ -42,12 +54,22 @@ class Unit:
     argument: Any
     needs: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self, name=text, needs=sequence(text))
+
 
 @dataclass(frozen=True)
 class Lost:
     """Stands in place of a result that there is none of; `reason` is a sentence."""
 
     reason: str
+
+
+RUN = {
+    "function": a_function,
+    "units": sequence(instance(Unit)),
+    "shared": mapping,
+}
 
 
 class Executor(Protocol):

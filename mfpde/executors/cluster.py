@@ -13,9 +13,13 @@ from concurrent.futures import CancelledError
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mfpde.arrays import checked, optional, text
 from mfpde.executors.base import (
+    BYTES,
+    COUNT,
     GIVEN_UP,
     MOST_DEATHS,
+    RUN,
     THREAD_NAMES,
     Function,
     Lost,
@@ -64,6 +68,12 @@ class Dask:
         On entering, if the scheduler cannot be reached, or has no workers.
     """
 
+    @checked(
+        address=text,
+        n_workers=optional(COUNT),
+        threads=COUNT,
+        memory=optional(BYTES),
+    )
     def __init__(
         self,
         address: str,
@@ -95,6 +105,7 @@ class Dask:
             return f"{where}, {threads} and at most {format_memory(self.memory)} each"
         return f"{where} of {self.address}, {threads} each"
 
+    @checked(**RUN)
     def run(
         self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
     ) -> Iterator[tuple[Unit, Any]]:

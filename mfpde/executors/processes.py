@@ -12,9 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from typing import Any
 
+from mfpde.arrays import checked, optional
 from mfpde.executors.base import (
+    BYTES,
+    COUNT,
     GIVEN_UP,
     MOST_DEATHS,
+    RUN,
     THREAD_NAMES,
     Function,
     Lost,
@@ -49,12 +53,10 @@ class Processes:
     one process dies; so each process has a pipe of its own here.
     """
 
+    @checked(n_workers=COUNT, threads=COUNT, memory=optional(BYTES))
     def __init__(
         self, n_workers: int, *, threads: int = 1, memory: int | None = None
     ) -> None:
-        for name, value in (("n_workers", n_workers), ("threads", threads)):
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}.")
         self.n_workers = n_workers
         self.threads = threads
         self.memory = share_of_memory(n_workers) if memory is None else memory
@@ -67,6 +69,7 @@ class Processes:
             f"and at most {format_memory(self.memory)} each"
         )
 
+    @checked(**RUN)
     def run(
         self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
     ) -> Iterator[tuple[Unit, Any]]:

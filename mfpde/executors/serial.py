@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from mfpde.executors.base import Function, Unit, attempt, counted
+from mfpde.arrays import checked
+from mfpde.executors.base import RUN, Function, Unit, attempt, counted
 from mfpde.kernels.threads import n_threads
 
 
@@ -25,6 +26,7 @@ class Serial:
         """See `Executor`."""
         return f"in this process, {counted(n_threads(), 'thread')}"
 
+    @checked(**RUN)
     def run(
         self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
     ) -> Iterator[tuple[Unit, Any]]:

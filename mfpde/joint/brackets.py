@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import checked, float_array, index_array
 from mfpde.kernels import bracket as kernel
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import sample_layout
 from mfpde.kernels.sweep import STRIDE
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 Array = NDArray[np.float64]
 
 
+@checked(problem=A_PROBLEM, ranges=index_array)
 def brackets(
     problem: MeanFieldProblem,
     theta: ArrayLike,
@@ -92,13 +93,10 @@ def _in_states(
 
 def _ends(ranges: ArrayLike, n: int) -> NDArray[np.int64]:
     """First and last (2, n) of ranges among n blocks."""
-    ranges = np.asarray(ranges)
-    if ranges.shape != (2, n) or ranges.dtype.kind not in "iu":
+    if ranges.shape != (2, n):
         raise ValueError(
-            f"`ranges` must hold integers and have shape (2, n_blocks) = (2, {n}), got "
-            f"{ranges.dtype} of shape {ranges.shape}."
+            f"`ranges` must have shape (2, n_blocks) = (2, {n}), got {ranges.shape}."
         )
-    ranges = ranges.astype(np.int64, order="C")
     bounds = np.concatenate([np.zeros((1, n)), ranges, np.full((1, n), n)])
     is_wrong = (np.diff(bounds, axis=0) < 0).any(axis=0)
     if is_wrong.any():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import checked, instance, number, numbers
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
@@ -90,6 +91,7 @@ class JointEvaluation:
 
     def change_along(self, t_change: Array) -> float:
         """First-order change of E_s where depths change so (n,), the order held."""
+        t_change = numbers(len(self.order))("t_change", t_change)
         return float(self.t_gradient @ t_change) if t_change.any() else 0.0
 
     @property
@@ -101,6 +103,7 @@ class JointEvaluation:
         return f"JointEvaluation(loss={self.loss:.6g})"
 
 
+@checked(s=number())
 def evaluate_joint(
     problem: MeanFieldProblem,
     ensemble: JointEnsemble,
@@ -146,6 +149,9 @@ def evaluate_joint(
     return found
 
 
+A_JOINT_EVALUATION = instance(JointEvaluation)
+
+
 def check_joint(problem: object, ensemble: object, scheme: object) -> None:
     """Raise TypeError or ValueError unless these are a problem with its particles."""
     for name, value, kind in (
@@ -173,6 +179,7 @@ def layer_variations(network: Evaluation) -> Array:
     return first_variation(network.problem, theta, network.z[:-1], network.p[1:])[:, 0]
 
 
+@checked(evaluation=A_JOINT_EVALUATION)
 def swap_slopes(evaluation: JointEvaluation) -> Array:
     """Return mean_i p_i . [f_b, f_a](z_i) for every pair of neighbours, (n - 1,).
 

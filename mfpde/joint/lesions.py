@@ -7,23 +7,25 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.data.checks import integer
+from mfpde.arrays import checked, index_array, seed_number, shown, whole
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import evaluate
 from mfpde.joint.evaluation import (
+    A_JOINT_EVALUATION,
     JointEvaluation,
     evaluate_joint,
     layer_variations,
     swap_slopes,
 )
-from mfpde.joint.measure import JointEnsemble
+from mfpde.joint.measure import A_JOINT_ENSEMBLE, JointEnsemble
 from mfpde.joint.schemes import JointScheme
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 Array = NDArray[np.float64]
 
 
+@checked(ensemble=A_JOINT_ENSEMBLE)
 def exchanged(ensemble: JointEnsemble, layers: ArrayLike) -> JointEnsemble:
     """Return the blocks with those at layers l and l + 1 exchanged, for each l given.
 
@@ -51,6 +53,7 @@ def exchanged(ensemble: JointEnsemble, layers: ArrayLike) -> JointEnsemble:
     return reordered(ensemble, ensemble.order[order])
 
 
+@checked(ensemble=A_JOINT_ENSEMBLE)
 def reordered(ensemble: JointEnsemble, order: ArrayLike) -> JointEnsemble:
     """Return the same blocks in another order (n,), at the same depths.
 
@@ -69,18 +72,18 @@ def reordered(ensemble: JointEnsemble, order: ArrayLike) -> JointEnsemble:
     return dataclasses.replace(ensemble, theta=theta)
 
 
-def checked_order(order: ArrayLike, n: int) -> NDArray[np.int64]:
+def checked_order(order: ArrayLike, n: int, name: str = "order") -> NDArray[np.int64]:
     """An order (n,) of integers; raise ValueError unless it holds 0 to n - 1 once."""
-    order = np.asarray(order)
-    is_whole = order.shape == (n,) and order.dtype.kind in "iu"
-    if not is_whole or not np.array_equal(np.sort(order), np.arange(n)):
+    order = index_array(name, order)
+    if order.shape != (n,) or not np.array_equal(np.sort(order), np.arange(n)):
         raise ValueError(
-            f"`order` must hold each of the particles 0 to {n - 1} once, got "
+            f"`{name}` must hold each of the particles 0 to {n - 1} once, got "
             f"{np.array2string(order, threshold=10)}."
         )
     return order
 
 
+@checked(evaluation=A_JOINT_EVALUATION)
 def lesion_losses(evaluation: JointEvaluation, layers: ArrayLike) -> Array:
     """Loss E of the network without the block at each of some layers (n_layers,).
 
@@ -103,6 +106,7 @@ def lesion_losses(evaluation: JointEvaluation, layers: ArrayLike) -> Array:
     return np.array(losses)
 
 
+@checked(evaluation=A_JOINT_EVALUATION)
 def lesion_slopes(evaluation: JointEvaluation) -> Array:
     """First variation of each block in its place (n,), Eq. (5).
 
@@ -111,13 +115,20 @@ def lesion_slopes(evaluation: JointEvaluation) -> Array:
     return layer_variations(evaluation.network)
 
 
+@checked(ensemble=A_JOINT_ENSEMBLE, n_parts=whole(1, 10**6))
 def divided(ensemble: JointEnsemble, n_parts: int) -> JointEnsemble:
     """Return each block in so many parts that follow each other: finer steps."""
-    n = ensemble.n_particles * integer("n_parts", n_parts, 1)
+    n = ensemble.n_particles * n_parts
     theta = np.repeat(ensemble.theta[ensemble.order], n_parts, axis=0)
     return JointEnsemble(theta, (np.arange(n) + 0.5) / n)
 
 
+@checked(
+    problem=A_PROBLEM,
+    ensemble=A_JOINT_ENSEMBLE,
+    n_parts=whole(1, 10**6),
+    seed=seed_number,
+)
 def block_check(
     problem: MeanFieldProblem,
     ensemble: JointEnsemble,
@@ -153,7 +164,7 @@ def block_check(
         If there is one block only, or an argument does not fit.
     """
     _at_least_two(ensemble, "there is no border to exchange blocks at")
-    rng = np.random.default_rng(integer("seed", seed, 0))
+    rng = np.random.default_rng(seed)
     still = JointScheme(velocity="fixed")
 
     def evaluated(other: JointEnsemble) -> JointEvaluation:
@@ -190,13 +201,15 @@ def _at_least_two(ensemble: JointEnsemble, otherwise: str) -> int:
 
 def _checked_layers(layers: ArrayLike, n: int) -> NDArray[np.int64]:
     """Layers (n_layers,) as integers; raise unless each is from 0 to n - 1."""
-    given = np.asarray(layers)
-    if given.ndim != 1 or (given.size > 0 and given.dtype.kind not in "iu"):
-        raise TypeError(f"`layers` must be a sequence of integers, got {layers!r}.")
+    given = index_array("layers", layers)
+    if given.ndim != 1:
+        raise TypeError(
+            f"`layers` must be a sequence of integers, got {shown(layers)}."
+        )
     outside = given[(given < 0) | (given >= n)]
     if outside.size > 0:
         raise ValueError(f"`layers` must lie from 0 to {n - 1}, got {outside[0]}.")
-    return given.astype(np.int64)
+    return given
 
 
 def _relative(value: float, size: float) -> float:

@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
-from mfpde.data.checks import integer
+from mfpde.arrays import (
+    checked,
+    choice,
+    float_array,
+    having,
+    index_array,
+    instance,
+    seed_number,
+    whole,
+)
 from mfpde.depth import DepthGrid
-from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
 
@@ -61,6 +68,15 @@ class JointEnsemble:
         return f"JointEnsemble(n_particles={self.n_particles})"
 
 
+A_JOINT_ENSEMBLE = instance(JointEnsemble)
+
+
+@checked(
+    law=having("sample", what="a law such as mfpde.laws.Gaussian"),
+    n_particles=whole(1, 10**7),
+    depths=choice(*DEPTHS),
+    seed=seed_number,
+)
 def sample_joint(
     law: Any,
     n_particles: int,
@@ -86,13 +102,6 @@ def sample_joint(
     block : object, optional
         Needed by laws that are given by groups of parameters.
     """
-    if depths not in DEPTHS:
-        raise ValueError(
-            f"`depths` must be one of {', '.join(DEPTHS)}, got {depths!r}."
-            + did_you_mean(str(depths), DEPTHS)
-        )
-    n_particles = integer("n_particles", n_particles, 1)
-    seed = integer("seed", seed, 0)
     grid = DepthGrid.layers(n_particles)
     t = (np.arange(n_particles) + 0.5) / n_particles
     if depths == "iid":
@@ -104,12 +113,28 @@ def sample_joint(
     return JointEnsemble(drawn.theta[:, 0], t)
 
 
+def _order(name: str, value: ArrayLike) -> NDArray[np.int64]:
+    """An order of particles (n,): each of 0 to n - 1 once."""
+    order = index_array(name, value)
+    if order.ndim != 1 or not np.array_equal(np.sort(order), np.arange(len(order))):
+        raise ValueError(
+            f"`{name}` must hold each of the numbers 0 to n - 1 once, got "
+            f"{np.array2string(order, threshold=10)}."
+        )
+    return order
+
+
 def count_swaps(before: ArrayLike, after: ArrayLike) -> int:
     """Count the pairs of particles whose order differs, given two orders (n,).
 
     It is the least number of exchanges of neighbours from one to the other.
     """
-    before, after = np.asarray(before), np.asarray(after)
+    before, after = _order("before", before), _order("after", after)
+    if before.shape != after.shape:
+        raise ValueError(
+            f"`before` and `after` must have one length, got {len(before)} and "
+            f"{len(after)}."
+        )
     if np.array_equal(before, after):
         return 0
     place = np.empty(len(after), dtype=np.int64)

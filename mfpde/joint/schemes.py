@@ -7,9 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_positive
-from mfpde.data.checks import integer
-from mfpde.errors import did_you_mean
+from mfpde.arrays import (
+    check_fields,
+    checked,
+    choice,
+    numbers,
+    optional,
+    positive,
+    seed_number,
+    whole,
+)
 
 Array = NDArray[np.float64]
 
@@ -62,29 +69,25 @@ class JointScheme:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, accepted in (
-            ("weights", WEIGHTS),
-            ("velocity", VELOCITIES),
-            ("ends", ENDS),
-        ):
-            value = getattr(self, name)
-            if value not in accepted:
-                raise ValueError(
-                    f"`{name}` must be one of {', '.join(accepted)}, got {value!r}."
-                    + did_you_mean(str(value), accepted)
-                )
-        check_positive("window", self.window)
-        check_positive("rate", self.rate)
-        if self.n_nodes is not None:
-            integer("n_nodes", self.n_nodes, 1)
-        integer("seed", self.seed, 0)
+        check_fields(
+            self,
+            weights=choice(*WEIGHTS),
+            velocity=choice(*VELOCITIES),
+            ends=choice(*ENDS),
+            window=positive,
+            rate=positive,
+            n_nodes=optional(whole(1)),
+            seed=seed_number,
+        )
 
+    @checked(t=numbers("n"))
     def residual_scale(self, t: Array) -> str | Array:
         """Step weights as `DepthGrid.layers` takes them, from sorted depths (n,)."""
         if self.weights == "uniform":
             return "ode"
         return np.maximum(np.diff(t, append=1.0), LEAST_GAP)
 
+    @checked(t=numbers("n"))
     def neighbours(self, t: Array) -> tuple[NDArray[np.int64], Array]:
         """Ranges (2, n) of the particles that make up F at each sorted depth t (n,).
 
@@ -103,6 +106,7 @@ class JointScheme:
         last = np.searchsorted(t, high, side="right")
         return np.stack([first, last]), lengths
 
+    @checked(t=numbers("n"))
     def inside(self, t: Array) -> tuple[Array, Array]:
         """Depths within [0, 1], and the factor (n,) of their velocities.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import checked, index_array
 from mfpde.joint.brackets import brackets
-from mfpde.joint.evaluation import JointEvaluation
+from mfpde.joint.evaluation import A_JOINT_EVALUATION, JointEvaluation
 from mfpde.joint.lesions import checked_order
 
 Array = NDArray[np.float64]
 
 
+@checked(evaluation=A_JOINT_EVALUATION)
 def pair_slopes(evaluation: JointEvaluation) -> Array:
     """Return mean_i p_i . [f_b, f_a](z_i) for every pair of layers, (n, n).
 
@@ -33,6 +35,7 @@ def pair_slopes(evaluation: JointEvaluation) -> Array:
     return slopes
 
 
+@checked(evaluation=A_JOINT_EVALUATION)
 def shuffle_slopes(evaluation: JointEvaluation, orders: ArrayLike) -> Array:
     """Return the sum of Eq. (20) over the pairs that other orders turn round.
 
@@ -54,8 +57,11 @@ def shuffle_slopes(evaluation: JointEvaluation, orders: ArrayLike) -> Array:
     """
     pairs = pair_slopes(evaluation)
     slopes = []
-    for order in np.asarray(orders):
-        place = np.argsort(checked_order(order, len(pairs)))
+    orders = index_array("orders", orders)
+    if orders.ndim != 2:
+        raise ValueError(f"`orders` must have shape (n_orders, n), got {orders.shape}.")
+    for order in orders:
+        place = np.argsort(checked_order(order, len(pairs), "orders"))
         is_turned = place[:, np.newaxis] > place
         slopes.append(np.sum(pairs[is_turned]))
     return np.array(slopes)

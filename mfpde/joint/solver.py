@@ -21,7 +21,7 @@ from mfpde.joint.measure import JointEnsemble, count_swaps
 from mfpde.joint.schemes import JointScheme
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import check_observers, make_clocks, make_schedule
-from mfpde.steppers import Point, make_stepper
+from mfpde.steppers import Point, check_steps, make_stepper
 from mfpde.steppers.names import ADAPTIVE
 
 Array = NDArray[np.float64]
@@ -134,6 +134,7 @@ def solve_joint(
         )
     check_end(s_end, 0.0)
     method = _fixed_stepper(stepper, ds)
+    check_steps(method, s_end)
     flow = _Flow(problem, ensemble, scheme)
     clocks = make_clocks({"record": make_schedule("record", record)}, float(s_end))
     recorder = _Recorder(clocks["record"], check_observers(observers))

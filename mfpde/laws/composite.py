@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import (
+    checked,
+    float_array,
+    is_function,
+    is_iterable,
+    number,
+    optional,
+    shown,
+    whole,
+)
 from mfpde.ensemble import ParticleEnsemble, unit_sum
 from mfpde.laws.base import Law
 from mfpde.laws.elementary import Gaussian, select
 from mfpde.laws.germs import germ_paths, germs_of
-from mfpde.laws.parameters import integer
+from mfpde.laws.parameters import A_GRID, integer, settle
 from mfpde.laws.sampling import sample
 
 if TYPE_CHECKING:
@@ -90,6 +99,7 @@ class Mixture(Law):
             theta[:, mine] = law.paths(u[mine, 1 : 1 + law.n_random], t)
         return theta
 
+    @checked(grid=A_GRID, n_particles=optional(whole(1)))
     def sample(
         self,
         grid: DepthGrid,
@@ -103,7 +113,7 @@ class Mixture(Law):
         With "quadrature" the particles are those of a rule for each component, its
         weights times the probability; the components share `n_particles` equally.
         """
-        if method != "quadrature":
+        if not isinstance(method, str) or method != "quadrature":
             return sample(self, grid, n_particles, method=method, **options)
         if options.get("nodes") is not None:
             raise ValueError(
@@ -209,7 +219,7 @@ class Path(Law):
                 "`coefficients` must hold laws that are constant in t (depth); "
                 "`functions` carry the dependence on t."
             )
-        if isinstance(self.functions, str) or not isinstance(self.functions, Iterable):
+        if isinstance(self.functions, str) or not is_iterable(self.functions):
             raise TypeError("`functions` must be a sequence of names or callables.")
         functions = tuple(self.functions)
         if len(functions) != len(coefficients):
@@ -261,6 +271,7 @@ class Path(Law):
         parts = zip(self.coefficients, _split(xi, self.coefficients), strict=True)
         return self._sum([germ_paths(law, each, _DEPTH_ZERO) for law, each in parts], t)
 
+    @checked(t=number())
     def function_values(self, t: float) -> list[float]:
         """phi_1(t), phi_2(t), ... at one depth."""
         depth = np.array([t], dtype=np.float64)
@@ -289,14 +300,18 @@ def standard_path(n_params: int, std_alpha: ArrayLike, std_beta: ArrayLike) -> P
         Number of parameters per particle k.
     std_alpha, std_beta : number or array_like of shape (k,)
     """
-    n_params = integer("n_params", n_params, minimum=1)
-    coefficients = [Gaussian(0.0, std, n_params) for std in (std_alpha, std_beta)]
+    stds = {"std_alpha": std_alpha, "std_beta": std_beta}
+    n_params, settled = settle(n_params, **stds)
+    for name, std in settled.items():
+        if std.min() < 0.0:
+            raise ValueError(f"`{name}` must not be negative, got {std.min():g}.")
+    coefficients = [Gaussian(0.0, std, n_params) for std in settled.values()]
     return Path(coefficients, ["1", "cos(pi t)"])
 
 
 def _laws(name: str, laws: Any, *, is_same_size: bool) -> tuple[Law, ...]:
-    if isinstance(laws, Law) or not isinstance(laws, Iterable):
-        raise TypeError(f"`{name}` must be a sequence of laws, got {laws!r}.")
+    if isinstance(laws, Law) or not is_iterable(laws):
+        raise TypeError(f"`{name}` must be a sequence of laws, got {shown(laws)}.")
     laws = tuple(laws)
     if not laws:
         raise ValueError(f"`{name}` must hold at least one law, got none.")
@@ -305,7 +320,7 @@ def _laws(name: str, laws: Any, *, is_same_size: bool) -> tuple[Law, ...]:
         if isinstance(law, type) or not is_law:
             raise TypeError(
                 f"`{name}` must hold laws (objects with n_params, n_random and "
-                f"paths), got {law!r}."
+                f"paths), got {shown(law)}."
             )
     sizes = sorted({law.n_params for law in laws})
     if is_same_size and len(sizes) > 1:
@@ -337,7 +352,7 @@ def _function_values(
     function: str | Callable[[float], float], t: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Values phi(t), shape (len(t),), of a named function or a callable."""
-    if callable(function):
+    if is_function(function):
         values = float_array("functions", [function(float(depth)) for depth in t])
         if values.shape != t.shape:
             raise ValueError(
@@ -352,6 +367,6 @@ def _function_values(
     if wave is None:
         raise ValueError(
             '`functions` must hold callables of t or names like "1", "t", '
-            f'"cos(pi t)", "sin(2 pi t)", got {function!r}.'
+            f'"cos(pi t)", "sin(2 pi t)", got {shown(function)}.'
         )
     return _WAVES[wave[1]](float(wave[2] or 1) * np.pi * t)

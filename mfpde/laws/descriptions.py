@@ -53,7 +53,8 @@ def from_description(description: Mapping[str, Any]) -> Law:
     """
     if not isinstance(description, Mapping):
         raise TypeError(
-            f"A law must be described by a mapping, got {type(description).__name__}."
+            "`description` of a law must be a mapping, got "
+            f"{type(description).__name__}."
         )
     arguments = dict(description)
     law = KINDS[choice("kind", arguments.pop("kind", None), list(KINDS))]

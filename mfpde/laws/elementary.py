@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import checked, float_array, optional, whole
 from mfpde.ensemble import ParticleEnsemble, particle_weights
 from mfpde.laws.base import Law
 from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import (
+    A_GRID,
     Parameter,
     bounds,
-    integer,
     is_zero,
     mean_and_std,
     settle,
@@ -236,6 +236,7 @@ class PointCloud(Law):
         theta = self.theta[select(u[:, 0], self.weights)]
         return np.broadcast_to(theta, (len(t), *theta.shape))
 
+    @checked(grid=A_GRID, n_particles=optional(whole(1)))
     def sample(
         self,
         grid: DepthGrid,
@@ -256,7 +257,6 @@ class PointCloud(Law):
         n_points = len(self.theta)
         if n_particles is None:
             n_particles = n_points
-        n_particles = integer("n_particles", n_particles, minimum=1)
         checked_options(self, grid, method, coupling, seed)
         if method == "quadrature" and n_particles < n_points:
             raise ValueError(

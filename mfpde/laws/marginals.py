@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import checked
 from mfpde.laws.composite import Mixture, Path, Product
 from mfpde.laws.elementary import Gaussian
+from mfpde.laws.parameters import A_LAW
 from mfpde.laws.process import GaussianProcess
 
 
+@checked(law=A_LAW)
 def marginal(law: Any) -> Any:
     """Return a law with the marginals of `law` at every depth t, and fewer numbers.
 

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import check_size, float_array, having, integer, is_function, shown
 from mfpde.errors import nearest
 
 # A number, one number per parameter, or a function of the depth t giving either.
 Parameter = ArrayLike | Callable[[float], ArrayLike]
 
-
-def integer(name: str, value: Any, *, minimum: int) -> int:
-    """Return `value` as an int that is at least `minimum`."""
-    try:
-        if isinstance(value, bool | np.bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"`{name}` must be an integer, got {type(value).__name__}."
-        ) from None
-    if number < minimum:
-        raise ValueError(f"`{name}` must be at least {minimum}, got {number}.")
-    return number
+A_LAW = having(
+    "n_params", "n_random", "paths", what="a law such as mfpde.laws.Gaussian"
+)
+A_BLOCK = having("k", "param_groups", what="a block such as mfpde.blocks.Perceptron")
+A_GRID = having("nodes", "scheme", what="a DepthGrid")
 
 
 def choice(name: str, value: Any, accepted: Sequence[str]) -> str:
     """Return `value` if it is one of `accepted`, else raise with a suggestion."""
-    if value in accepted:
-        return value
-    near = nearest(value, accepted)
+    if isinstance(value, str) and value in accepted:
+        return str(value)
+    near = nearest(value, accepted) if isinstance(value, str) else None
     hint = f'; did you mean "{near}"?' if near else "."
     names = ", ".join(f'"{each}"' for each in accepted)
-    raise ValueError(f"`{name}` must be one of {names}, got {value!r}{hint}")
+    raise ValueError(f"`{name}` must be one of {names}, got {shown(value)}{hint}")
 
 
 def settle(
@@ -61,12 +51,13 @@ def settle(
     shapes = {}
     arrays = {}
     for name, value in values.items():
-        given = float_array(name, value(0.0) if callable(value) else value)
+        given = float_array(name, value(0.0) if is_function(value) else value)
         shapes[name] = given.shape
         arrays[name] = given
     if n_params is None:
         n_params = next((s[0] for s in shapes.values() if len(s) == 1), 1)
     n_params = integer("n_params", n_params, minimum=1)
+    check_size("n_params", n_params)
     for name, value in values.items():
         wide = _widened(name, arrays[name], n_params)
         arrays[name] = value if callable(value) else wide

@@ -14,11 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import (
+    a_float,
+    check_fields,
+    check_size,
+    checked,
+    flag,
+    optional,
+    sequence,
+    shown,
+    whole,
+)
 from mfpde.laws.germs import germ_paths, germs_of
-from mfpde.laws.parameters import choice, integer
+from mfpde.laws.parameters import A_BLOCK, A_LAW, choice, integer
 from mfpde.laws.rules import RULES, trapezoid_end
 
 SOBOL = "sobol"
+MOST_NODES = 1000  # of one germ
 FEWEST = 2  # nodes that keep mean and variance of a germ
 # Distance from the real line to which the flow is taken to be analytic in a parameter,
 # where the block says nothing.
@@ -58,8 +70,15 @@ class TensorRule:
     radius: float = math.inf
 
     def __post_init__(self) -> None:
-        for kind in self.kinds:
-            choice("kinds", kind, list(RULES))
+        names = sequence(lambda name, kind: choice(name, kind, list(RULES)))
+        check_fields(
+            self,
+            kinds=names,
+            counts=sequence(whole(0, MOST_NODES)),
+            is_folded=flag,
+            n_sobol=whole(1),
+            radius=_radius,
+        )
         if len(self.kinds) != len(self.counts):
             raise ValueError(
                 "`kinds` and `counts` must have one entry for each germ, got "
@@ -90,10 +109,12 @@ class TensorRule:
         """Number of particles per depth node."""
         return self.n_nodes * self.n_sobol
 
+    @checked(count=whole(1, MOST_NODES))
     def with_count(self, germ: int, count: int) -> TensorRule:
         """Return the rule with another number of nodes for one germ."""
         counts = list(self.counts)
-        counts[germ] = integer("count", count, minimum=1)
+        germ = integer("germ", germ, -len(counts), len(counts) - 1)
+        counts[germ] = count
         return replace(self, counts=tuple(counts))
 
     def tensor(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -133,6 +154,14 @@ class TensorRule:
         return _outer(np.add, squares, 0.0) <= self.radius**2
 
 
+def _radius(name: str, value: Any) -> float:
+    """A positive number, which may be infinite."""
+    found = a_float(name, value)
+    if not found > 0.0:
+        raise ValueError(f"`{name}` must be positive, got {found!r}.")
+    return found
+
+
 def _outer(
     operation: np.ufunc, lines: Sequence[NDArray[np.float64]], start: float
 ) -> NDArray[np.float64]:
@@ -143,6 +172,7 @@ def _outer(
     return values
 
 
+@checked(law=A_LAW, block=optional(A_BLOCK))
 def quadrature_rule(
     law: Any,
     n_particles: int | None = None,
@@ -182,6 +212,7 @@ def quadrature_rule(
     kinds = tuple(map(_kind, germs, reaches))
     if n_particles is not None:
         n_particles = integer("n_particles", n_particles, minimum=1)
+        check_size("n_particles", n_particles, len(germs))
     elif nodes is None:
         raise ValueError(
             "`n_particles`, the largest number allowed, is needed for `method` = "
@@ -288,10 +319,10 @@ def _check_budget(rule: TensorRule, n_particles: int | None) -> None:
 
 
 def _checked_nodes(nodes: Any, n_random: int) -> tuple[int, ...]:
-    if isinstance(nodes, str) or not hasattr(nodes, "__len__"):
+    if not isinstance(nodes, list | tuple | np.ndarray) or np.ndim(nodes) == 0:
         raise TypeError(
             "`nodes` must be a sequence of numbers of nodes, one for each random "
-            f"number of the law, got {nodes!r}."
+            f"number of the law, got {shown(nodes)}."
         )
     if len(nodes) != n_random:
         raise ValueError(
@@ -301,7 +332,7 @@ def _checked_nodes(nodes: Any, n_random: int) -> tuple[int, ...]:
     return tuple(
         0
         if isinstance(each, str) and each == SOBOL
-        else integer("nodes", each, minimum=0)
+        else integer("nodes", each, 0, MOST_NODES)
         for each in nodes
     )
 

@@ -15,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import (
+    check_size,
+    checked,
+    float_array,
+    integer,
+    seed_number,
+    whole,
+)
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.laws.germs import from_uniform, germ_paths, germs_of
 from mfpde.laws.origin import Sampling
-from mfpde.laws.parameters import choice, integer
+from mfpde.laws.parameters import A_GRID, A_LAW, choice
 from mfpde.laws.quadrature import TensorRule, quadrature_rule
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ REPLICATES = 0x726570
 SOBOL_BITS = 52  # with the shift by half a cell every number is exact in float64
 
 
+@checked(law=A_LAW, grid=A_GRID)
 def sample(
     law: Any,
     grid: DepthGrid,
@@ -97,6 +105,7 @@ def sample(
     if nodes is not None:
         raise ValueError(f'`nodes` is for `method` = "quadrature", got "{method}".')
     n_particles = integer("n_particles", n_particles, minimum=1)
+    check_size("n_particles", len(t), n_particles, max(law.n_params, law.n_random))
     origin = Sampling(law, n_particles, method, coupling, seed)
     if coupling == "layer":
         theta = np.empty((len(t), n_particles, law.n_params))
@@ -110,6 +119,7 @@ def sample(
     return ParticleEnsemble(_paths(law, u, t), origin=origin)
 
 
+@checked(law=A_LAW, grid=A_GRID, n_particles=whole(1), n_replicates=whole(2))
 def replicates(
     law: Any,
     grid: DepthGrid,
@@ -139,8 +149,8 @@ def replicates(
     -------
     ensembles : list of ParticleEnsemble
     """
-    n_replicates = integer("n_replicates", n_replicates, minimum=2)
-    seed = integer("seed", seed, minimum=0)
+    seed = seed_number("seed", seed)
+    choice("method", method, METHODS)
     if method == "quadrature":
         nodes = options.get("nodes")
         counts = nodes.counts if isinstance(nodes, TensorRule) else nodes
@@ -265,8 +275,8 @@ def checked_options(
     law: Any, grid: DepthGrid, method: str, coupling: str, seed: Any
 ) -> int:
     """Check the options of `sample` but the sizes; return `seed` as int."""
-    seed = integer("seed", seed, minimum=0)
-    if method == "sparse":
+    seed = seed_number("seed", seed)
+    if isinstance(method, str) and method == "sparse":
         raise ValueError(
             '`method` = "sparse": sparse grids have negative weights, and an ensemble '
             'is a measure with positive ones. Use "quadrature", or "sobol".'

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.data.checks import integer
+from mfpde.arrays import check_fields, checked, optional, whole
+from mfpde.networks.rates import ITERATION
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Batches:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= integer("seed", self.seed, 0) < 2**63:
-            raise ValueError(f"`seed` must be below 2^63, got {self.seed!r}.")
-        if self.batch_size is None:
-            return
-        if integer("batch_size", self.batch_size, 1) > self.n_samples:
+        check_fields(
+            self,
+            n_samples=whole(1),
+            batch_size=optional(whole(1)),
+            seed=whole(0, 2**63 - 1),
+        )
+        if self.batch_size is not None and self.batch_size > self.n_samples:
             raise ValueError(
                 f"`batch_size` must be at most the {self.n_samples} samples, got "
                 f"{self.batch_size}; None takes all of them in every iteration."
@@ -53,6 +56,7 @@ class Batches:
         """Whether every batch is all the data."""
         return self.n_batches == 1
 
+    @checked(iteration=ITERATION)
     def index(self, iteration: int) -> NDArray[np.int64]:
         """Rows of the samples of an iteration, (n,)."""
         n, n_batches = self.n_samples, self.n_batches

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_positive, is_number
+from mfpde.arrays import check_fields, flag, having, number, optional, positive
 from mfpde.kernels.descent import adam_step, momentum_step
 from mfpde.kernels.vectors import combine
 from mfpde.laws.parameters import choice
@@ -30,6 +30,7 @@ from mfpde.networks.rates import (
 
 Array = NDArray[np.float64]
 Memory = dict[str, Array]
+SHARE = number(least=0.0, below=1.0)
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,13 @@ class SGD:
                 "One of `learning_rate` and `ds` is needed, and not both; got "
                 f"learning_rate = {self.learning_rate!r}, ds = {self.ds!r}."
             )
-        for name in ("learning_rate", "ds"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
-        _check_share("momentum", self.momentum)
+        check_fields(
+            self,
+            learning_rate=optional(positive),
+            ds=optional(positive),
+            momentum=SHARE,
+            nesterov=flag,
+        )
         if self.nesterov and not self.momentum:
             raise ValueError("`nesterov` needs a positive `momentum`, got 0.")
         check_rate("schedule", self.schedule)
@@ -170,10 +174,9 @@ class Adam:
     schedule: Any = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
-        check_positive("learning_rate", self.learning_rate)
-        _check_share("beta1", self.beta1)
-        _check_share("beta2", self.beta2)
-        check_positive("epsilon", self.epsilon)
+        check_fields(
+            self, learning_rate=positive, beta1=SHARE, beta2=SHARE, epsilon=positive
+        )
         check_rate("schedule", self.schedule)
 
     def bound(self, net: Any, n_iterations: int) -> Adam:
@@ -238,13 +241,6 @@ def optimiser_from_description(description: dict[str, Any]) -> Any:
 
 def check_optimiser(optimiser: Any) -> None:
     """Raise TypeError unless an object is an optimiser."""
-    if not hasattr(optimiser, "update") or isinstance(optimiser, type):
-        raise TypeError(
-            "`optimiser` must be mfpde.networks.SGD(learning_rate), Adam(...) or an "
-            f"object like them, got {optimiser!r}."
-        )
-
-
-def _check_share(name: str, value: Any) -> None:
-    if not is_number(value) or not 0.0 <= value < 1.0:
-        raise ValueError(f"`{name}` must lie in [0, 1), got {value!r}.")
+    methods = ("bound", "step_size", "start", "update", "plain_rate", "describe")
+    what = "mfpde.networks.SGD(learning_rate), Adam(...) or an object like them"
+    having(*methods, what=what)("optimiser", optimiser)

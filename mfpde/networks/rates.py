@@ -12,19 +12,31 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfpde.arrays import check_positive, is_number
-from mfpde.data.checks import integer
+from mfpde.arrays import (
+    check_fields,
+    checked,
+    having,
+    number,
+    optional,
+    positive,
+    sequence,
+    whole,
+)
 from mfpde.laws.parameters import choice
+
+ITERATION = whole(0, 2**63)
 
 
 @dataclass(frozen=True)
 class Constant:
     """The learning rate as it is."""
 
+    @checked(iteration=ITERATION)
     def factor(self, iteration: int) -> float:
         """1."""
         return 1.0
 
+    @checked(n_iterations=whole(1))
     def over(self, n_iterations: int) -> Constant:
         """The same for every length."""
         return self
@@ -42,13 +54,14 @@ class Drops:
     factor_each: float = 0.1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "at", tuple(integer("at", n, 1) for n in self.at))
-        check_positive("factor_each", self.factor_each)
+        check_fields(self, at=sequence(whole(1)), factor_each=positive)
 
+    @checked(iteration=ITERATION)
     def factor(self, iteration: int) -> float:
         """One factor for every drop so far."""
         return self.factor_each ** sum(iteration >= n for n in self.at)
 
+    @checked(n_iterations=whole(1))
     def over(self, n_iterations: int) -> Drops:
         """The same for every length."""
         return self
@@ -74,16 +87,17 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.n_iterations is not None:
-            integer("n_iterations", self.n_iterations, 1)
-        if not is_number(self.final) or not 0.0 <= self.final <= 1.0:
-            raise ValueError(f"`final` must lie in [0, 1], got {self.final!r}.")
+        check_fields(
+            self, n_iterations=optional(whole(1)), final=number(least=0.0, most=1.0)
+        )
 
+    @checked(iteration=ITERATION)
     def factor(self, iteration: int) -> float:
         """(1 + cos(pi n / N)) / 2, between 1 and `final`."""
         share = min(1.0, iteration / (self.n_iterations or 1))
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * share))
 
+    @checked(n_iterations=whole(1))
     def over(self, n_iterations: int) -> Cosine:
         """The schedule with its length filled in."""
         return dataclasses.replace(self, n_iterations=self.n_iterations or n_iterations)
@@ -105,14 +119,16 @@ class WarmUp:
     then: Any = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
-        integer("n_iterations", self.n_iterations, 1)
+        check_fields(self, n_iterations=whole(1))
         check_rate("then", self.then)
 
+    @checked(iteration=ITERATION)
     def factor(self, iteration: int) -> float:
         """Share of the rise, times the factor of the other schedule."""
         rise = min(1.0, (iteration + 1) / self.n_iterations)
         return rise * self.then.factor(iteration)
 
+    @checked(n_iterations=whole(1))
     def over(self, n_iterations: int) -> WarmUp:
         """The other schedule has its length filled in."""
         return dataclasses.replace(self, then=self.then.over(n_iterations))
@@ -138,12 +154,12 @@ def is_built_in_rate(schedule: Any) -> bool:
 
 def check_rate(name: str, schedule: Any) -> None:
     """Raise TypeError unless an object is a learning-rate schedule."""
-    has_all = all(hasattr(schedule, each) for each in ("factor", "over", "describe"))
-    if not has_all or isinstance(schedule, type):
-        raise TypeError(
-            f"`{name}` must be a schedule of mfpde.networks such as Cosine(), "
-            f"got {schedule!r}."
-        )
+    _A_RATE(name, schedule)
+
+
+_A_RATE = having(
+    "factor", "over", "describe", what="a schedule of mfpde.networks such as Cosine()"
+)
 
 
 def rate_from_description(description: dict[str, Any]) -> Any:

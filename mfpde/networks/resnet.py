@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_positive
-from mfpde.depth import DepthGrid
-from mfpde.ensemble import ParticleEnsemble
+from mfpde.arrays import check_positive, checked, having, number, optional, whole
+from mfpde.depth import MOST_LAYERS, DepthGrid
+from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.evaluation import Evaluation, check_shapes
 from mfpde.networks.parts import evaluate_in_parts, predict_in_parts
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 Array = NDArray[np.float64]
 # Products tau_l w_m that differ by rounding alone are one number.
 SAME = 1e-12
+A_LAW = having("sample", what="a law such as mfpde.laws.Gaussian")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +62,7 @@ class ResNet:
         object.__setattr__(self, "grid", grid)
 
     @classmethod
+    @checked(problem=A_PROBLEM, law=A_LAW, n_layers=whole(1, MOST_LAYERS))
     def from_law(
         cls,
         problem: MeanFieldProblem,
@@ -113,6 +115,7 @@ class ResNet:
         """Particles M of a layer."""
         return self.ensemble.n_particles
 
+    @checked(s=number())
     def evaluate(self, s: float = 0.0) -> Evaluation:
         """State, loss and velocity on all data, `mfpde.evaluate`.
 
@@ -125,6 +128,7 @@ class ResNet:
         """Outputs (n, q) for inputs x (n, d_in)."""
         return predict_in_parts(self.problem, self.grid, self.ensemble, x)
 
+    @checked(ensemble=AN_ENSEMBLE, problem=optional(A_PROBLEM))
     def with_parameters(
         self, ensemble: ParticleEnsemble, problem: MeanFieldProblem | None = None
     ) -> ResNet:

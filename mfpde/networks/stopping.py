@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mfpde.data.checks import integer, non_negative
+from mfpde.arrays import check_fields, number, whole
 
 Row = dict[str, float]
 
@@ -32,8 +32,7 @@ class EarlyStopping:
     min_delta: float = 0.0
 
     def __post_init__(self) -> None:
-        integer("patience", self.patience, 1)
-        non_negative("min_delta", self.min_delta)
+        check_fields(self, patience=whole(1), min_delta=number(least=0.0))
 
     def best(self, rows: Sequence[Row]) -> int | None:
         """Place of the best record, None if no validation loss is a number."""

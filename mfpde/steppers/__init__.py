@@ -9,7 +9,7 @@ a stepper carries from step to step, so that a run continues from it bit for bit
 """
 
 from mfpde.steppers.automatic import Automatic
-from mfpde.steppers.base import Point, Step, StepFailure
+from mfpde.steppers.base import Point, Step, StepFailure, check_steps
 from mfpde.steppers.control import ErrorControl
 from mfpde.steppers.dopri5 import DOPRI5_A, DOPRI5_C, DOPRI5_ERROR, DormandPrince
 from mfpde.steppers.fixed import FixedStepper, euler, heun, rk4
@@ -42,6 +42,7 @@ __all__ = [
     "RungeKuttaChebyshev",
     "Step",
     "StepFailure",
+    "check_steps",
     "describe_stepper",
     "euler",
     "heun",

@@ -14,6 +14,7 @@ from mfpde.errors import ConvergenceError
 
 Array = NDArray[np.float64]
 Memory = dict[str, float]
+MOST_STEPS = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,16 @@ def counted_time(s: float, h: float, memory: Memory) -> tuple[float, Memory]:
         start, taken = s, 0.0
     taken += 1.0
     return start + taken * h, {"start": start, "taken": taken, "size": h}
+
+
+def check_steps(stepper: Any, s_end: float) -> None:
+    """Raise ValueError for a fixed step with which the end is out of reach."""
+    ds = getattr(stepper, "ds", None)
+    if ds is not None and s_end > MOST_STEPS * ds:
+        raise ValueError(
+            f"`ds` = {ds:g} would take {s_end / ds:.3g} steps to s = {s_end:g}; at "
+            f"most {MOST_STEPS:.0e} are allowed."
+        )
 
 
 def _even_steps(start: float, target: float, ds: float) -> tuple[int, float]:
