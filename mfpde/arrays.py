@@ -325,7 +325,11 @@ def _machine_memory() -> float:
 
 
 def float_array(
-    name: str, value: ArrayLike, *, axes: Sequence[str] | None = None
+    name: str,
+    value: ArrayLike,
+    *,
+    axes: Sequence[str] | None = None,
+    is_finite: bool = True,
 ) -> NDArray[np.float64]:
     """Return `value` as a new read-only, C-contiguous, finite float64 array.
 
@@ -336,6 +340,8 @@ def float_array(
     value : array_like of real numbers
     axes : sequence of str, optional
         Names of the axes, used to say where the first bad entry stands.
+    is_finite : bool
+        Whether every entry must be finite.
 
     Returns
     -------
@@ -355,9 +361,9 @@ def float_array(
             f"{given.dtype}."
         )
     array = np.array(given, dtype=np.float64, order="C")
-    is_finite = np.isfinite(array)
-    if not is_finite.all():
-        index = tuple(int(i) for i in np.argwhere(~is_finite)[0])
+    are_finite = np.isfinite(array)
+    if is_finite and not are_finite.all():
+        index = tuple(int(i) for i in np.argwhere(~are_finite)[0])
         raise ValueError(
             f"`{name}` must be finite, got {array[index]}{_place(index, axes)}."
         )

@@ -54,8 +54,7 @@ class Clipping:
 
     def __call__(self, values: ArrayLike) -> Array:
         """pi of every entry of an array of any shape."""
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64:
-            values = float_array("values", values)
+        values = float_array("values", values, is_finite=False)
         out = np.empty(values.size)
         clip(np.ascontiguousarray(values).ravel(), self.bound, self.is_smooth, out)
         return out.reshape(values.shape)

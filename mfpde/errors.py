@@ -36,6 +36,9 @@ class ConfigurationError(ValueError):
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
+        is_list = isinstance(problems, list | tuple)
+        if not is_list or not all(isinstance(each, str) for each in problems):
+            raise TypeError(f"`problems` must be a list of texts, got {problems!r}.")
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import a_float, float_array
+from mfpde.arrays import a_float, checked, float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
@@ -214,6 +214,7 @@ class Layout:
         raise IndexError(index)
 
 
+@checked(s_end=a_float)
 def iterate(
     problem: MeanFieldProblem,
     grid: DepthGrid,

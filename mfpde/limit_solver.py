@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_positive
+from mfpde.arrays import (
+    a_float,
+    checked,
+    choice,
+    having,
+    number,
+    positive,
+    seed_number,
+    whole,
+)
 from mfpde.depth import DepthGrid
 from mfpde.errors import ToleranceWarning
 from mfpde.estimation import ErrorEstimate
@@ -37,8 +46,7 @@ from mfpde.estimation.solves import (
 from mfpde.estimation.start import first_rule
 from mfpde.flow import check_end
 from mfpde.laws.origin import Sampling
-from mfpde.laws.parameters import integer
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
 from mfpde.solution import Solution, with_error
 from mfpde.solver import solve
@@ -54,6 +62,19 @@ LARGEST_COARSE_ERROR = 0.03
 """Error in depth, relative to the outputs, with which particles are searched."""
 
 
+@checked(
+    problem=A_PROBLEM,
+    law=having(
+        "n_params", "n_random", "paths", what="a law such as mfpde.laws.Gaussian"
+    ),
+    s_end=a_float,
+    tol=number(above=0.0, most=1e10),
+    method=choice("auto", "quadrature", "sobol"),
+    max_particles=whole(1),
+    max_nodes=whole(2),
+    max_cost=positive,
+    seed=seed_number,
+)
 def solve_limit(
     problem: MeanFieldProblem,
     law: Any,
@@ -118,15 +139,13 @@ def solve_limit(
     NotFiniteError, ConvergenceError
         If the flow cannot be solved.
     """
-    check_positive("tol", tol)
-    check_positive("max_cost", max_cost)
     check_end(s_end, 0.0)
     observables = _checked_observables(observables)
     _check_tolerance(problem, tol)
     limits = _Limits(
         tol=tol,
-        max_particles=integer("max_particles", max_particles, minimum=1),
-        max_nodes=integer("max_nodes", max_nodes, minimum=2),
+        max_particles=max_particles,
+        max_nodes=max_nodes,
         max_cost=max_cost,
     )
     rule = first_rule(problem, law, method, limits.max_particles, seed, tol)

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde import blocks, objectives
-from mfpde.arrays import float_array, instance
+from mfpde.arrays import float_array, instance, mapping
 from mfpde.clipping import Clipping
 from mfpde.errors import did_you_mean
 from mfpde.kernels import DTYPES
 from mfpde.readouts import Linear
 
 Array = NDArray[np.float64]
+DESCRIBED = ("block", "loss", "regulariser", "embedding", "readout")
+ARRAYS = ("x", "y", "metric", "sample_weights")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -168,10 +170,11 @@ class MeanFieldProblem:
             present = getattr(self, name, None)
             if name not in ("embedding", "readout") or present is None:
                 raise ValueError(f"`{name}` must be an embedding or readout in use.")
-            if np.shape(matrix) != present.matrix.shape:
+            matrix = float_array(name, matrix)
+            if matrix.shape != present.matrix.shape:
                 raise ValueError(
                     f"`{name}` must have shape {present.matrix.shape}, "
-                    f"got {np.shape(matrix)}."
+                    f"got {matrix.shape}."
                 )
             maps[name] = present.with_matrix(matrix)
         copy = self._with(maps)
@@ -211,6 +214,11 @@ class MeanFieldProblem:
 
     def velocity_of(self, gradient: Array) -> Array:
         """-eta_c pi(g_c), Eq. (10), of gradients of the first variation (..., k)."""
+        gradient = float_array("gradient", gradient, is_finite=False)
+        if gradient.shape[-1:] != (self.k,):
+            raise ValueError(
+                f"`gradient` must have shape (..., {self.k}), got {gradient.shape}."
+            )
         step = gradient if self.clipping is None else self.clipping(gradient)
         return -self.metric * step
 
@@ -251,6 +259,15 @@ class MeanFieldProblem:
         cls, description: dict[str, Any], arrays: dict[str, Array]
     ) -> MeanFieldProblem:
         """Rebuild a problem from the output of `describe` and `arrays`."""
+        description = mapping("description", description)
+        arrays = mapping("arrays", arrays)
+        for name, given, needed in (
+            ("description", description, DESCRIBED),
+            ("arrays", arrays, ARRAYS),
+        ):
+            missing = [each for each in needed if each not in given]
+            if missing:
+                raise ValueError(f"`{name}` must hold {missing[0]!r}, got {given!r}.")
         maps = {
             name: Linear(
                 arrays[name],

@@ -50,10 +50,7 @@ class Linear:
     @staticmethod
     def _rows(values: Any, n: int) -> NDArray[np.float64]:
         """Values as an array (..., n); a state may hold a blow-up: not looked at."""
-        if isinstance(values, np.ndarray) and values.dtype == np.float64:
-            array = values
-        else:
-            array = float_array("values", values)
+        array = float_array("values", values, is_finite=False)
         if array.ndim != 2 or array.shape[1] != n:
             raise ValueError(
                 f"`values` must have shape (n_rows, {n}), got {array.shape}."

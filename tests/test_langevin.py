@@ -266,10 +266,10 @@ def test_entropy_of_a_point_mass():
 @pytest.mark.parametrize(
     ("theta", "n_neighbours", "message"),
     [
-        (np.zeros(5), 1, r"`theta` must have shape \(M, k\), got \(5,\)"),
+        (np.zeros(5), 1, r"`theta` must have shape \(M, k\) .* got shape \(5,\)"),
         (np.zeros((3, 1)), 3, "`n_neighbours` must be below .*3, got 3"),
         (np.zeros((3, 1)), 1.5, "`n_neighbours` must be an integer"),
-        (np.zeros((3, 1)), 0, "`n_neighbours` must be positive"),
+        (np.zeros((3, 1)), 0, "`n_neighbours` must be at least 1"),
     ],
 )
 def test_wrong_entropy(theta, n_neighbours, message):
@@ -326,8 +326,8 @@ def test_free_energy_with_frozen_parameters_and_weights(rng):
         ((0.1, 0.0), {}, ValueError, "`ds` must be positive"),
         ((0.1, None), {}, TypeError, "`ds` must be a number"),
         ((0.1, 0.1), {"seed": -1}, ValueError, "`seed` must be at least 0"),
-        ((0.1, 0.1), {"seed": 1.5}, TypeError, "`seed` must be a whole number"),
-        ((0.1, 0.1), {"seed": True}, TypeError, "`seed` must be a whole number"),
+        ((0.1, 0.1), {"seed": 1.5}, TypeError, "`seed` must be an integer"),
+        ((0.1, 0.1), {"seed": True}, TypeError, "`seed` must be an integer"),
     ],
 )
 def test_wrong_langevin(arguments, options, error, message):

@@ -423,5 +423,5 @@ def test_networks_are_trained_by_one_process():
 def test_arguments_of_another_kind_are_refused():
     with pytest.raises(TypeError, match=r"`early_stopping` must be .*EarlyStopping"):
         train(make_net(), SGD(ds=0.1), **options(early_stopping=5))
-    with pytest.raises(ValueError, match="`theta_dtype` must be 'f8' or 'f4'"):
+    with pytest.raises(ValueError, match="`theta_dtype` must be one of f8, f4"):
         train(make_net(), SGD(ds=0.1), **options(theta_dtype="f2"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mfpde.arrays import mapping
 from mfpde.blocks.elementary import Bias, Bilinear, Custom, Linear, Perceptron
 from mfpde.blocks.homogeneous import Capped, SignedSquaredReLU, SquaredReLU
 from mfpde.kernels import ACTIVATIONS
@@ -41,9 +42,9 @@ BLOCKS = {
 
 def from_description(description: dict[str, Any]) -> Any:
     """Rebuild a block from the output of its `describe`."""
-    options = dict(description)
+    options = dict(mapping("description", description))
     kind = options.pop("kind", None)
-    if kind not in BLOCKS:
+    if not isinstance(kind, str) or kind not in BLOCKS:
         raise ValueError(
             f"`kind` of a block must be one of {', '.join(BLOCKS)}, got {kind!r}. "
             "A custom block cannot be rebuilt: pass the problem again."

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from mfpde.arrays import is_number
+from mfpde.arrays import flag, number
 from mfpde.blocks.parameters import (
     LINEAR_REACH,
     check_activation,
@@ -60,15 +58,10 @@ class Perceptron:
         bias: bool = True,
         scale: float = 1.0,
     ) -> None:
-        check_activation(activation)
-        if not isinstance(bias, (bool, np.bool_)):
-            raise TypeError(f"`bias` must be True or False, got {bias!r}.")
-        if not is_number(scale) or not abs(scale) < float("inf"):
-            raise ValueError(f"`scale` must be a finite number, got {scale!r}.")
         object.__setattr__(self, "d", check_size("d", d))
-        object.__setattr__(self, "activation", activation)
-        object.__setattr__(self, "bias", bool(bias))
-        object.__setattr__(self, "scale", float(scale))
+        object.__setattr__(self, "activation", check_activation(activation))
+        object.__setattr__(self, "bias", flag("bias", bias))
+        object.__setattr__(self, "scale", number()("scale", scale))
 
     @property
     def k(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mfpde.arrays import integer, shown
 from mfpde.errors import did_you_mean
 from mfpde.kernels import ACTIVATIONS
 
@@ -30,18 +31,14 @@ def matrix_names(name: str, d: int) -> list[str]:
 
 def check_size(name: str, value: Any) -> int:
     """Return `value` as an int; raise unless it is a whole number of at least 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"`{name}` must be an integer, got {value!r}.")
-    if value < 1:
-        raise ValueError(f"`{name}` must be at least 1, got {value}.")
-    return int(value)
+    return integer(name, value, 1, 10**7)
 
 
 def check_activation(value: Any) -> str:
     """Return `value`; raise unless it is the name of an activation."""
-    if value not in ACTIVATIONS:
+    if not isinstance(value, str) or value not in ACTIVATIONS:
         raise ValueError(
             f"`activation` must be one of {', '.join(ACTIVATIONS)}, "
-            f"got {value!r}.{did_you_mean(value, ACTIVATIONS)}"
+            f"got {shown(value)}.{did_you_mean(shown(value), ACTIVATIONS)}"
         )
-    return value
+    return str(value)

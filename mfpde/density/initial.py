@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from mfpde import laws
+from mfpde.arrays import is_function
 from mfpde.density.mesh import Mesh
 from mfpde.laws.parameters import bounds
 
@@ -56,7 +57,7 @@ def cell_averages(law: Any, mesh: Mesh, t: Array) -> tuple[Array, float]:
             )
         masses = _law_masses(law, mesh, t)
         outside = _check_inside(masses, t)
-    elif callable(law):
+    elif is_function(law):
         masses, outside = _function_masses(law, mesh, t), 0.0
     else:
         raise TypeError(

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array
+from mfpde.arrays import check_size, float_array
 
 Array = NDArray[np.float64]
 
@@ -124,6 +124,7 @@ def make_mesh(
             f"`n_cells` must be an integer, at least {fewest}{extra}{hint}; "
             f"got {n_cells!r}."
         )
+    check_size("n_cells", *counts.tolist())
     return Mesh(
         tuple(sides["low"].tolist()),
         tuple(sides["high"].tolist()),

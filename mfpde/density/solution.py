@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import checked, whole
 from mfpde.density.mesh import Mesh
 from mfpde.problem import MeanFieldProblem
 
@@ -82,6 +83,7 @@ class DensitySolution:
     n_rejected: int
     n_evaluations: int
 
+    @checked(parameter=whole(-2))
     def marginal(self, parameter: int = 0) -> Array:
         """Densities of one parameter, (R, J, n_c), the other one integrated out."""
         k = self.mesh.k

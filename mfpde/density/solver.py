@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_positive, float_array, is_number
+from mfpde.arrays import (
+    a_float,
+    check_positive,
+    checked,
+    flag,
+    float_array,
+    number,
+    positive,
+    whole,
+)
 from mfpde.density.collocation import lobatto
 from mfpde.density.flow import GridFlow
 from mfpde.density.formulas import make_formula
@@ -18,7 +27,7 @@ from mfpde.density.mesh import Mesh, make_mesh
 from mfpde.density.solution import DensitySolution
 from mfpde.density.stepping import Counts, march
 from mfpde.errors import ToleranceWarning
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 Array = NDArray[np.float64]
 
@@ -34,11 +43,20 @@ WALL_MASS = 1e-5
 
 N_LEVELS = 3
 FEWEST_DEPTH_NODES = 4
+MOST_DEPTH_NODES = 1000
 SAFETY = 2.0
 """Factor of an estimate. Roache (1998) takes 1.25 for three meshes in the asymptotic
 range, but jumps that move through the cells, and single outputs, do not behave so."""
 
 
+@checked(
+    problem=A_PROBLEM,
+    s_end=a_float,
+    n_depth=whole(FEWEST_DEPTH_NODES, MOST_DEPTH_NODES),
+    temperature=number(least=0.0),
+    rtol=positive,
+    estimate=flag,
+)
 def solve_density(
     problem: MeanFieldProblem,
     law: Any,
@@ -109,8 +127,6 @@ def solve_density(
     """
     _check_problem(problem, temperature)
     formula = make_formula(problem.block)
-    n_depth = _check_depth(n_depth)
-    check_positive("rtol", rtol)
     times = _times(record, s_end)
     mesh = make_mesh(low, high, n_cells, problem.k, N_LEVELS if estimate else 1)
     parts = problem, formula, law
@@ -139,26 +155,12 @@ def _check_problem(problem: MeanFieldProblem, temperature: float) -> None:
             f"{' and '.join(problem.trained_maps)} would be trained. "
             "Use particles (`mfpde.solve`) for trained maps."
         )
-    if not is_number(temperature) or not 0.0 <= temperature < np.inf:
-        raise ValueError(
-            f"`temperature` must be a finite number, at least 0, got {temperature!r}."
-        )
     is_plain = (problem.metric == 1.0).all() and problem.clipping is None
     if temperature > 0.0 and not is_plain:
         raise ValueError(
             "`temperature` must be 0 for a problem with a `metric` or `clipping`: "
             "Eq. (16) has noise without them."
         )
-
-
-def _check_depth(n_depth: Any) -> int:
-    if isinstance(n_depth, bool) or not hasattr(n_depth, "__index__"):
-        raise TypeError(f"`n_depth` must be an integer, got {n_depth!r}.")
-    if n_depth < FEWEST_DEPTH_NODES:
-        raise ValueError(
-            f"`n_depth` must be at least {FEWEST_DEPTH_NODES}, got {n_depth}."
-        )
-    return int(n_depth)
 
 
 def _times(record: ArrayLike | None, s_end: float) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mfpde.arrays import check_positive
+from mfpde.arrays import check_fields, positive
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels.vectors import scaled_error
 from mfpde.sharding import ALL, Space
@@ -54,8 +54,7 @@ class ErrorControl:
     space: Space = ALL
 
     def __post_init__(self) -> None:
-        check_positive("rtol", self.rtol)
-        check_positive("atol", self.atol)
+        check_fields(self, rtol=positive, atol=positive)
 
     def describe(self, stepper: str) -> dict[str, Any]:
         """Plain values from which `make_stepper` rebuilds a stepper of that name."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mfpde.arrays import check_positive
+from mfpde.arrays import check_fields, positive
 from mfpde.kernels.vectors import combine
 from mfpde.steppers.base import Evaluate, Memory, Point, Step, even_step
 
@@ -27,7 +27,7 @@ class FixedStepper:
     ds: float
 
     def __post_init__(self) -> None:
-        check_positive("ds", self.ds)
+        check_fields(self, ds=positive)
 
     def step(
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mfpde.arrays import check_positive, is_number
+from mfpde.arrays import check_fields, number, positive, whole
 from mfpde.kernels.vectors import combine
 from mfpde.sharding import ALL, Space
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step, even_step
@@ -75,23 +74,12 @@ class Langevin:
     has_noise = True
 
     def __post_init__(self) -> None:
-        if not is_number(self.temperature):
-            raise TypeError(
-                f"`temperature` must be a number, got {self.temperature!r}."
-            )
-        if not 0.0 <= self.temperature < math.inf:
-            raise ValueError(
-                "`temperature` must be finite and at least 0, "
-                f"got {self.temperature!r}."
-            )
-        check_positive("ds", self.ds)
-        is_whole = isinstance(self.seed, (int, np.integer))
-        if not is_whole or isinstance(self.seed, bool):
-            raise TypeError(f"`seed` must be a whole number, got {self.seed!r}.")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(
-                f"`seed` must be at least 0 and below 2^63, got {self.seed!r}."
-            )
+        check_fields(
+            self,
+            temperature=number(least=0.0),
+            ds=positive,
+            seed=whole(0, 2**63 - 1),
+        )
 
     def diffusing(self, diffusion: Diffusion) -> Langevin:
         """The same stepper for a state of which only some entries diffuse."""
