@@ -190,7 +190,7 @@ class Journal:
         if state.ensemble.shard.rank > 0:
             self.writer = Onlooker(path)
             return
-        self.writer = RunWriter.reopen(path, lengths, swmr=swmr)
+        self.writer = RunWriter.reopen(path, lengths, swmr=swmr, is_latest=True)
 
     def visit(self, state: Any) -> None:
         """Record what is due at this state; a checkpoint now and then."""

@@ -76,7 +76,8 @@ class TestFormat:
             assert list(h5) == list(GROUPS)
             assert list(h5["scalars"]) == ["s", *cases.header().scalar_names]
             assert set(h5["run"]) == {
-                "status", "message", "last_record_unix", "pid", "host"
+                "status", "message", "last_record_unix", "pid", "host",
+                "boot_id", "pid_namespace", "inode",
             }  # fmt: skip
             assert h5["trajectory/theta"].shape == (5, cases.J, cases.M, cases.K)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ import h5py
 
 from mfpde.errors import StorageFormatError
 from mfpde.paths import other_kind
-from mfpde.storage.files import process_start
+from mfpde.storage.presence import FOREIGN_WRITER_S, probe, read_writer_state
 from mfpde.storage.superblock import ClosedView, read_at, read_superblock
-from mfpde.storage.texts import attribute, line_of
+from mfpde.storage.texts import attribute
 
 FORMAT_VERSION = 1
 KINDS = ("run", "network", "study")
@@ -27,10 +26,6 @@ _OPENED_BY = {
     "network": "mfpde.open_run",
     "study": "mfpde.studies.open_study",
 }
-STATUS = ("running", "finished", "interrupted", "failed")
-# A writer on another machine cannot be looked up. It counts as alive while its
-# last record is younger than this; see `WriterState.is_alive`.
-FOREIGN_WRITER_S = 60.0
 _ATTEMPTS = 5
 _PAUSE_S = 0.02
 
@@ -136,7 +131,9 @@ def _open_once(path: str | Path) -> Opened:
         view = ClosedView(path)
         try:
             opened = Opened(h5py.File(view, "r"), view)
-            is_live = superblock.is_open_for_swmr and _is_written_elsewhere(opened.h5)
+            is_live = superblock.is_open_for_swmr and _is_written_elsewhere(
+                opened.h5, path
+            )
         except BaseException:
             view.close()
             raise
@@ -152,7 +149,7 @@ def _is_open_for_writing(path: str | Path) -> bool:
     return False
 
 
-def _is_written_elsewhere(h5: h5py.File) -> bool:
+def _is_written_elsewhere(h5: h5py.File, path: str | Path) -> bool:
     """Whether SWMR is to be used.
 
     HDF5 cannot read a file with SWMR that this very process writes, and waits for
@@ -160,8 +157,8 @@ def _is_written_elsewhere(h5: h5py.File) -> bool:
     """
     if "run" not in h5:
         return False
-    writer = read_writer_state(h5)
-    return writer.is_here and writer.is_alive and writer.pid != os.getpid()
+    writer = read_writer_state(h5, path)
+    return writer.is_near and writer.is_alive and not writer.is_this_process
 
 
 def check_format(
@@ -192,79 +189,22 @@ def check_format(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class WriterState:
-    """What group /run says of the process that writes the file.
-
-    Attributes
-    ----------
-    status, message : str
-        `status` is one of `STATUS`.
-    pid, start : int
-        Its number and when it started, see `files.process_start`.
-    host : str
-    last_record_unix : float
-        Time of the last record, seconds since 1970.
-    """
-
-    status: str
-    message: str
-    pid: int
-    start: int
-    host: str
-    last_record_unix: float
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the writer runs, or ran, on this machine."""
-        return self.host == socket.gethostname()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the file must be taken as being written at this moment."""
-        if self.status != "running":
-            return False
-        if not self.is_here:
-            return time.time() - self.last_record_unix < FOREIGN_WRITER_S
-        start = process_start(self.pid)
-        return start is not None and (start == self.start or -1 in (start, self.start))
-
-    @property
-    def is_killed(self) -> bool:
-        """Whether the writer is known to have ended without saying so."""
-        return self.status == "running" and self.is_here and not self.is_alive
-
-
-def read_writer_state(h5: h5py.File) -> WriterState:
-    """Read group /run of an open file."""
-    group = h5["run"]
-    pid = group["pid"]
-    return WriterState(
-        status=STATUS[int(group["status"][()])],
-        message=line_of(group["message"][()]),
-        pid=int(pid[()]),
-        start=int(pid.attrs["process_start"]),
-        host=line_of(group["host"][()]),
-        last_record_unix=float(group["last_record_unix"][()]),
-    )
-
-
 def refuse_if_live(h5: h5py.File, path: str | Path, action: str) -> None:
     """Raise OSError if another process, or this one, is writing the file now.
 
     StorageFormatError if the file does not say.
     """
     with format_errors(path):
-        writer = read_writer_state(h5)
+        writer = read_writer_state(h5, path)
     if not writer.is_alive:
         return
-    if writer.is_here:
+    if writer.is_here or probe(path):
         hint = "Stop it or wait until it has ended."
     else:
         age = time.time() - writer.last_record_unix
         hint = (
-            f"Its last record is {age:.0f} s old and it cannot be looked up from "
-            f"here; wait until no record has come for {FOREIGN_WRITER_S:.0f} s."
+            f"Its last sign is {age:.0f} s old and it cannot be looked up from here; "
+            f"wait until none has come for {FOREIGN_WRITER_S:.0f} s."
         )
     raise OSError(
         f"{path} cannot be {action}: process {writer.pid} on {writer.host} is writing "

@@ -18,7 +18,10 @@ _REQUIRED = {
     "data": ("x", "y", "sample_weight"),
     "scalars": ("s",),
     "trajectory": ("s", "t", "t_weight", "weight", "param_name", "theta"),
-    "run": ("status", "message", "last_record_unix", "pid", "host"),
+    "run": (
+        *("status", "message", "last_record_unix", "pid", "host"),
+        *("boot_id", "pid_namespace", "inode"),
+    ),
 }
 
 

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from mfpde.storage.access import FORMAT_VERSION, STATUS
+from mfpde.storage.access import FORMAT_VERSION
 from mfpde.storage.files import process_start
 from mfpde.storage.header import RunHeader, StudyHeader
 from mfpde.storage.meanings import EQUATIONS, REFERENCES
+from mfpde.storage.presence import STATUS, boot_id, pid_namespace
 from mfpde.storage.scales import (
     SERIES_CHUNK,
     add_series,
@@ -35,7 +36,12 @@ _INTEGER_COLUMNS = ("step", "n_evaluations")
 _OBSERVATION_CHUNK_BYTES = 64 * 2**10
 _MAX_ROOT_ATTRIBUTES = 64
 _MESSAGE_BYTES = 1024
-_HOST_BYTES = 256
+_RUN_TEXTS = {
+    "message": _MESSAGE_BYTES,
+    "host": 256,
+    "boot_id": 64,
+    "pid_namespace": 64,
+}
 
 
 def utc_now() -> str:
@@ -176,10 +182,10 @@ def _write_run(group: h5py.Group) -> None:
     status = group.create_dataset("status", data=np.int8(0), track_order=True)
     status.attrs["flag_values"] = np.arange(len(STATUS), dtype=np.int8)
     set_attributes(status, {"flag_meanings": " ".join(STATUS)})
-    for name, size in (("message", _MESSAGE_BYTES), ("host", _HOST_BYTES)):
+    for name, size in _RUN_TEXTS.items():
         dtype = h5py.string_dtype("ascii", size)
         group.create_dataset(name, data=b"", dtype=dtype, track_order=True)
-    for name, value in (("last_record_unix", 0.0), ("pid", 0)):
+    for name, value in (("last_record_unix", 0.0), ("pid", 0), ("inode", 0)):
         group.create_dataset(name, data=value, track_order=True)
     for dataset in group.values():
         explain(dataset)
@@ -191,10 +197,16 @@ def sign_writer(group: h5py.Group) -> None:
     pid = os.getpid()
     group["status"][()] = STATUS.index("running")
     group["message"][()] = b""
-    group["host"][()] = line_bytes(socket.gethostname(), _HOST_BYTES)
+    for name, text in (
+        ("host", socket.gethostname()),
+        ("boot_id", boot_id()),
+        ("pid_namespace", pid_namespace()),
+    ):
+        group[name][()] = line_bytes(text, _RUN_TEXTS[name])
     group["pid"][()] = pid
     start = process_start(pid)
     group["pid"].attrs["process_start"] = np.int64(-1 if start is None else start)
+    group["inode"][()] = 0
     group["last_record_unix"][()] = time.time()
 
 

@@ -14,7 +14,10 @@ REFERENCES = (
     "arXiv:2105.14417 and arXiv:2110.02926"
 )
 _UNITS = {"wall_time": "s", "last_record_unix": "s"}
-_NO_QUANTITIES = ("status", "pid", "train_rmse", "test_rmse", "fill", "y_mean", "y_std")
+_NO_QUANTITIES = (
+    *("status", "pid", "inode"),
+    *("train_rmse", "test_rmse", "fill", "y_mean", "y_std"),
+)
 _LONG_NAMES = {
     "s": "training time s, in which the particles move, Eq. (6)",
     "t": "depth t of the node, from 0 to 1, Eq. (1)",
@@ -90,6 +93,9 @@ _LONG_NAMES = {
     "status": "how the run stands",
     "message": "why the run ended",
     "host": "machine that writes or wrote the file",
+    "boot_id": "start of that machine, by which it is told from others of its name",
+    "pid_namespace": "set of processes that the number of the process belongs to",
+    "inode": "number of the file that the process writes; a copy has another",
     "pid": "process that writes or wrote the file",
     "last_record_unix": "when the writer last gave a sign of life, since 1970, UTC",
 }

@@ -9,17 +9,16 @@ from pathlib import Path
 import h5py
 
 from mfpde.storage.access import (
-    STATUS,
     check_format,
     format_errors,
     open_h5,
-    read_writer_state,
     refuse_if_live,
 )
 from mfpde.storage.files import check_writable, folder_lock, real_path
 from mfpde.storage.integrity import check_structure, committed_lengths
 from mfpde.storage.layout import field_offsets, message_bytes, stamp_status
 from mfpde.storage.parts import new_version
+from mfpde.storage.presence import STATUS, lock_path, read_writer_state
 from mfpde.storage.rebuild import copy_run
 from mfpde.storage.scales import all_series
 from mfpde.storage.superblock import clear_consistency_flag, read_superblock
@@ -62,7 +61,7 @@ def recover(path: str | os.PathLike[str]) -> str:
                 check_structure(opened, lengths, path)
                 n_dropped = _n_rows_beyond(opened.h5, lengths)
                 offsets = field_offsets(opened.h5)
-                is_running = read_writer_state(opened.h5).status == "running"
+                is_running = read_writer_state(opened.h5, path).status == "running"
             refuse_if_live(opened.h5, path, "recovered")
         check_writable(path, overwrite=True)
         if not os.access(path, os.W_OK):
@@ -72,6 +71,7 @@ def recover(path: str | os.PathLike[str]) -> str:
             done += _drop_unfinished(path, lengths)
         elif is_running:
             stamp_status(path, offsets, "interrupted", _KILLED)
+        lock_path(path).unlink(missing_ok=True)
         if is_running:
             done.append('set its status to "interrupted"')
     kept = f"{lengths['scalars']} records and {lengths['trajectory']} snapshots"
@@ -99,7 +99,7 @@ def _drop_unfinished(path: Path, lengths: Mapping[str, int]) -> list[str]:
         rows = {name: lengths[name.split("/")[1]] for name in all_series(opened.h5)}
         with new_version(path) as h5, format_errors(path):
             copy_run(opened.h5, h5, rows)
-            if read_writer_state(h5).status == "running":
+            if read_writer_state(h5, path).status == "running":
                 h5["run/status"][()] = STATUS.index("interrupted")
                 h5["run/message"][()] = message_bytes(_KILLED)
     return ["dropped what had been reserved or written after the last whole record"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.storage.access import STATUS, open_h5, reason
+from mfpde.storage.access import open_h5, reason
 from mfpde.storage.layout import (
     field_offsets,
     message_bytes,
     stamp_status,
 )
 from mfpde.storage.parts import new_version
+from mfpde.storage.presence import STATUS, Heartbeat
 from mfpde.storage.rebuild import copy_run
 from mfpde.storage.scales import all_series
 from mfpde.storage.superblock import clear_consistency_flag
@@ -60,9 +60,12 @@ class SwmrRows:
         self._run = dict(h5["run"].items())
         self._offsets = field_offsets(h5)
         self.series = _row_types(self._datasets)
+        self._heart = Heartbeat()
         try:
+            self._heart.move(part, self._offsets)
             h5.swmr_mode = True
         except HDF5_ERRORS as error:
+            self._heart.end()
             _discard(h5)
             raise OSError(f"{path} could not be written ({reason(error)}).") from error
 
@@ -78,8 +81,7 @@ class SwmrRows:
 
     def stamp_time(self) -> None:
         """Enter the time of the record that is being written."""
-        self._run["last_record_unix"][()] = time.time()
-        self._run["last_record_unix"].flush()
+        self._heart.beat()
 
     def flush(self) -> None:
         """Bring the end-of-file address up to date, after every record."""
@@ -97,6 +99,7 @@ class SwmrRows:
 
     def close(self, n_rows: Mapping[str, int]) -> None:
         """Close the file, after `finish`."""
+        self._heart.end()
         h5, self._h5 = self._h5, None
         if h5 is not None:
             # All is flushed but the mark of a file in use. Left to HDF5, a disk that
@@ -107,6 +110,7 @@ class SwmrRows:
 
     def abandon(self, message: str) -> None:
         """Give the file up after a failed write, keeping what is on the disk."""
+        self._heart.end()
         h5, self._h5 = self._h5, None
         if h5 is not None:
             _discard(h5)
@@ -133,6 +137,7 @@ class InPlaceRows:
     def __init__(self, path: Path, part: Path) -> None:
         self._path = path
         self._descriptor = -1
+        self._heart = Heartbeat()
         self._open(part)
 
     def _open(self, part: Path) -> None:
@@ -143,6 +148,7 @@ class InPlaceRows:
             self._offsets = field_offsets(opened.h5)
         self._close_descriptor()
         self._descriptor = os.open(part, os.O_RDWR)
+        self._heart.move(part, self._offsets)
 
     def make_room(self, names: Iterable[str], n_rows: Mapping[str, int]) -> None:
         """Make sure that each series has a place for one more row."""
@@ -171,8 +177,7 @@ class InPlaceRows:
 
     def stamp_time(self) -> None:
         """Enter the time of the record that is being written."""
-        now = np.float64(time.time()).tobytes()
-        self._write_at(self._offsets["last_record_unix"], now)
+        self._heart.beat()
 
     def flush(self) -> None:
         """Do nothing: rows are written at once."""
@@ -187,6 +192,7 @@ class InPlaceRows:
 
     def close(self, n_rows: Mapping[str, int]) -> None:
         """Close the file and drop the places that were not used."""
+        self._heart.end()
         if self._descriptor < 0:
             return
         # Without space for the copy the file stays as it is, which is whole too.
@@ -200,6 +206,7 @@ class InPlaceRows:
 
     def abandon(self, message: str) -> None:
         """Give the file up after a failed write, keeping what is on the disk."""
+        self._heart.end()
         self._close_descriptor()
         with contextlib.suppress(OSError):
             stamp_status(self._path, self._offsets, "failed", message)

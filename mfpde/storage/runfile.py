@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from mfpde.errors import StorageFormatError
 from mfpde.storage.access import (
     Opened,
-    WriterState,
     check_format,
     format_errors,
     open_h5,
-    read_writer_state,
 )
 from mfpde.storage.integrity import check_structure, committed_lengths
+from mfpde.storage.presence import WriterState, read_writer_state
 from mfpde.storage.scales import digest, is_series
 from mfpde.storage.texts import attribute, attributes, decoded
 
@@ -54,7 +53,7 @@ class RunFile:
                 self.lengths = committed_lengths(opened)
                 check_structure(opened, self.lengths, self.path)
                 self.attrs = attributes(opened.h5)
-                self.writer = read_writer_state(opened.h5)
+                self.writer = read_writer_state(opened.h5, self.path)
         except BaseException:
             opened.close()
             raise

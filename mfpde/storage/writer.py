@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 
 from mfpde.errors import StorageFormatError
 from mfpde.storage.access import (
-    STATUS,
     Opened,
     check_format,
     format_errors,
@@ -24,7 +23,7 @@ from mfpde.storage.access import (
     reason,
     refuse_if_live,
 )
-from mfpde.storage.checkpoint import Attribute, write_checkpoint
+from mfpde.storage.checkpoint import Attribute, read_checkpoint, write_checkpoint
 from mfpde.storage.estimates import GROUP as ERRORS
 from mfpde.storage.files import check_writable, folder_lock, real_path
 from mfpde.storage.header import RunHeader
@@ -37,6 +36,7 @@ from mfpde.storage.layout import (
     utc_now,
 )
 from mfpde.storage.parts import new_version
+from mfpde.storage.presence import STATUS, WriterLock, take_lock
 from mfpde.storage.rebuild import copy_run
 from mfpde.storage.rows import HDF5_ERRORS, InPlaceRows, SwmrRows
 from mfpde.storage.scales import all_series
@@ -59,6 +59,7 @@ class RunWriter:
         rows: SwmrRows | InPlaceRows,
         run_id: str,
         lengths: Mapping[str, int],
+        lock: WriterLock,
         last_s: float = math.nan,
     ) -> None:
         self._path = path
@@ -69,6 +70,7 @@ class RunWriter:
         self._is_finished = False
         self._is_closed = False
         self._failure = ""
+        self._lock = lock
 
     @classmethod
     def create(
@@ -109,6 +111,7 @@ class RunWriter:
         with folder_lock(path):
             check_writable(path, overwrite)
             _refuse_live_run(path)
+            lock = take_lock(path, "overwritten")
             run_id = new_run_id()
             rows = None
 
@@ -117,9 +120,9 @@ class RunWriter:
                 write_checkpoint(path, *checkpoint, lengths, run_id)
                 rows = _open_rows(path, part, swmr)
 
-            with new_version(path, then=start) as h5:
+            with lock.released_after_errors(), new_version(path, then=start) as h5:
                 lengths = _create(h5, header, run_id, swmr)
-        return cls(path, rows, run_id, lengths)
+        return cls(path, rows, run_id, lengths, lock)
 
     @classmethod
     def reopen(
@@ -129,6 +132,7 @@ class RunWriter:
         *,
         swmr: bool = True,
         source: str | None = None,
+        is_latest: bool = False,
     ) -> RunWriter:
         """Continue a run from its checkpoint; records after it are dropped.
 
@@ -144,6 +148,8 @@ class RunWriter:
             As for `create`; it may differ from the first time.
         source : str, optional
             Program and version, for the history; default that of the file.
+        is_latest : bool
+            Refuse if another process has written a checkpoint since `lengths` was read.
 
         Raises
         ------
@@ -159,13 +165,19 @@ class RunWriter:
                 _check_lengths(opened, lengths, path)
             refuse_if_live(opened.h5, path, "resumed")
             check_writable(path, overwrite=True)
+            lock = take_lock(path, "resumed")
             rows = None
 
             def start(part: Path) -> None:
                 nonlocal rows
                 rows = _open_rows(path, part, swmr)
 
-            with new_version(path, then=start) as h5:
+            with lock.released_after_errors(), new_version(path, then=start) as h5:
+                if is_latest and read_checkpoint(path)[2] != dict(lengths):
+                    raise OSError(
+                        f"{path} cannot be resumed: another process has gone on with "
+                        "it meanwhile. Try again."
+                    )
                 with format_errors(path):
                     # Estimates are those of the run as it ended before.
                     copy_run(
@@ -175,7 +187,7 @@ class RunWriter:
                 _note_resumption(h5, lengths["/scalars/s"], source)
                 run_id = attribute(h5, "run_id")
                 s = h5["scalars/s"][: lengths["/scalars/s"]]
-        return cls(path, rows, run_id, lengths, *s[-1:])
+        return cls(path, rows, run_id, lengths, lock, *s[-1:])
 
     @property
     def path(self) -> Path:
@@ -298,6 +310,7 @@ class RunWriter:
         if not (self._is_closed or self._failure):
             self._rows.close(self._n_rows)
         self._is_closed = True
+        self._lock.release()
 
     def __enter__(self) -> RunWriter:
         return self
