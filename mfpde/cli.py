@@ -26,6 +26,7 @@ from mfpde.errors import (
     sentence,
 )
 from mfpde.launch import launched
+from mfpde.signals import as_interrupt
 from mfpde.streams import drop_output, one_line, prepare_streams, say
 
 # What the user asked for cannot be done as asked. ConvergenceError and
@@ -107,7 +108,9 @@ def _status(arguments: argparse.Namespace) -> int:
         # Commands are imported when they are called: numba and matplotlib take
         # longer to import than `mfpde --help` and `mfpde info` take in all.
         command = importlib.import_module(f"mfpde.commands.{arguments.command}")
-        status = command.main(arguments)
+        # A signal to end ends every command as Ctrl-C does: in order.
+        with as_interrupt():
+            status = command.main(arguments)
         sys.stdout.flush()
         return status
     except BrokenPipeError:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from mfpde.arrays import a_path, choice, flag, is_function, optional, positive
-from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.errors import ConvergenceError, Interrupted, NotFiniteError
 from mfpde.journal import Journal
 from mfpde.launch import launched
 from mfpde.progress import make_progress
 from mfpde.sharding import Shard
+from mfpde.signals import collected, deliver
 from mfpde.solution import Solution
 from mfpde.waiting import waiting
 
@@ -36,30 +36,39 @@ def drain(
 ) -> Solution:
     """Run the flow to its end: the main loop; `start` opens the journal.
 
-    Of all states only the present one is kept: each is several times as large as theta.
+    Of all states only the present one is kept: each is several times as large as theta;
+    and the one before it where a limit is crossed in between, see `Plan.crossing`.
+
+    Raises
+    ------
+    Interrupted
+        After a signal: with the solution, once the record is closed; see `deliver`.
     """
     with _waiting(progress):
         state, ending, failure = next(flow), None, None
+        last = None
     shard = state.ensemble.shard
     first_step = state.step
     with contextlib.ExitStack() as stack:
-        stack.callback(journal.close)
+        stopped = stack.enter_context(collected())
+        stack.push(journal.leave)
         report = stack.enter_context(_reporter(shard.rank == 0 and progress))
-        stopped = stack.enter_context(_signals())
         start(state)
         try:
             while ending is None:
                 # However short the wall time, a session makes a step.
                 waited = 0.0 if state.step == first_step else journal.session_s
-                waited, signal_name = _latest(shard, waited, stopped)
+                waited, number = _latest(shard, waited, stopped)
                 ending = plan.ending(state, journal.records.rows, waited)
-                if ending is None and signal_name:
-                    ending = (
-                        "interrupted",
-                        f"Stopped by {signal_name} at s = {state.s:g}.",
-                    )
+                if ending is None and number:
+                    name = signal.Signals(number).name
+                    ending = "interrupted", f"Stopped by {name} at s = {state.s:g}."
                 if ending is None:
                     new = next(flow)
+                    last = plan.crossing(state, new, journal.records.rows)
+                    if last is not None:
+                        ending = plan.ending(last, journal.records.rows, 0.0)
+                        break
                     journal.visit(new)
                     state = new
                     loss, objective = state.latest
@@ -70,8 +79,17 @@ def drain(
                 "failed",
                 f"{error} The last good state, at s = {state.s:g}, is kept.",
             )
-        journal.end(state, *ending)
-    return plan.completed(_solution(state, journal, *ending, failure))
+        if ending[0] == "failed":
+            failure = failure or ConvergenceError
+        last = state if last is None else last
+        journal.end(state, last, *ending)
+    # All ranks wait here for rank 0, which has closed the file: then a signal may end
+    # them.
+    _, number = _latest(shard, 0.0, stopped)
+    solution = plan.completed(_solution(last, journal, *ending, failure))
+    if number:
+        deliver(number, Interrupted(solution.message, solution))
+    return solution
 
 
 def _kind(error: Exception) -> type[NotFiniteError | ConvergenceError]:
@@ -85,11 +103,11 @@ def _kind(error: Exception) -> type[NotFiniteError | ConvergenceError]:
     return ConvergenceError
 
 
-def _latest(shard: Shard, waited: float, stopped: list[str]) -> tuple[float, str]:
-    """The longest wait of all ranks, and a signal that any of them got, or ""."""
-    number = signal.Signals[stopped[0]].value if stopped else 0
+def _latest(shard: Shard, waited: float, stopped: list[int]) -> tuple[float, int]:
+    """The longest wait of all ranks, and a signal that any of them got, or 0."""
+    number = stopped[0] if stopped else 0
     waited, number = shard.stack([waited, number]).max(axis=0).tolist()
-    return waited, signal.Signals(int(number)).name if number else ""
+    return waited, int(number)
 
 
 def _solution(
@@ -165,29 +183,3 @@ def _waiting(progress: bool | Progress) -> contextlib.AbstractContextManager[Non
     if progress is True and launched()[0] == 0:
         return waiting("preparing kernels")
     return contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[str]]:
-    """Collect SIGINT and SIGTERM: the run ends in order; a second one acts at once."""
-    caught: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before: dict[int, Any] = {}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(number: int, _frame: Any) -> None:
-        caught.append(signal.Signals(number).name)
-        restore()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.signal(number, note)
-        before[number] = signal.SIG_DFL if handler is None else handler
-    try:
-        yield caught
-    finally:
-        restore()

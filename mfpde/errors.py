@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class ConvergenceError(RuntimeError):
@@ -12,6 +13,21 @@ class ConvergenceError(RuntimeError):
 
 class NotFiniteError(ArithmeticError):
     """The state, the adjoint or the velocity is not finite (theory: T18)."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended a computation, in order; files are closed.
+
+    Attributes
+    ----------
+    solution : object
+        What was found until then, as the call would have returned it: a `Solution`, a
+        `Training`, or the `Outcome` of a study.
+    """
+
+    def __init__(self, message: str = "", solution: Any = None) -> None:
+        self.solution = solution
+        super().__init__(message)
 
 
 class StorageFormatError(OSError):
@@ -24,6 +40,10 @@ class ToleranceWarning(UserWarning):
 
 class DataWarning(UserWarning):
     """The data contradict what they are said to be, or a run on them would crawl."""
+
+
+class UnfinishedWarning(UserWarning):
+    """A run failed before its end; what it returned is only the way there."""
 
 
 class ConfigurationError(ValueError):

@@ -256,6 +256,21 @@ def iterate(
     ConvergenceError
         If a step cannot meet the tolerance; says at which particle and layer.
     """
+    flow = make_flow(problem, grid, ensemble, stepper, rtol=rtol, atol=atol, ds=ds)
+    return flow.states(ensemble, s_end, hits, restart)
+
+
+def make_flow(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    stepper: Any = "dopri5",
+    *,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    ds: float | None = None,
+) -> Flow:
+    """The equations of a flow and the method that solves them; see `iterate`."""
     check_shapes(problem, grid, ensemble)
     space = Space(ensemble.shard, ensemble.theta.shape)
     layout = Layout(problem, grid, space, ensemble.weights)
@@ -273,12 +288,44 @@ def iterate(
     method = make_stepper(stepper, ds=ds, control=control)
     if isinstance(method, Langevin):
         method = method.diffusing(layout.diffusion)
-    state = _start(layout, ensemble, restart, has_ledger=not has_noise(method))
-    check_end(s_end, state.s)
-    hits = list(hits) if isinstance(hits, Set) else hits
-    hits = float_array("hits", hits).ravel().tolist()
-    targets = sorted({s for s in hits if state.s < s < s_end} | {s_end})
-    return _steps(layout, method, state, targets)
+    return Flow(layout, method)
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """A flow: its state vector and rates, and the method that advances it."""
+
+    layout: Layout
+    method: Any
+
+    def states(
+        self,
+        ensemble: ParticleEnsemble,
+        s_end: float,
+        hits: Iterable[float],
+        restart: Restart | None,
+    ) -> Iterator[State]:
+        """The start and every accepted step; see `iterate`."""
+        has_ledger = not has_noise(self.method)
+        state = _start(self.layout, ensemble, restart, has_ledger=has_ledger)
+        check_end(s_end, state.s)
+        hits = list(hits) if isinstance(hits, Set) else hits
+        hits = float_array("hits", hits).ravel().tolist()
+        targets = sorted({s for s in hits if state.s < s < s_end} | {s_end})
+        return self._steps(state, targets)
+
+    def advance(self, state: State, s: float) -> State:
+        """The state at s, by as many accepted steps as it takes."""
+        while state.s < s:
+            state = _advance(self.layout, self.method, state, s)
+        return state
+
+    def _steps(self, state: State, targets: list[float]) -> Iterator[State]:
+        yield state
+        for target in targets:
+            while state.s < target:
+                state = _advance(self.layout, self.method, state, target)
+                yield state
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,16 +421,6 @@ def _start(
     ledger = point.info.objective if has_ledger else np.nan
     point.y[-1] = ledger
     return State(0.0, 0, 0.0, 1, 0, point.info, ledger, point.y, point.rate, {})
-
-
-def _steps(
-    layout: Layout, method: Any, state: State, targets: list[float]
-) -> Iterator[State]:
-    yield state
-    for target in targets:
-        while state.s < target:
-            state = _advance(layout, method, state, target)
-            yield state
 
 
 def _advance(layout: Layout, method: Any, state: State, target: float) -> State:

@@ -143,6 +143,7 @@ class Journal:
         self._began = time.monotonic()
         self._earlier_s = earlier_s
         self._last_checkpoint = time.monotonic()
+        self._is_ended = False
 
     @property
     def wall_time_s(self) -> float:
@@ -216,27 +217,37 @@ class Journal:
         self.writer.write_checkpoint(*self._checkpoint(state, is_recorded=True))
         self._last_checkpoint = time.monotonic()
 
-    def end(self, state: Any, status: str, message: str) -> None:
+    def end(self, state: Any, last: Any, status: str, message: str) -> None:
         """Write the last state, due or not, and how the run ended.
 
-        The checkpoint comes first: a continued run drops the records that only the end
-        called for, and so equals a run that never stopped. A state whose evaluation
-        fails now has no record, only its particles.
+        The checkpoint comes first, of `state`, the last that was visited: a continued
+        run drops the records that only the end called for, and so equals a run that
+        never stopped. `last` is the same, or lies in the step after it. A state whose
+        evaluation fails now has no record, only its particles.
         """
         if self.writer is not None:
             self.checkpoint(state)
-        if not self.records.rows or self.records.rows[-1]["step"] != state.step:
+        if not self.records.rows or self.records.rows[-1]["s"] != last.s:
             with contextlib.suppress(NotFiniteError):
-                self._record(state)
-        if not self.records.snapshots or self.records.snapshots[-1][0] != state.s:
-            self._snapshot(state)
+                self._record(last)
+        if not self.records.snapshots or self.records.snapshots[-1][0] != last.s:
+            self._snapshot(last)
         if self.writer is not None:
             self.writer.finish(status, message)
+        self._is_ended = True
 
-    def close(self) -> None:
-        """Close the file."""
-        if self.writer is not None:
-            self.writer.close()
+    def leave(
+        self, _kind: Any, error: BaseException | None, _traceback: Any = None
+    ) -> None:
+        """Close the file; it says which error, if any, ended the run before its end."""
+        if self.writer is None:
+            return
+        if error is not None and not self._is_ended:
+            status = "failed" if isinstance(error, Exception) else "interrupted"
+            # The error itself is on its way to the caller.
+            with contextlib.suppress(OSError):
+                self.writer.finish(status, f"{type(error).__name__}: {error}")
+        self.writer.close()
 
     def _row(self, state: Any) -> tuple[Row, dict[str, Array]]:
         row = {

@@ -218,7 +218,7 @@ def escape(
     losses = []
     for start in (ensemble, perturbed(ensemble, directions[:, np.newaxis], mass)):
         options = {"stepper": "auto", "rtol": rtol, "atol": 1e-2 * rtol}
-        found = finished(solve(problem, grid, start, s_end=s_end, **options))
+        found = finished(solve.quietly(problem, grid, start, s_end=s_end, **options))
         losses += [float(found.loss[0]), float(found.loss[-1])]
     changes = descent_changes(at_rest, directions, masses)
     return Escape(slopes, changes, *losses)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import signal
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +26,7 @@ from mfpde.arrays import (
     whole,
 )
 from mfpde.depth import DepthGrid
-from mfpde.errors import ToleranceWarning
+from mfpde.errors import Interrupted, ToleranceWarning
 from mfpde.estimation import ErrorEstimate
 from mfpde.estimation.estimate import PARTS
 from mfpde.estimation.parts import Error
@@ -40,17 +44,20 @@ from mfpde.estimation.solves import (
     Accuracy,
     BudgetExceeded,
     Solves,
+    Stopped,
     difference,
     scaled,
 )
 from mfpde.estimation.start import first_rule
-from mfpde.flow import check_end
+from mfpde.flow import State, check_end
 from mfpde.laws.origin import Sampling
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
-from mfpde.solution import Solution, with_error
+from mfpde.signals import collected, deliver
+from mfpde.solution import Solution, announcing, with_error
 from mfpde.solver import solve
 from mfpde.storage import check_writable
+from mfpde.waiting import waiting
 
 SHARES = {"time": 0.02, "depth": 0.15, "particles": 0.7}
 """Of the tolerance; particles are dearest."""
@@ -62,6 +69,7 @@ LARGEST_COARSE_ERROR = 0.03
 """Error in depth, relative to the outputs, with which particles are searched."""
 
 
+@announcing
 @checked(
     problem=A_PROBLEM,
     law=having(
@@ -122,15 +130,16 @@ def solve_limit(
         Of the Sobol points.
     **options
         For `solve`: snapshots, states, output, overwrite, progress, metadata,
-        checkpoint_every_s, theta_dtype, swmr.
+        checkpoint_every_s, theta_dtype, swmr. Progress includes the search, which
+        starts again and again at s = 0.
 
     Returns
     -------
     Solution
         With `error` and `estimated_error`; `message` says what was chosen. If the
         tolerance is out of reach within the caps, the best answer found, with a
-        message and a `ToleranceWarning` that say so. A final solve that was stopped
-        has no error.
+        message and a `ToleranceWarning` that say so. A final solve that failed has no
+        error: see `solve`.
 
     Raises
     ------
@@ -138,6 +147,9 @@ def solve_limit(
         For arguments that do not fit, and a tolerance below rounding.
     NotFiniteError, ConvergenceError
         If the flow cannot be solved.
+    Interrupted
+        After a signal, as for `solve`: `solution` is the best answer so far, up to
+        s_end, be it of the search; None if there was none yet.
     """
     check_end(s_end, 0.0)
     observables = _checked_observables(observables)
@@ -152,17 +164,30 @@ def solve_limit(
     s = _times(s_end, record)
     if options.get("output") is not None:
         check_writable(options["output"], options.get("overwrite", False))
-    search = _Search(limits, Solves(problem, s, observables, 0.5 * max_cost), rule)
-    try:
-        search.run()
-    except BudgetExceeded:
-        raise ValueError(
-            f"`max_cost` = {max_cost:g} kernel evaluations do not suffice for the "
-            "coarsest levels. Raise it, or shorten `s_end`."
-        ) from None
-    solution = search.finish(options)
+    solves = Solves(problem, s, observables, 0.5 * max_cost)
+    progress = options.get("progress", False)
+    if callable(progress):
+        solves.report = functools.partial(_report, progress, float(s_end))
+    search = _Search(limits, solves, rule)
+    with collected() as stopped:
+        solves.stopped = stopped
+        try:
+            with waiting(search) if progress is True else contextlib.nullcontext():
+                search.run()
+            solution = search.finish(options)
+        except BudgetExceeded:
+            raise ValueError(
+                f"`max_cost` = {max_cost:g} kernel evaluations do not suffice for the "
+                "coarsest levels. Raise it, or shorten `s_end`."
+            ) from None
+        except (Stopped, Interrupted) as ending:
+            solution = search.best(getattr(ending, "solution", None))
+    if stopped:
+        name = signal.Signals(stopped[0]).name
+        text = "before any answer was found." if solution is None else solution.message
+        deliver(stopped[0], Interrupted(f"Stopped by {name}: {text}", solution))
     if solution.error is not None and solution.error.output > tol:
-        warnings.warn(solution.message, ToleranceWarning, stacklevel=2)
+        warnings.warn(solution.message, ToleranceWarning, stacklevel=4)
     return solution
 
 
@@ -182,6 +207,12 @@ class _Search:
         self._solves = solves
         self._first = rule
         self._factor = 1.0
+        self._answer: Solution | None = None
+        self._began = time.monotonic()
+
+    def __str__(self) -> str:
+        """For whoever waits for the search."""
+        return f"looking for the levels of the limit, {self._solves.present}"
 
     def run(self) -> None:
         """Find tolerances, grid and particles, each with few of the others."""
@@ -243,6 +274,7 @@ class _Search:
             solution = self._solve(grid, particles.level, options)
             if solution.status != "finished":
                 return solution
+            self._answer = solution
             before = self._factor
             self._factor = max(before, self._depth_factor(particles.level))
             errors = {
@@ -256,6 +288,53 @@ class _Search:
                 return self._completed(solution, errors, particles)
             self._depth = self._search_depth()
             options = {**options, "overwrite": True}
+
+    def best(self, stopped: Solution | None) -> Solution | None:
+        """The best answer so far, when a signal has ended the search.
+
+        Parameters
+        ----------
+        stopped : Solution or None
+            That of the final solve, if it was this that ended.
+        """
+        if stopped is not None and stopped.status == "finished":
+            self._answer = stopped
+        answer = self._answer or self._level()
+        if answer is None:
+            return stopped
+        notes = [f"The best answer so far has {answer.grid!r} and"]
+        notes.append(f"{answer.ensemble.n_particles:,} particles.")
+        notes.append("Its error is not estimated.")
+        if stopped is not None and stopped.path is not None:
+            notes.append(f"{stopped.path} is at s = {stopped.s[-1]:g}: resume it.")
+        changes = {"status": "interrupted", "message": " ".join(notes)}
+        return dataclasses.replace(answer, **changes)
+
+    def _level(self) -> Solution | None:
+        """The dearest solve of the search, as a solution."""
+        level = self._solves.best
+        if level is None:
+            return None
+        columns = {n: np.array([row[n] for row in level.rows]) for n in level.rows[0]}
+        observed = {n: level.values[n] for n in ("output", *self._solves.observables)}
+        arrays = {n: v for n, v in observed.items() if v.ndim > 1}
+        columns |= {n: v for n, v in observed.items() if v.ndim == 1}
+        end = level.end
+        return Solution(
+            scalars=columns,
+            observations=arrays,
+            snapshot_s=np.empty(0),
+            theta=np.empty((0, *end.ensemble.theta.shape)),
+            ensemble=end.ensemble,
+            problem=end.problem,
+            grid=end.grid,
+            status="interrupted",
+            message="",
+            n_steps=end.step,
+            n_evaluations=end.n_evaluations,
+            n_rejected=end.n_rejected,
+            wall_time_s=time.monotonic() - self._began,
+        )
 
     def _affordable(self) -> Found:
         """The best particles with which the final solve keeps within `max_cost`."""
@@ -275,7 +354,7 @@ class _Search:
         solves, accuracy = self._solves, self._time.level
         ensemble = rule.ensemble(grid)
         observers = {"output": _output, **solves.observables}
-        solution = solve(
+        solution = solve.quietly(
             solves.problem,
             grid,
             ensemble,
@@ -348,6 +427,12 @@ class _Search:
         return dataclasses.replace(with_error(solution, error), message=message)
 
 
+def _report(progress: Any, s_end: float, state: State) -> None:
+    """Tell the user's own progress of a step."""
+    loss, objective = state.latest
+    progress(state.s, s_end, loss, state.step, objective)
+
+
 def _output(evaluation: Any) -> Any:
     return evaluation.output
 
@@ -394,5 +479,5 @@ def _check_tolerance(problem: MeanFieldProblem, tol: float) -> None:
             f"{problem.block!r} has a kink, which limits the order of every rule; "
             f"`tol` = {tol:g} may be out of reach.",
             ToleranceWarning,
-            stacklevel=3,
+            stacklevel=5,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from mfpde.arrays import mapping, shown
+from mfpde.crossing import locate
 from mfpde.depth import DepthGrid
+from mfpde.divergence import blown_up
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.flow import Restart, Setup, State, check_end, iterate
+from mfpde.flow import Flow, Restart, Setup, State, check_end, make_flow
 from mfpde.journal import Cadence, Columns, Metadata, Records, Row
 from mfpde.limits import problem_of
 from mfpde.mpi import shard_of
@@ -70,15 +73,16 @@ class Plan:
         self, state: State, rows: list[Row], waited_s: float
     ) -> tuple[str, str] | None:
         """(status, sentence) if the flow shall end at this state."""
-        ending = self.rules.reason(
-            state,
-            waited_s,
-            s_end=self.s_end,
-            objective_at_start=rows[0]["objective"],
-        )
+        at_start, where = rows[0]["objective"], f"step {state.step} (s = {state.s:g})"
+        ending = blown_up(self.problem, state.latest[1], at_start, where)
+        if ending is None:
+            ending = self.rules.reason(
+                state, s_end=self.s_end, objective_at_start=at_start
+            )
         if ending is None and state.s >= self.s_end:
             ending = "finished", f"Reached s_end = {self.s_end:g}."
-        return ending
+        # A run that is at its end is finished, however long that took.
+        return ending or self.rules.waited_too_long(state, waited_s)
 
     def completed(self, solution: Solution) -> Solution:
         """The solution with what only a plan knows: how it was started."""
@@ -96,17 +100,31 @@ class Plan:
 
     def states(self, cadence: Cadence, restart: Restart | None) -> Iterator[State]:
         """The flow itself, from s = 0 or from a restart."""
-        return iterate(
-            self.problem,
-            self.grid,
-            self.ensemble,
-            s_end=self.s_end,
-            stepper=self.stepper,
-            **self.tolerances,
-            ds=self.ds,
-            hits=cadence.hits,
-            restart=restart,
-        )
+        return self.flow.states(self.ensemble, self.s_end, cadence.hits, restart)
+
+    @functools.cached_property
+    def flow(self) -> Flow:
+        """The equations and the method."""
+        parts = self.problem, self.grid, self.ensemble, self.stepper
+        return make_flow(*parts, **self.tolerances, ds=self.ds)
+
+    def crossing(self, before: State, after: State, rows: list[Row]) -> State | None:
+        """Where the last step crossed a limit of the rules, if it did.
+
+        A method of order 1 is not asked: its steps are those of gradient descent, an
+        iteration between whose values there is nothing; it ends at the first below.
+        """
+        if self.rules.is_void or getattr(self.flow.method, "order", 1) < 2:
+            return None
+        options = {"s_end": self.s_end, "objective_at_start": rows[0]["objective"]}
+        if self.rules.reason(after, **options) is None:
+            return None
+
+        def margin(state: State) -> float:
+            return self.rules.margin(state, **options)
+
+        rtol = self.tolerances["rtol"]
+        return locate(margin, self.flow.advance, before, after, rtol)
 
     def describe(self) -> dict[str, Any]:
         """What `resume` needs to go on, as plain values."""
@@ -143,9 +161,11 @@ def plan_of(
     planned = flow["s_end"] if restart.end is None else restart.end
     end = planned if s_end is None else s_end
     check_end(end, 0.0)
-    if end <= restart.s and (s_end is not None or run.status == "finished"):
+    # Where a rule ended it, a run is a part of a step beyond its checkpoint.
+    reached = max([restart.s, *run.s[-1:]]) if run.status == "finished" else restart.s
+    if end <= reached and (s_end is not None or run.status == "finished"):
         raise ValueError(
-            f"The run in {run.path} is at s = {restart.s:g} already ({run.message}) "
+            f"The run in {run.path} is at s = {reached:g} already ({run.message}) "
             f"Give `s_end` a later time than that{_got(s_end)}."
         )
     if run.status == "finished" and s_end is None:

@@ -227,7 +227,9 @@ def compare_flows(
     ends, options = [], {"rtol": rtol, "atol": 1e-2 * rtol, "record": times}
     options |= {"snapshots": times, "observers": {"z": lambda e: e.z_end}}
     for each, start in ((problem, ensemble), (other.problem, other.ensemble)):
-        found = finished(solve(each, grid, start, s_end=float(times[-1]), **options))
+        found = finished(
+            solve.quietly(each, grid, start, s_end=float(times[-1]), **options)
+        )
         ends.append((found.observations["z"], found.theta))
     (z, thetas), (lifted, _) = ends
     difference = z - lifted[..., problem.d :]

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.arrays import check_fields, optional, positive
+from mfpde.crossing import log_ratio
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.errors import ConvergenceError, NotFiniteError, UnfinishedWarning
 from mfpde.estimation import ErrorEstimate
 from mfpde.flow import Setup, State
 from mfpde.problem import MeanFieldProblem
 from mfpde.storage import write_errors
 
 Array = NDArray[np.float64]
+P, S = ParamSpec("P"), TypeVar("S")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,6 +138,10 @@ class Solution:
 class StopRules:
     """Conditions beside s_end that end a run; None is no condition.
 
+    A limit on a quantity ends the run where it is crossed, in s to the tolerance rtol:
+    the last step is shortened. Steps of order 1 (Euler, with or without noise) are an
+    iteration and end with the first one beyond it.
+
     The wall time counts from the start or the restart. A state is steady if, at its
     present rate |dE_s/ds| = D_s - lambda'(s) M2, Eq. (14), the objective would change
     over the whole horizon s_end by at most `steady_state` times what it was at s = 0.
@@ -151,7 +161,6 @@ class StopRules:
     def reason(
         self,
         state: State,
-        wall_time_s: float,
         *,
         s_end: float,
         objective_at_start: float,
@@ -159,13 +168,12 @@ class StopRules:
         """(status, sentence) if the run shall end at this state."""
         evaluation = state.evaluation
         at = f"at s = {state.s:g}"
-        if self.loss_below is not None and evaluation.loss < self.loss_below:
-            return "finished", (
-                f"The loss {evaluation.loss:.4g} is below {self.loss_below:g} {at}."
-            )
-        norm, limit = evaluation.gradient_norm, self.gradient_norm_below
-        if limit is not None and norm < limit:
-            return "finished", f"The gradient norm {norm:.4g} is below {limit:g} {at}."
+        limit = self.loss_below
+        if limit is not None and evaluation.loss < limit:
+            return "finished", f"The loss is below {limit:g} {at}."
+        limit = self.gradient_norm_below
+        if limit is not None and evaluation.gradient_norm < limit:
+            return "finished", f"The gradient norm is below {limit:g} {at}."
         change = abs(evaluation.ledger_rate) * s_end
         limit = self.steady_state
         if limit is not None and change <= limit * abs(objective_at_start):
@@ -174,12 +182,70 @@ class StopRules:
                 f"{change:.2g} up to s_end = {s_end:g}, at most {limit:g} of that at "
                 "the start."
             )
-        limit = self.wall_time_s
-        if limit is not None and wall_time_s > limit:
-            return "interrupted", (
-                f"The wall time of {limit:g} s is over {at}; resume continues."
-            )
         return None
+
+    @property
+    def is_void(self) -> bool:
+        """Whether there is no rule but the wall time."""
+        limits = self.loss_below, self.gradient_norm_below, self.steady_state
+        return limits == (None, None, None)
+
+    def margin(self, state: State, *, s_end: float, objective_at_start: float) -> float:
+        """ln of what is nearest to its limit, over it: negative where the run ends."""
+        evaluation = state.evaluation
+        ratios = []
+        if self.loss_below is not None:
+            ratios.append(log_ratio(evaluation.loss, self.loss_below))
+        if self.gradient_norm_below is not None:
+            norm = evaluation.gradient_norm
+            ratios.append(log_ratio(norm, self.gradient_norm_below))
+        if self.steady_state is not None:
+            change = abs(evaluation.ledger_rate) * s_end
+            limit = self.steady_state * abs(objective_at_start)
+            ratios.append(log_ratio(change, limit))
+        return min(ratios)
+
+    def waited_too_long(
+        self, state: State, wall_time_s: float
+    ) -> tuple[str, str] | None:
+        """(status, sentence) if the wall time is over."""
+        limit = self.wall_time_s
+        if limit is None or wall_time_s <= limit:
+            return None
+        return "interrupted", (
+            f"The wall time of {limit:g} s is over at s = {state.s:g}; resume "
+            "continues."
+        )
+
+
+class Announcing(Protocol[P, S]):
+    """A function that warns of a failed run; `quietly` leaves that to its caller."""
+
+    quietly: Callable[P, S]
+
+    def __call__(self, *args: P.args, **keywords: P.kwargs) -> S:
+        """See the function."""
+
+
+def announcing(function: Callable[P, S]) -> Announcing[P, S]:
+    """Make a function warn, once, if the run that it returns has failed.
+
+    Whoever looks at the status anyway calls `function.quietly`.
+    """
+
+    @functools.wraps(function)
+    def announced(*args: P.args, **keywords: P.kwargs) -> S:
+        found = function(*args, **keywords)
+        if found.status == "failed":
+            warnings.warn(
+                f"The run ended early, at s = {found.s[-1]:g}. {found.message}",
+                UnfinishedWarning,
+                stacklevel=2,
+            )
+        return found
+
+    announced.quietly = function
+    return announced
 
 
 def finished(found: Solution) -> Solution:

@@ -10,7 +10,7 @@ from mfpde.arrays import a_float, a_path, checked, flag, optional, positive, who
 from mfpde.depth import A_DEPTH_GRID, DepthGrid
 from mfpde.draining import RUN_OPTIONS, Progress, a_progress, drain
 from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
-from mfpde.errors import ConfigurationError
+from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.estimation import estimate_error
 from mfpde.evaluation import check_shapes
 from mfpde.flow import Setup, State, check_end, has_noise, iterate
@@ -21,7 +21,7 @@ from mfpde.plan import Plan, make_metadata, plan_of, records_of
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Observer, check_observers, make_schedule
 from mfpde.sizes import warn_of_sizes
-from mfpde.solution import Solution, StopRules, with_error
+from mfpde.solution import Solution, StopRules, announcing, with_error
 from mfpde.steppers import ErrorControl, check_steps, make_stepper, named
 from mfpde.storage import check_writable, open_run, read_checkpoint
 from mfpde.training_plan import training_plan_of
@@ -29,6 +29,7 @@ from mfpde.training_plan import training_plan_of
 __all__ = ["Solution", "StopRules", "iterate", "resume", "solve"]
 
 
+@announcing
 @checked(
     problem=A_PROBLEM,
     grid=A_DEPTH_GRID,
@@ -126,8 +127,8 @@ def solve(
     Returns
     -------
     Solution
-        A blow-up, an unmet tolerance, SIGINT and SIGTERM end the run with the last good
-        state recorded, and are told in `status` and `message`.
+        A blow-up and an unmet tolerance end the run with the last good state recorded,
+        `status` "failed", and an `UnfinishedWarning`; `message` says why.
 
     Raises
     ------
@@ -135,6 +136,10 @@ def solve(
         For arguments that do not fit.
     NotFiniteError
         If the ensemble blows up already at s = 0.
+    Interrupted
+        After SIGINT (a KeyboardInterrupt), with what was found in `solution`; the
+        record is closed. SIGTERM and SIGHUP are delivered again then: they end the
+        process, unless a handler of your own returns.
     FileExistsError, FileNotFoundError, PermissionError, OSError
         If the file cannot be created or written.
 
@@ -184,6 +189,7 @@ def solve(
         return _run(plan.shared(own), output, overwrite, progress, estimate)
 
 
+@announcing
 @checked(
     path=a_path,
     s_end=optional(a_float),
@@ -239,6 +245,8 @@ def resume(
         If the run cannot be read or is being written.
     ValueError
         If the run is finished and `s_end` is not later, or parts are missing.
+    Interrupted
+        As for `solve`.
     """
     with all_or_none(communicator) as own:
         arrays, attributes, lengths = read_checkpoint(path)
@@ -313,7 +321,11 @@ def _run(
 
     solution = drain(plan, flow, journal, progress, start)
     if estimate and solution.status == "finished":
-        return with_error(solution, estimate_error(solution))
+        try:
+            return with_error(solution, estimate_error(solution))
+        except KeyboardInterrupt as error:
+            text = "Interrupted while errors were estimated; the run is finished."
+            raise Interrupted(text, solution) from error
     return solution
 
 

@@ -23,6 +23,7 @@ from mfpde.plan import make_metadata
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, Steps, check_observers, make_schedule
 from mfpde.sizes import warn_of_sizes
+from mfpde.solution import announcing
 from mfpde.storage import check_writable
 from mfpde.training_plan import Training, TrainingPlan
 
@@ -33,6 +34,7 @@ Array = NDArray[np.float64]
 N_RECORDS = 100
 
 
+@announcing
 @checked(
     net=instance(ResNet),
     n_iterations=whole(1),
@@ -99,8 +101,8 @@ swmr
     Returns
     -------
     Training
-        A blow-up, SIGINT and SIGTERM end the training with the last good state
-        recorded, and are told in `status` and `message`.
+        A blow-up ends the training with the last good state recorded, `status`
+        "failed", and an `UnfinishedWarning`; `message` says why.
 
     Raises
     ------
@@ -108,6 +110,8 @@ swmr
         For arguments that do not fit.
     NotFiniteError
         If the network blows up already at the start.
+    Interrupted
+        After a signal, as for `solve`.
     FileExistsError, FileNotFoundError, PermissionError, OSError
         If the file cannot be created or written.
     """

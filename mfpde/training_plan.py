@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.data.checks import integer
+from mfpde.divergence import blown_up
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
 from mfpde.flow import Restart
@@ -158,6 +159,11 @@ class TrainingPlan:
 
         Rules on losses look at records only.
         """
+        problem, where = self.descent.net.problem, f"iteration {state.step}"
+        at_start = rows[0]["objective"]
+        ending = blown_up(problem, state.latest[1], at_start, where)
+        if ending is not None:
+            return ending
         if rows[-1]["step"] == state.step:
             loss, limit = rows[-1]["loss"], self.loss_below
             if limit is not None and loss < limit:
@@ -174,6 +180,9 @@ class TrainingPlan:
                 f"{state.step}; resume continues."
             )
         return None
+
+    def crossing(self, before: Any, after: Any, rows: list[Row]) -> None:
+        """None: between two iterations there is nothing."""
 
     def completed(self, solution: Solution) -> Training:
         """The solution with what only a plan knows: the network."""

@@ -23,7 +23,7 @@ _GENERATED = re.compile(r"mfpde_(\w+?)(?:_[0-9a-f]{20})?")
 
 @contextlib.contextmanager
 def waiting(
-    what: str, stream: TextIO | None = None, every_s: float = LINE_EVERY_S
+    what: Any, stream: TextIO | None = None, every_s: float = LINE_EVERY_S
 ) -> Iterator[None]:
     """Say on a stream for how long the block has run, and what is compiled in it.
 
@@ -32,8 +32,9 @@ def waiting(
 
     Parameters
     ----------
-    what : str
-        What the block does, for example "preparing kernels".
+    what : str or object
+        What the block does, for example "preparing kernels"; an object whose text
+        changes while it runs.
     stream : text stream, optional
         Default: standard error.
     every_s : float

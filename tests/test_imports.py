@@ -21,7 +21,7 @@ LAYERS = [
     ["launch", "paths", "streams"],
     ["mfpde", "digits", "errors", "progress", "panels", "kernels.*"],
     ["arrays"],
-    ["sharding", "executors.*", "waiting", "sizes"],
+    ["sharding", "executors.*", "signals", "waiting", "sizes"],
     [
         "depth",
         "blocks.*",
@@ -33,7 +33,7 @@ LAYERS = [
         "snapshots",
     ],
     ["problem", "ensemble", "lockstep", "mpi", "supports"],
-    ["laws.*", "evaluation", "limits"],
+    ["laws.*", "evaluation", "limits", "divergence"],
     [
         "steppers.*",
         "storage.*",
@@ -44,7 +44,7 @@ LAYERS = [
         "density.*",
     ],
     ["recording", "flow", "account", "homogeneity", "prediction"],
-    ["networks.*"],
+    ["networks.*", "crossing"],
     ["journal", "estimation.*"],
     ["solution"],
     ["plan"],

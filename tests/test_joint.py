@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import mfpde
 from mfpde import (
     DecayingQuadratic,
     DepthGrid,
@@ -453,15 +454,26 @@ def test_the_same_run_twice(problem):
 
 def test_a_blow_up_keeps_the_last_good_state(problem):
     start = particles(4)
-    found = solve_joint(problem, start, s_end=1e9, ds=1e8, stepper="euler")
+    found = solve_joint.quietly(problem, start, s_end=1e9, ds=1e8, stepper="euler")
     assert found.status in ("finished", "failed")
     huge = dataclasses.replace(start, theta=start.theta * 1e200)
     linear = MeanFieldProblem(problem.x, problem.y, Linear(2))
     big = JointEnsemble(np.full((4, 4), 30.0), huge.t)
-    failed = solve_joint(linear, big, s_end=10.0, ds=10.0, stepper="rk4")
+    with pytest.warns(mfpde.UnfinishedWarning, match="not finite"):
+        failed = solve_joint(linear, big, s_end=10.0, ds=10.0, stepper="rk4")
     assert failed.status == "failed"
     assert "not finite" in failed.message
     assert failed.s[-1] < 10.0
+
+
+def test_steps_that_blow_up_but_stay_finite_fail(problem):
+    linear = MeanFieldProblem(problem.x, problem.y, Linear(2))
+    start = JointEnsemble(np.full((4, 4), 0.1), particles(4).t)
+    options = {"scheme": JointScheme(velocity="fixed"), "stepper": "euler"}
+    with pytest.warns(mfpde.UnfinishedWarning, match="the steps are too large"):
+        found = solve_joint(linear, start, s_end=6e3, ds=6.0, **options)
+    assert found.status == "failed"
+    assert np.isfinite(found.loss).all()
 
 
 def test_particles_that_overflow_end_the_run(problem):
@@ -471,7 +483,7 @@ def test_particles_that_overflow_end_the_run(problem):
         steep = (
             perceptrons(metric=np.full(5, 1e5)) if "rate" not in options else problem
         )
-        failed = solve_joint(
+        failed = solve_joint.quietly(
             steep, start, s_end=step, ds=step, stepper="euler",
             scheme=JointScheme(**options),
         )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from mfpde.account import account
 from mfpde.estimation.search import coarsest_grid, grids, search_depth
 from mfpde.estimation.solves import Accuracy, Solves
 from mfpde.laws.origin import Sampling
+from mfpde.waiting import waiting
 
 X, Y = 1.3, 2.0
 WIDE = mfpde.laws.Uniform(-math.sqrt(3.0), math.sqrt(3.0), 3)
@@ -223,11 +226,72 @@ def test_a_final_solve_that_is_stopped_has_no_error(monkeypatch):
     def stop(*args, **options):
         return mfpde.solve(*args, **options, wall_time_s=1e-9)
 
-    monkeypatch.setattr("mfpde.limit_solver.solve", stop)
+    monkeypatch.setattr("mfpde.limit_solver.solve.quietly", stop)
     solution = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-4)
     assert solution.status == "interrupted"
     assert solution.error is None
     assert solution.estimated_error is None
+
+
+def interrupted(at, **options):
+    """The end of a search that SIGINT stops at a number of steps, and their s."""
+    steps = []
+
+    def progress(s, s_end, loss, n_steps, objective):
+        steps.append(s)
+        if len(steps) == at:
+            signal.raise_signal(signal.SIGINT)
+
+    law = mfpde.laws.Gaussian(0.0, 0.7, 2)
+    options = {"s_end": 1.0, "tol": 1e-4, "progress": progress} | options
+    with pytest.raises(mfpde.Interrupted) as ending:
+        mfpde.solve_limit(bilinear(), law, **options)
+    return ending.value, steps
+
+
+def test_an_interrupted_search_keeps_the_best_answer():
+    handler = signal.getsignal(signal.SIGINT)
+    ending, _ = interrupted(2)
+    assert ending.solution is None
+    assert str(ending) == "Stopped by SIGINT: before any answer was found."
+    whole = mfpde.solve_limit(
+        bilinear(), mfpde.laws.Gaussian(0.0, 0.7, 2), s_end=1.0, tol=1e-4
+    )
+    ending, steps = interrupted(40)
+    found = ending.solution
+    assert steps.count(0.0) > 1
+    assert found.status == "interrupted"
+    assert "The best answer so far has DepthGrid.gauss(" in str(ending)
+    assert found.s.tolist() == [0.0, 1.0]
+    assert found.observations["output"].shape == (2, 1, 1)
+    # Coarser, but whole.
+    assert found.loss[-1] == pytest.approx(whole.loss[-1], rel=0.1)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_final_solve_that_is_interrupted_says_where_it_is(tmp_path):
+    path, ends = tmp_path / "a.h5", []
+
+    def progress(s, s_end, loss, n_steps, objective):
+        if path.exists() and s > 0.3 and not ends:
+            ends.append(s)
+            signal.raise_signal(signal.SIGINT)
+
+    ending, _ = interrupted(0, output=path, progress=progress)
+    assert f"{path} is at s = {ends[0]:g}: resume it." in str(ending)
+    assert ending.solution.s[-1] == 1.0
+    with mfpde.open_run(path) as run:
+        assert run.status == "interrupted"
+
+
+def test_a_search_says_what_it_does(capsys, monkeypatch):
+    often = functools.partial(waiting, every_s=0.02)
+    monkeypatch.setattr("mfpde.limit_solver.waiting", often)
+    law = mfpde.laws.Gaussian(0.0, 0.7, 2)
+    options = {"s_end": 1.0, "tol": 1e-6, "progress": True}
+    mfpde.solve_limit(bilinear(), law, **options)
+    text = capsys.readouterr().err
+    assert "mfpde: looking for the levels of the limit, " in text
 
 
 def test_the_file_holds_outputs_errors_and_choices(tmp_path):

@@ -94,9 +94,11 @@ def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, name):
 
     def stop(s, s_end, loss, n_steps, objective):
         if n_steps == 23:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
 
-    part = train(make_net(), OPTIMISERS[name], **options(), output=path, progress=stop)
+    part = interrupted(
+        train, make_net(), OPTIMISERS[name], **options(), output=path, progress=stop
+    )
     assert (part.status, part.n_steps) == ("interrupted", 23)
     again = resume(path)
     assert isinstance(again, mfpde.Training)
@@ -127,9 +129,9 @@ def test_early_stopping_survives_a_restart(tmp_path):
     def stop(s, s_end, loss, n_steps, objective):
         # After the best record, while its patience lasts.
         if n_steps == n_best + 6:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
 
-    train(make_net(), SGD(ds=0.5), **more, output=path, progress=stop)
+    interrupted(train, make_net(), SGD(ds=0.5), **more, output=path, progress=stop)
     again = resume(path)
     assert_same(again, whole)
     assert again.best_record == whole.best_record
@@ -137,6 +139,13 @@ def test_early_stopping_survives_a_restart(tmp_path):
     assert np.array_equal(*best)
     maps = [each.best().problem.readout.matrix for each in (again, whole)]
     assert np.array_equal(*maps)
+
+
+def interrupted(call, *arguments, **keywords):
+    """What a call had found that a signal ended."""
+    with pytest.raises(mfpde.Interrupted) as ending:
+        call(*arguments, **keywords)
+    return ending.value.solution
 
 
 KILLED = """
@@ -378,7 +387,7 @@ def test_a_prolonged_training_that_was_stopped_goes_on_to_its_new_end(tmp_path):
     path = tmp_path / "net.h5"
     plain = {"n_iterations": 10, "batch_size": 7, "record": Steps(5)}
     train(make_net(), SGD(ds=0.05), **plain, output=path)
-    stopped = resume(path, n_iterations=20, progress=stop_at(15))
+    stopped = interrupted(resume, path, n_iterations=20, progress=stop_at(15))
     assert (stopped.status, stopped.n_steps) == ("interrupted", 15)
     done = resume(path)
     assert (done.status, done.n_steps) == ("finished", 20)

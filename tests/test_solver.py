@@ -26,7 +26,7 @@ from mfpde import (
     resume,
     solve,
 )
-from mfpde.blocks import Linear, Perceptron
+from mfpde.blocks import Bias, Linear, Perceptron
 from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Logarithmic, Steps
 from mfpde.solution import finished as finished_solution
@@ -274,12 +274,20 @@ def test_a_loss_whose_gradient_has_the_wrong_sign(case):
 # ---- stop rules
 
 
+@pytest.fixture
+def relaxing():
+    """T5: thetabar tends to e* at rate 1, E - E* = |thetabar - e*|^2 / 2."""
+    problem = MeanFieldProblem([0.0, 1.0], [1.5, 1.5], Bias(1))
+    return problem, DepthGrid.euler(1), ParticleEnsemble(np.zeros((1, 1, 1)))
+
+
 def test_stop_when_the_loss_is_low(case):
     free = solve(*case, s_end=50.0, record=Steps(1))
     limit = float(free.loss[len(free.loss) // 2]) * 1.0001
     solution = solve(*case, s_end=50.0, loss_below=limit, record=Steps(1))
     assert solution.status == "finished"
-    assert solution.message.startswith(f"The loss {solution.loss[-1]:.4g} is below")
+    at = f"at s = {solution.s[-1]:g}."
+    assert solution.message == f"The loss is below {limit:g} {at}"
     assert solution.loss[-1] < limit <= solution.loss[-2]
     assert solution.s[-1] < 50.0
 
@@ -287,10 +295,49 @@ def test_stop_when_the_loss_is_low(case):
 def test_stop_when_the_gradient_is_small(case):
     solution = solve(*case, s_end=500.0, gradient_norm_below=0.05, record=Steps(1))
     assert solution.status == "finished"
-    assert "The gradient norm " in solution.message
-    assert f"is below 0.05 at s = {solution.s[-1]:g}." in solution.message
+    at = f"at s = {solution.s[-1]:g}."
+    assert solution.message == f"The gradient norm is below 0.05 {at}"
     norms = solution.scalars["gradient_norm"]
     assert norms[-1] < 0.05 <= norms[-2]
+
+
+@pytest.mark.parametrize("name", ["loss_below", "gradient_norm_below"])
+@pytest.mark.parametrize(
+    "stepper",
+    [{}, {"stepper": "rkc2"}, {"stepper": "auto"}, {"stepper": "rk4", "ds": 0.3}],
+    ids=["dopri5", "rkc2", "auto", "rk4"],
+)
+def test_a_limit_ends_a_run_on_its_crossing(relaxing, name, stepper, tmp_path):
+    """E = (1 + 4 exp(-2 s)) / 8 and |grad E| = exp(-s): not the first step beyond."""
+    limit, expected = (0.25, 0.5 * np.log(4.0)), (0.1, np.log(10.0))
+    limit, expected = limit if name == "loss_below" else expected
+    path, options = tmp_path / "a.h5", {"rtol": 1e-8, "atol": 1e-11, **stepper}
+    options |= {"record": Steps(1), "s_end": 20.0}
+    found = solve(*relaxing, output=path, **{name: limit}, **options)
+    accuracy = 1e-6 if stepper.get("stepper") != "rk4" else 1e-3
+    assert found.status == "finished"
+    assert found.s[-1] == pytest.approx(expected, abs=accuracy)
+    columns = found.scalars | {"loss_below": found.loss}
+    columns["gradient_norm_below"] = found.scalars["gradient_norm"]
+    assert limit * (1.0 - 1e-7) < columns[name][-1] < limit
+    with open_run(path) as run:
+        assert run.s[-1] == found.s[-1]
+        assert run.theta[-1].tobytes() == found.ensemble.theta.tobytes()
+    with pytest.raises(ValueError, match="later time than that"):
+        resume(path, s_end=found.s[-1])
+    # What only the end called for is dropped: on it goes as if it had not ended.
+    again, whole = resume(path, s_end=20.0), solve(*relaxing, **options)
+    assert again.s.tobytes() == whole.s.tobytes()
+    assert again.loss.tobytes() == whole.loss.tobytes()
+    assert again.ensemble.theta.tobytes() == whole.ensemble.theta.tobytes()
+
+
+def test_gradient_descent_ends_after_an_iteration(relaxing):
+    """Between two iterations there is nothing."""
+    options = {"stepper": "euler", "ds": 0.25, "record": Steps(1)}
+    found = solve(*relaxing, s_end=20.0, loss_below=0.25, **options)
+    assert found.s.tolist() == [0.25 * n for n in range(len(found.s))]
+    assert found.loss[-1] < 0.25 <= found.loss[-2]
 
 
 def test_stop_when_the_time_is_over(case, tmp_path):
@@ -301,6 +348,14 @@ def test_stop_when_the_time_is_over(case, tmp_path):
     with open_run(tmp_path / "a.h5") as run:
         assert (run.status, run.message) == (solution.status, solution.message)
         assert run.s[-1] == solution.s[-1] > 0
+
+
+@pytest.mark.parametrize("rule", [{}, {"loss_below": 0.3}])
+def test_a_run_at_its_end_is_finished_however_long_it_took(relaxing, rule):
+    options = {"stepper": "euler", "ds": 0.7, "wall_time_s": 1e-9}
+    found = solve(*relaxing, s_end=0.7, **options, **rule)
+    assert found.status == "finished"
+    assert found.message.startswith("The loss" if rule else "Reached")
 
 
 def test_a_rule_that_holds_at_the_start_makes_no_step(case):
@@ -459,7 +514,7 @@ def test_a_run_that_crashed_has_the_bits_of_one(step, checkpoint_every_s, tmp_pa
     with pytest.raises(Crash):
         trained_run(path, progress=crash_at(step), **options)
     with open_run(path) as run:
-        assert run.status == "interrupted"
+        assert (run.status, run.message) == ("failed", "Crash: ")
     with pytest.raises(Crash):
         resume(path, observers=OBSERVERS, progress=crash_at(step + 2))
     assert resume(path, observers=OBSERVERS).status == "finished"
@@ -661,17 +716,38 @@ def test_resume_of_a_run_that_is_being_written(case, tmp_path):
 # ---- signals
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_signals_end_a_run_in_order(name, tmp_path):
+@pytest.fixture
+def heard():
+    """Signals that a handler of the user's own has got; it returns."""
+    numbers = []
+    ours = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda n, _: numbers.append(n)) for number in ours]
+    yield numbers
+    for number, handler in zip(ours, before, strict=True):
+        signal.signal(number, handler)
+
+
+def sending(number, at_step=3):
+    """Progress that sends a signal to this process after a step."""
+
+    def progress(s, s_end, loss, n_steps, objective):
+        if n_steps == at_step:
+            signal.raise_signal(number)
+
+    return progress
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_end_a_run_in_order(name, tmp_path, heard):
+    """And it is delivered again, so that nobody goes on with what is unfinished."""
     path = tmp_path / "a.h5"
     number = getattr(signal, name)
     before = signal.getsignal(number)
-
-    def progress(s, s_end, loss, n_steps, objective):
-        if n_steps == 3:
-            signal.raise_signal(number)
-
-    solution = trained_run(path, progress=progress)
+    with pytest.raises(mfpde.Interrupted) as ending:
+        trained_run(path, progress=sending(number))
+    solution = ending.value.solution
+    assert isinstance(ending.value, KeyboardInterrupt)
+    assert heard == ([] if name == "SIGINT" else [number])
     assert signal.getsignal(number) is before
     assert solution.status == "interrupted"
     assert solution.message == f"Stopped by {name} at s = {solution.s[-1]:g}."
@@ -683,6 +759,65 @@ def test_signals_end_a_run_in_order(name, tmp_path):
     resume(path, observers=OBSERVERS)
     trained_run(tmp_path / "whole.h5")
     assert_same_bits(contents(path), contents(tmp_path / "whole.h5"))
+
+
+def test_a_loop_of_solves_ends_at_the_signal(case):
+    """Seen under `timeout`: a table of runs that were cut short, without a word."""
+    done = []
+
+    def table():
+        for i in range(3):
+            progress = sending(signal.SIGINT, 2) if i == 1 else False
+            done.append(solve(*case, s_end=0.5, progress=progress))
+
+    with pytest.raises(KeyboardInterrupt):
+        table()
+    assert [found.s[-1] for found in done] == [0.5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored_stays_ignored(case, number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        found = solve(*case, s_end=0.5, progress=sending(number))
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+    assert found.status == "finished"
+
+
+def test_a_handler_of_the_users_own_may_raise(case):
+    class Timeout(Exception):
+        pass
+
+    def late(*_):
+        raise Timeout("late")
+
+    before = signal.signal(signal.SIGTERM, late)
+    try:
+        with pytest.raises(Timeout, match="late"):
+            solve(*case, s_end=0.5, progress=sending(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_in_the_last_step_is_delivered_of_a_finished_run(case):
+    def last(s, s_end, loss, n_steps, objective):
+        if s == s_end:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(mfpde.Interrupted) as ending:
+        solve(*case, s_end=0.5, progress=last)
+    assert ending.value.solution.status == "finished"
+
+
+def test_an_error_does_not_swallow_a_signal(case):
+    def both(*_):
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("own")
+
+    with pytest.raises(KeyboardInterrupt):
+        solve(*case, s_end=0.5, progress=both)
 
 
 def test_a_second_signal_acts_at_once(case, tmp_path):
@@ -728,7 +863,7 @@ print(solution.status, solution.message, flush=True)
 """
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_signals_to_another_process_leave_a_whole_file(name, tmp_path):
     path = tmp_path / "a.h5"
     with subprocess.Popen(
@@ -741,11 +876,17 @@ def test_signals_to_another_process_leave_a_whole_file(name, tmp_path):
         time.sleep(0.05)
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (0, "")
-    assert out.startswith(f"interrupted Stopped by {name} at s = ")
+    if name == "SIGINT":
+        assert process.returncode == 1
+        assert err.splitlines()[-1].startswith(
+            "mfpde.errors.Interrupted: Stopped by SIGINT at s = "
+        )
+    else:
+        assert (process.returncode, err) == (-getattr(signal, name), "")
+    assert out == ""
     with open_run(path) as run:
         assert run.status == "interrupted"
-        assert out.endswith(f"{run.message}\n")
+        assert run.message.startswith(f"Stopped by {name} at s = ")
         assert np.isfinite(run.theta[-1]).all()
         assert (np.diff(run.s) > 0).all()
     with h5py.File(path, "r") as file:
@@ -792,9 +933,10 @@ def towards_a_wall():
 def test_a_failure_keeps_the_last_good_state(options, reason, tmp_path):
     problem, grid, ensemble = towards_a_wall()
     path = tmp_path / "a.h5"
-    solution = solve(
-        problem, grid, ensemble, s_end=50.0, output=path, record=Steps(1), **options
-    )
+    options = {"s_end": 50.0, "output": path, "record": Steps(1), **options}
+    with pytest.warns(mfpde.UnfinishedWarning, match="^The run ended early") as told:
+        solution = solve(problem, grid, ensemble, **options)
+    assert [each.filename for each in told] == [__file__]
     assert solution.status == "failed"
     assert not solution.converged
     assert solution.message.endswith(
@@ -813,7 +955,7 @@ def test_a_failure_keeps_the_last_good_state(options, reason, tmp_path):
         assert run.s[-1] == solution.s[-1]
     last = evaluate(problem, grid, solution.ensemble)
     assert last.loss == solution.loss[-1]
-    if not options:
+    if "stepper" not in options:
         # Error control goes up to the wall.
         assert np.abs(last.output).max() == pytest.approx(2.0, abs=1e-3)
 
@@ -821,7 +963,7 @@ def test_a_failure_keeps_the_last_good_state(options, reason, tmp_path):
 def test_a_run_that_failed_can_be_continued_without_the_wall(tmp_path):
     problem, grid, ensemble = towards_a_wall()
     path = tmp_path / "a.h5"
-    solve(problem, grid, ensemble, s_end=50.0, output=path)
+    solve.quietly(problem, grid, ensemble, s_end=50.0, output=path)
     free = MeanFieldProblem(problem.x, problem.y, problem.block)
     assert resume(path, problem=free).status == "finished"
 
@@ -846,13 +988,88 @@ def test_the_worst_particle_is_named():
 
     problem = MeanFieldProblem([0.5], [3.0], towards_a_wall()[0].block, loss=Jump())
     _, grid, ensemble = towards_a_wall()
-    solution = solve(problem, grid, ensemble, s_end=50.0)
+    solution = solve.quietly(problem, grid, ensemble, s_end=50.0)
     assert solution.status == "failed"
     assert "fell to" in solution.message
     assert "Worst: " in solution.message
     # A tolerance that is missed is no blow-up.
     with pytest.raises(ConvergenceError, match="fell to"):
         finished_solution(solution)
+
+
+@pytest.mark.parametrize(
+    ("name", "ds"), [("euler", 2.1), ("heun", 2.1), ("rk4", 3.0), ("euler", 300.0)]
+)
+def test_steps_that_blow_up_but_stay_finite_fail(name, ds, tmp_path):
+    """theta' = -(theta - 1) for a bias: unstable for ds > 2 (2.78 with rk4)."""
+    problem = MeanFieldProblem([0.0], [1.0], Bias(1))
+    case = problem, DepthGrid.euler(1), ParticleEnsemble(np.zeros((1, 1, 1)))
+    path = tmp_path / "a.h5"
+    options = {"stepper": name, "ds": ds, "s_end": 1000.0 * ds, "output": path}
+    with pytest.warns(mfpde.UnfinishedWarning, match="the steps are too large"):
+        found = solve(*case, **options)
+    assert found.status == "failed"
+    at = rf"at step {found.n_steps} \(s = {found.s[-1]:g}\): the steps are too large"
+    with pytest.raises(ConvergenceError, match=at):
+        finished_solution(found)
+    assert np.isfinite(found.loss).all()
+    assert 1e12 < found.loss[-1] / found.loss[0] < 1e20
+    with open_run(path) as run:
+        assert (run.status, run.message) == ("failed", found.message)
+
+
+def test_rises_that_end_well_do_not_fail():
+    """From near zero loss, unstable there, to a flatter place; and noise from zero."""
+    problem = MeanFieldProblem([1e-3], [1.0], Bias(1))
+    ends = {"s_end": 5.0}
+    start = ParticleEnsemble(np.full((1, 1, 1), 1.0 - 1e-3 - 1e-9))
+    case = problem, DepthGrid.euler(1), start
+    noise = mfpde.Langevin(10.0, 0.1)
+    assert solve(*case, stepper=noise, **ends).status == "finished"
+    found = solve(*case, stepper="euler", ds=2.5, **ends)
+    assert found.loss[-1] > 2.0 * found.loss[0]
+    assert found.status == "finished"
+
+
+class TestFailedWrites:
+    """The file says that the run failed, where it can still be written."""
+
+    def test_observer(self, case, tmp_path):
+        def broken(evaluation):
+            if evaluation.s > 0.2:
+                raise KeyError("own")
+            return 1.0
+
+        options = {"observers": {"own": broken}, "record": Every(0.1)}
+        with pytest.raises(KeyError, match="own"):
+            solve(*case, s_end=1.0, output=tmp_path / "a.h5", **options)
+        with open_run(tmp_path / "a.h5") as run:
+            assert run.status == "failed"
+            assert run.message == "KeyError: 'own'"
+            assert run.s[-1] == pytest.approx(0.2)
+
+    def test_checkpoint(self, case, tmp_path, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        def stop(s, s_end, loss, n_steps, objective):
+            monkeypatch.setattr("mfpde.storage.writer.write_checkpoint", full)
+
+        options = {"progress": stop, "checkpoint_every_s": 1e-9}
+        with pytest.raises(OSError, match="No space left"):
+            solve(*case, s_end=1.0, output=tmp_path / "a.h5", **options)
+        with open_run(tmp_path / "a.h5") as run:
+            assert run.status == "failed"
+            assert "No space left" in run.message
+
+    def test_progress(self, case, tmp_path):
+        def broken(*_):
+            raise OSError(5, "Input/output error")
+
+        with pytest.raises(OSError, match="Input/output"):
+            solve(*case, s_end=1.0, output=tmp_path / "a.h5", progress=broken)
+        with open_run(tmp_path / "a.h5") as run:
+            assert run.status == "failed"
 
 
 # ---- bad arguments
@@ -993,8 +1210,9 @@ def test_a_prolonged_run_that_was_stopped_goes_on_to_its_new_end(tmp_path):
         if s > 1.0:
             signal.raise_signal(signal.SIGINT)
 
-    stopped = resume(path, s_end=1.2, observers=OBSERVERS, progress=stop)
-    assert stopped.status == "interrupted"
+    with pytest.raises(mfpde.Interrupted) as ending:
+        resume(path, s_end=1.2, observers=OBSERVERS, progress=stop)
+    assert ending.value.solution.status == "interrupted"
     assert resume(path, observers=OBSERVERS).message == "Reached s_end = 1.2."
 
 

@@ -328,8 +328,13 @@ def test_a_signal_ends_the_work_and_keeps_what_is_done(tmp_path, number):
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
     timer.start()
-    outcome = run_study(STUDY, config, tmp_path / "out")
+    # A handler of the user's own that returns: there is no table without an end.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    handlers[0] = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(mfpde.Interrupted) as ending:
+        run_study(STUDY, config, tmp_path / "out")
     timer.join()
+    outcome = ending.value.solution
     assert outcome.status == "interrupted"
     missing = outcome.counts["missing"]
     assert 0 < missing < 16
@@ -340,6 +345,7 @@ def test_a_signal_ends_the_work_and_keeps_what_is_done(tmp_path, number):
     assert np.isnan(open_study(outcome.path).table["error"]).sum() == 3 * missing
     again = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     assert again == handlers
+    signal.signal(signal.SIGTERM, before)
     assert run_study(STUDY, config, tmp_path / "out").status == "finished"
 
 

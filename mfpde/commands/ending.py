@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 from mfpde import plotting
 from mfpde.account import account
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.errors import Interrupted
 from mfpde.launch import launched
 from mfpde.progress import terminal_width
 from mfpde.solution import Solution
 from mfpde.storage import open_run
 from mfpde.waiting import waiting
+
+
+def ended(start: Callable[[], Solution]) -> Solution:
+    """What a run came to: a signal ends it in order, and the account follows."""
+    try:
+        return start()
+    except Interrupted as ending:
+        if ending.solution is None:
+            raise
+        return ending.solution
 
 
 def finish(

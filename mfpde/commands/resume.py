@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mfpde.commands.ending import finish
+from mfpde.commands.ending import ended, finish
 from mfpde.commands.files import check_files
 from mfpde.config.observers import make_observers
 from mfpde.config.schema import OBSERVERS
@@ -52,13 +52,15 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
         is_default=not named,
     )
     try:
-        solution = resume(
-            arguments.file,
-            s_end=arguments.until,
-            n_iterations=arguments.iterations,
-            observers=observers,
-            progress=not arguments.quiet,
-            communicator=communicator,
+        solution = ended(
+            lambda: resume.quietly(
+                arguments.file,
+                s_end=arguments.until,
+                n_iterations=arguments.iterations,
+                observers=observers,
+                progress=not arguments.quiet,
+                communicator=communicator,
+            )
         )
     except ValueError as error:
         # What does not fit is what the user asked for: a finished run, a past s.

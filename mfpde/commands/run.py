@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfpde.commands.ending import finish
+from mfpde.commands.ending import ended, finish
 from mfpde.commands.files import check_files, named_files
 from mfpde.config import NetworkConfiguration, load
 from mfpde.config.assembly import build, reported_as_configuration
@@ -80,11 +80,13 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
     metadata = job.keywords["metadata"]
     metadata["title"] = config.title or stem
     metadata["command"] = shlex.join(["mfpde", *sys.argv[1:]])
-    solution = job.start(
-        **job.keywords,
-        output=output,
-        overwrite=arguments.overwrite,
-        progress=not arguments.quiet,
+    solution = ended(
+        lambda: job.start(
+            **job.keywords,
+            output=output,
+            overwrite=arguments.overwrite,
+            progress=not arguments.quiet,
+        )
     )
     return finish(
         solution,
@@ -103,7 +105,9 @@ def _flow(config: Any, folder: Path, communicator: Any) -> _Job:
         dataset=made.dataset,
         keywords=made.keywords,
         warm_up=lambda: evaluate(made.problem, made.grid, share),
-        start=lambda **keywords: solve(*parts, **keywords, communicator=communicator),
+        start=lambda **keywords: solve.quietly(
+            *parts, **keywords, communicator=communicator
+        ),
     )
 
 
@@ -114,5 +118,5 @@ def _network(config: Any, folder: Path, communicator: Any) -> _Job:
         dataset=made.dataset,
         keywords=made.keywords,
         warm_up=made.net.evaluate,
-        start=lambda **keywords: train(made.net, made.optimiser, **keywords),
+        start=lambda **keywords: train.quietly(made.net, made.optimiser, **keywords),
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from mfpde.account import format_size
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.commands.files import check_files, named_files
-from mfpde.errors import ConfigurationError
+from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
 from mfpde.kernels.threads import n_threads
@@ -71,6 +71,9 @@ def main(arguments: argparse.Namespace) -> int:
             files = _pictures(part, outcome, arguments)
             statuses.append(_tell(part, outcome, files, arguments))
             found.append(Found(part, outcome, files, not arguments.no_plot))
+    except Interrupted:
+        # An order to end, which what was found says: the last outcome is told.
+        pass
     # Neither a missing scheduler nor a missing package is a failed computation.
     except (ConnectionError, ImportError) as error:
         raise ConfigurationError([str(error)]) from error

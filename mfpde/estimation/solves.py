@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation
-from mfpde.flow import iterate
+from mfpde.flow import State, iterate
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -39,6 +39,10 @@ class Rule(Protocol):
 
 class BudgetExceeded(Exception):
     """The next solve would pass the cost cap."""
+
+
+class Stopped(Exception):
+    """A signal came: no further step is made."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,28 @@ class Accuracy:
         return replace(self, rtol=rtol, atol=min(atol, self.atol))
 
 
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One solve at the compared times, and its end.
+
+    Attributes
+    ----------
+    accuracy : Accuracy
+    cost : int
+        Kernel evaluations.
+    end : State
+    rows : list of dict
+        Scalars at the times.
+    values : dict of str to ndarray
+    """
+
+    accuracy: Accuracy
+    cost: int
+    end: State
+    rows: list[dict[str, float]]
+    values: Values
+
+
 @dataclass
 class Solves:
     """Outputs, loss and observables at the times, for any level of discretisation.
@@ -83,6 +109,10 @@ class Solves:
         Functions of an `Evaluation`.
     max_cost : float
         Kernel evaluations allowed: node x particle x sample x right-hand side.
+    report : callable
+        Called with the `State` after every step.
+    stopped : sequence
+        As long as it is empty steps are made.
 
     Attributes
     ----------
@@ -92,12 +122,20 @@ class Solves:
         Largest value seen of each quantity.
     n_evaluations : int
         Right-hand sides of the last solve.
+    best : Level or None
+        The dearest solve so far, which is the best answer.
+    present : str
+        What is being solved, in words.
     """
 
     problem: MeanFieldProblem
     s: Array
     observables: Mapping[str, Observable] = field(default_factory=dict)
     max_cost: float = np.inf
+    report: Callable[[State], None] = lambda state: None
+    stopped: Sequence[int] = ()
+    best: Level | None = None
+    present: str = "start"
     n_kernel_evaluations: int = 0
     scale: dict[str, float] = field(default_factory=dict)
     n_evaluations: int = 1
@@ -117,6 +155,8 @@ class Solves:
             If this solve would probably pass `max_cost`.
         NotFiniteError, ConvergenceError
             If the flow fails.
+        Stopped
+            If a signal came.
         """
         key = _key(grid, rule, accuracy)
         if key not in self._found:
@@ -168,7 +208,7 @@ class Solves:
     def _solve(
         self, grid: DepthGrid, ensemble: ParticleEnsemble, accuracy: Accuracy
     ) -> Values:
-        rows, state = [], None
+        values, rows, state = [], [], None
         states = iterate(
             self.problem,
             grid,
@@ -179,18 +219,50 @@ class Solves:
         )
         for state in states:
             self._check(grid, ensemble.n_particles, state.n_evaluations)
+            self._tell(state)
             if state.s == self.s[len(rows)]:
-                rows.append(self.observe(state.evaluation))
+                values.append(self.observe(state.evaluation))
+                rows.append(_row(state))
         self._count(grid, ensemble.n_particles, state.n_evaluations)
-        values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        values = {name: np.array([each[name] for each in values]) for name in values[0]}
         values[LOSS_AT_END] = values["loss"][-1:]
+        cost = self._cost(grid, ensemble.n_particles, state.n_evaluations)
+        if self.best is None or cost >= self.best.cost:
+            self.best = Level(accuracy, cost, state, rows, values)
         for name, array in values.items():
             size = float(np.abs(array).max(initial=0.0))
             self.scale[name] = max(self.scale.get(name, 0.0), size)
         return values
 
+    def _tell(self, state: State) -> None:
+        """Say where a solve is; raise Stopped if it shall end."""
+        ensemble = state.ensemble
+        self.present = (
+            f"{ensemble.n_nodes} nodes x {ensemble.n_particles:,} particles, "
+            f"s = {state.s:.3g} of {self.s[-1]:g}"
+        )
+        self.report(state)
+        if self.stopped:
+            raise Stopped
+
     def _cost(self, grid: DepthGrid, n_particles: int, n_evaluations: int) -> int:
         return grid.n_nodes * n_particles * self.problem.n_samples * n_evaluations
+
+
+def _row(state: State) -> dict[str, float]:
+    """The scalars that cost nothing."""
+    evaluation = state.evaluation
+    return {
+        "s": state.s,
+        "step": float(state.step),
+        "loss": evaluation.loss,
+        "objective": evaluation.objective,
+        "dissipation": evaluation.dissipation,
+        "second_moment": evaluation.second_moment,
+        "gradient_norm": evaluation.gradient_norm,
+        "energy_residual": state.energy_residual,
+        "n_evaluations": float(state.n_evaluations),
+    }
 
 
 def _key(grid: DepthGrid, rule: Rule, accuracy: Accuracy) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.divergence import blown_up
 from mfpde.errors import NotFiniteError
 from mfpde.flow import check_end, has_noise
 from mfpde.joint.evaluation import (
@@ -21,6 +22,7 @@ from mfpde.joint.measure import JointEnsemble, count_swaps
 from mfpde.joint.schemes import JointScheme
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import check_observers, make_clocks, make_schedule
+from mfpde.solution import announcing
 from mfpde.steppers import Point, check_steps, make_stepper
 from mfpde.steppers.names import ADAPTIVE
 
@@ -89,6 +91,7 @@ class JointSolution:
         )
 
 
+@announcing
 def solve_joint(
     problem: MeanFieldProblem,
     ensemble: JointEnsemble,
@@ -123,7 +126,8 @@ def solve_joint(
     Returns
     -------
     JointSolution
-        A blow-up after s = 0 ends the run with the last good state.
+        A blow-up after s = 0 ends the run with the last good state, `status` "failed",
+        and an `UnfinishedWarning`.
     """
     scheme = JointScheme() if scheme is None else scheme
     check_joint(problem, ensemble, scheme)
@@ -145,6 +149,12 @@ def solve_joint(
     try:
         for point, order in flow.steps(method, targets):
             recorder.visit(point, order)
+            where = f"step {len(recorder.swaps)} (s = {point.s:g})"
+            at_start = recorder.rows[0]["objective"]
+            failed = blown_up(problem, point.info.objective, at_start, where)
+            if failed is not None:
+                status, message = failed
+                break
     except NotFiniteError as failure:
         if point is None:
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfpde.errors import ConfigurationError
+from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.executors import Executor, Serial
 from mfpde.executors.base import Function, Unit
 from mfpde.studies.configuration import quick_of
@@ -141,6 +141,8 @@ def run_parts(
 
     Raises
     ------
+    Interrupted
+        After the outcome of a study that a signal ended.
     ConfigurationError
         Before anything is computed, if a folder holds something else; without
         `compute`, if none holds anything.
@@ -155,19 +157,21 @@ def run_parts(
             if not is_some:
                 yield part, Outcome("failed", nothing_there(part.folder), {})
                 continue
-            outcome = run_study(
-                part.study,
-                part.config,
-                part.folder,
-                executor=workers,
-                share=share,
-                compute=compute,
-                progress=TaskReporter() if progress else False,
-                command=command,
-            )
+            try:
+                outcome = run_study(
+                    part.study,
+                    part.config,
+                    part.folder,
+                    executor=workers,
+                    share=share,
+                    compute=compute,
+                    progress=TaskReporter() if progress else False,
+                    command=command,
+                )
+            except Interrupted as ending:
+                yield part, ending.solution
+                raise
             yield part, outcome
-            if outcome.status == "interrupted":
-                return
 
 
 def deciders(study: Study | Collection) -> dict[int, list[str]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,16 @@ from typing import Any
 import numpy as np
 
 from mfpde import __version__
-from mfpde.errors import ConfigurationError, ConvergenceError, NotFiniteError
+from mfpde.errors import (
+    ConfigurationError,
+    ConvergenceError,
+    Interrupted,
+    NotFiniteError,
+)
 from mfpde.executors import Executor, Lost, Serial, Unit
 from mfpde.executors.base import counted
 from mfpde.progress import format_duration
+from mfpde.signals import as_interrupt, deliver
 from mfpde.studies.assemble import assemble, encode
 from mfpde.studies.checks import check_share, checked_tasks, share_of
 from mfpde.studies.configuration import resolve
@@ -102,11 +106,13 @@ def run_study(
     Returns
     -------
     outcome : Outcome
-        SIGINT and SIGTERM end the work at once: what is done is kept and put together,
-        and the status is "interrupted".
 
     Raises
     ------
+    Interrupted
+        After a signal (SIGINT, SIGTERM, SIGHUP), which ends the work at once: what is
+        done is kept and put together. `solution` is the outcome, with the status
+        "interrupted". Then the signal is delivered again.
     ConfigurationError
         If the configuration is wrong, or the folder holds something else.
     OSError
@@ -129,20 +135,24 @@ def run_study(
     if share is None:
         session.store.clear_leftovers()
     session.load()
-    is_interrupted = False
+    is_interrupted, number = False, int(signal.SIGINT)
     if compute:
         try:
-            with _terminate_as_interrupt():
+            with as_interrupt() as caught:
                 session.do_missing(Serial() if executor is None else executor)
         except KeyboardInterrupt:
-            is_interrupted = True
+            is_interrupted, number = True, (caught or [number])[0]
             # The signal may have come between writing a piece and taking note of it.
             session.read_pieces()
         finally:
             session.close()
     if share is not None:
-        return session.share_outcome(share, is_interrupted)
-    return session.conclude(command, is_interrupted)
+        outcome = session.share_outcome(share, is_interrupted)
+    else:
+        outcome = session.conclude(command, is_interrupted)
+    if is_interrupted:
+        deliver(number, Interrupted(outcome.message, outcome))
+    return outcome
 
 
 def nothing_there(folder: Path) -> str:
@@ -369,16 +379,3 @@ def _made(progress: bool | TaskReporter) -> TaskReporter | None:
     if isinstance(progress, bool):
         return TaskReporter() if progress else None
     return progress
-
-
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

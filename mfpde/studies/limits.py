@@ -87,7 +87,7 @@ def limit_of(
     -----
     Only the marginals of the law at each depth enter, so its paths are left aside.
     """
-    found = solve_limit(
+    found = solve_limit.quietly(
         case.problem,
         marginal(case.law),
         s_end=float(s[-1]),
@@ -120,7 +120,7 @@ def _wide(
     case: Case, rule: Sampling, grid: DepthGrid, s: Sequence[float], rtol: float
 ) -> Solution:
     """The network of infinite width: the rule that the limit was found with."""
-    found = solve(
+    found = solve.quietly(
         case.problem,
         grid,
         rule.ensemble(grid),
@@ -163,7 +163,7 @@ def _fields_of(
     """
     n = N_TIMES
     while True:
-        moving = solve(
+        moving = solve.quietly(
             case.problem,
             grid,
             rule.ensemble(grid),

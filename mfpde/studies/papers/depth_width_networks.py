@@ -37,7 +37,7 @@ def train_network(
     """One network: its errors, and its particles at the end with their tracers."""
     start = case.law.sample(grid, int(at["width"]), coupling=at["coupling"], seed=seed)
     try:
-        found = solve(
+        found = solve.quietly(
             case.problem,
             grid,
             start,

@@ -108,7 +108,7 @@ def train(
     """
     options = {"record": Steps(1)} | options
     tolerances = {name: config[name] for name in ("rtol", "atol")}
-    return finished(solve(problem, grid, start, **tolerances, **options))
+    return finished(solve.quietly(problem, grid, start, **tolerances, **options))
 
 
 def summary(found: Solution) -> dict[str, Any]:

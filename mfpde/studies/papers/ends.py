@@ -58,14 +58,14 @@ def solved(
         As `finished`.
     """
     options = {"record": s, "snapshots": s} | options
-    found = solve(
+    found = solve.quietly(
         problem, grid, start, s_end=float(s[-1]), observers=observers, **options
     )
     return finished(found)
 
 
-def finished(found: Solution) -> Solution:
-    """Return a run that came to its end.
+def finished(found: Any) -> Any:
+    """Return a solution, of whatever kind, that came to its end.
 
     Raises
     ------
@@ -73,6 +73,6 @@ def finished(found: Solution) -> Solution:
         If it did not, be it that the objective only rises: a study counts it as
         diverged.
     """
-    if not found.converged:
+    if found.status != "finished":
         raise NotFiniteError(found.message)
     return found

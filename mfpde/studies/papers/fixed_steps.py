@@ -96,7 +96,7 @@ class FixedSteps(Experiment):
         start = self.start(at, config)
         ds, least = step_size(*start), evaluate(*start).loss / FALL
         options = {"stepper": "rk4", "ds": ds, "record": Steps(1), "loss_below": least}
-        found = solve(*start, s_end=config["steps"] * ds, **options)
+        found = solve.quietly(*start, s_end=config["steps"] * ds, **options)
         rise, size = np.diff(found.objective).max(initial=-np.inf), found.objective[0]
         if not rise > 0.0:
             finished(found)

@@ -126,7 +126,7 @@ class OverTime(Experiment):
         options = {"record": self.further_axes(config)["s"]} | options
         tolerances = {"rtol": config["rtol"], "atol": 1e-3 * config["rtol"]}
         options = options | {"s_end": float(config["s_end"])}
-        return finished(solve(problem, grid, start, **tolerances, **options))
+        return finished(solve.quietly(problem, grid, start, **tolerances, **options))
 
     def held(self, config: Config, found: Solution, name: str) -> Array:
         """A scalar at the records of the table; after an early end the last value."""

@@ -72,7 +72,7 @@ class Identities(Experiment):
         is_balanced = getattr(block, "activation", "") in homogeneity.BALANCED
         more = {"balance": homogeneity.balances} if is_balanced else {}
         found = finished(
-            solve(
+            solve.quietly(
                 MeanFieldProblem(x, y, block),
                 grid,
                 start,

@@ -123,7 +123,9 @@ class Landscape(Experiment):
             start = ParticleEnsemble(0.5 * rng.normal(size=theta.shape))
             options = {"stepper": "auto", "steady_state": config["steady"]}
             s_end = config["narrow_s"]
-            found = solve(problem, grid, start, s_end=s_end, rtol=1e-4, **options)
+            found = solve.quietly(
+                problem, grid, start, s_end=s_end, rtol=1e-4, **options
+            )
             finished(found)
             start = found.ensemble
         cloud = rng.normal(size=(config["cloud"], problem.k))

@@ -95,7 +95,7 @@ class LongTime(Preset):
         record, snapshots = (s_end * np.array(each) for each in axes.values())
         flow = {"stepper": "auto", "rtol": 1e-6, "atol": 1e-14}
         flow |= {"s_end": s_end, "record": record, "snapshots": snapshots}
-        found = finished(solve(problem, grid, start, **flow))
+        found = finished(solve.quietly(problem, grid, start, **flow))
         ratio = found.dissipation / found.loss
         seen = np.flatnonzero(found.loss > SEEN * found.loss[0])
         half = seen[len(seen) // 2 :]

@@ -217,7 +217,7 @@ class Setting:
         )
         start = self.start(grid, kind, seed)
         descent = {"stepper": "euler", "ds": self.ds, "s_end": self.s_end}
-        return finished(solve(problem, grid, start, **descent, **options))
+        return finished(solve.quietly(problem, grid, start, **descent, **options))
 
 
 def _powers(last: int) -> tuple[int, ...]:

@@ -137,7 +137,7 @@ class Kink(Experiment):
         grid, tolerances = DepthGrid.euler(n), {"rtol": 1e-8, "atol": 1e-10}
         start = ParticleEnsemble(theta)
         found = finished(
-            solve(problem, grid, start, s_end=config["s_end"], **tolerances)
+            solve.quietly(problem, grid, start, s_end=config["s_end"], **tolerances)
         )
         return {"distance": np.abs(np.diff(found.ensemble.theta[:, 0, 0])).max()}
 

@@ -20,6 +20,7 @@ from mfpde.studies.curves import centre, curves, scatter
 from mfpde.studies.judging import judge, judge_all
 from mfpde.studies.orders import judge_order
 from mfpde.studies.papers.block_cases import COMMON, COMMUTING, ROUNDING, CaseExperiment
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.papers.landscape import Landscape
 from mfpde.studies.papers.reordering import Commuting, Reordering
 from mfpde.studies.papers.shuffling import Shuffles
@@ -78,7 +79,9 @@ class Commutators(CaseExperiment):
         start = sample_joint(case.law, n, seed=at["seed"], block=block)
         options = {"s_end": config["s"], "ds": config["ds"]}
         scheme = JointScheme(velocity="fixed")
-        found = solve_joint(case.problem, start, scheme=scheme, **options)
+        found = finished(
+            solve_joint.quietly(case.problem, start, scheme=scheme, **options)
+        )
         return block_check(case.problem, found.ensemble, at["n"] // n, seed=at["seed"])
 
     def analyse(self, table, config):

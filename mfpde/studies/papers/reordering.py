@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.analysis.resampling import bootstrap
-from mfpde.errors import NotFiniteError
 from mfpde.joint import JointScheme, count_swaps, sample_joint, solve_joint
 from mfpde.panels import Panel
 from mfpde.recording import Every
@@ -17,6 +16,7 @@ from mfpde.studies.curves import centre, curves, traces
 from mfpde.studies.judging import judge_above, judge_below
 from mfpde.studies.orders import judge_those
 from mfpde.studies.papers.block_cases import COMMON, COMMUTING, ROUNDING, CaseExperiment
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table
@@ -73,12 +73,11 @@ class _Trained(CaseExperiment):
         block = case.problem.block
         start = sample_joint(case.law, n, seed=at["seed"], block=block)
         s_end, scheme = config["s_end"], JointScheme(seed=at["seed"], **options)
-        found = solve_joint(
+        found = solve_joint.quietly(
             case.problem, start, s_end=s_end, ds=config["ds"], scheme=scheme,
             stepper="euler", record=Every(s_end / config["n_records"]),
         )  # fmt: skip
-        if found.status != "finished":
-            raise NotFiniteError(found.message)
+        finished(found)
         parts = np.array_split(found.swaps, config["n_records"])
         orders = np.argsort(found.t, axis=1, kind="stable")
         pairs = zip(orders[:-1], orders[1:], parts, strict=True)

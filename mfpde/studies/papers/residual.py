@@ -203,7 +203,7 @@ def descend(net: ResNet, rate: float, n_steps: int, below: float | None) -> Arra
         If the network blows up, at the start or later.
     """
     optimiser = SGD(learning_rate=rate)
-    done = train(
+    done = train.quietly(
         net, optimiser, n_iterations=n_steps, record=Steps(1), loss_below=below
     )
     if done.status == "failed":

@@ -20,6 +20,7 @@ from mfpde.studies.cases import build_case
 from mfpde.studies.curves import centre, curves, scatter
 from mfpde.studies.orders import judge_order
 from mfpde.studies.papers.block_cases import COMMON, COMMUTING, CaseExperiment
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table
@@ -86,7 +87,8 @@ class Shuffles(CaseExperiment):
         case, n = build_case(config, at["case"]), config["n_blocks"]
         start = sample_joint(case.law, n, seed=at["seed"], block=case.problem.block)
         options = {"s_end": config["s"], "ds": config["ds"]}
-        trained = solve_joint(case.problem, start, scheme=STILL, **options).ensemble
+        found = solve_joint.quietly(case.problem, start, scheme=STILL, **options)
+        trained = finished(found).ensemble
         problem = scaled(case.problem, at["eps"])
         found = evaluate_joint(problem, trained, STILL)
         rng = np.random.default_rng([at["seed"], n])

@@ -17,6 +17,7 @@ from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge_above, judge_at_least, share_interval
 from mfpde.studies.orders import resolved_if_all
 from mfpde.studies.papers import descents
+from mfpde.studies.papers.ends import finished
 from mfpde.studies.report import Report
 from mfpde.studies.study import Config, Variable
 from mfpde.studies.table import Table
@@ -87,7 +88,9 @@ class Networks(Experiment):
         problem = self._problem(config)
         law = marginal(descents.make_law(config, problem))
         s, tol = config["s"], config["limit_tol"]
-        found = solve_limit(problem, law, s_end=s[-1], tol=tol, record=s)
+        found = finished(
+            solve_limit.quietly(problem, law, s_end=s[-1], tol=tol, record=s)
+        )
         return {"loss": found.loss[-len(s) :]}
 
     def cell(
