@@ -102,7 +102,9 @@ def solve(
         True writes progress to stderr; a callable gets
         (s, s_end, loss, n_steps, objective) after every step.
     loss_below, gradient_norm_below, wall_time_s : float, optional
-        Further reasons to end.
+        Further reasons to end. A limit of a quantity ends the run where it is crossed,
+        within rtol s; with steps of order 1 (Euler, Langevin), whose size is part of
+        the method, at the first one beyond.
     steady_state : float, optional
         End, at some s before s_end, when the objective at its present rate would
         change by at most this fraction of its initial value up to s_end; see

@@ -301,7 +301,7 @@ def test_unwritable_folder_ends_with_two(folder, capsys):
     assert "is not writable" in text
 
 
-def test_blow_up_ends_with_one_and_keeps_the_last_good_state(folder, capsys):
+def test_blow_up_ends_with_one_and_keeps_the_last_state(folder, capsys):
     # Euler's step far beyond 1 / lambda0: theta is multiplied by -199 at every step.
     (folder / "tiny.toml").write_text(
         TINY.replace("rtol = 1e-3\natol = 1e-3", 'stepper = "euler"\nds = 100')
@@ -311,8 +311,7 @@ def test_blow_up_ends_with_one_and_keeps_the_last_good_state(folder, capsys):
     status = main(arguments)
     printed = capsys.readouterr()
     assert status == FAILED
-    assert "not finite" in printed.err
-    assert "The last good state" in printed.err
+    assert "at step 3 (s = 300): the steps are too large and blow up." in printed.err
     with mfpde.open_run("tiny.h5") as run:
         assert run.status == "failed"
         assert np.isfinite(run.theta[-1]).all()
@@ -344,8 +343,9 @@ def n_records(path):
         return len(run.s)
 
 
-def test_interrupted_run_resumes_to_the_same_bits(folder):
-    """SIGINT in the loop: exit 1 and how to go on; then the bits of a whole run."""
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupted_run_resumes_to_the_same_bits(folder, name):
+    """A signal in the loop: exit 1 and how to go on; then the bits of a whole run."""
     slow = {"flow.stepper": "euler", "flow.ds": "0.01", "flow.s_end": "2"}
     slow = [part for k, v in slow.items() for part in ("--set", f"{k}={v}")]
     process = subprocess.Popen(
@@ -357,10 +357,10 @@ def test_interrupted_run_resumes_to_the_same_bits(folder):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and n_records(folder / "tiny.h5") < 3:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=60)
     assert process.returncode == FAILED, err
-    assert "mfpde: Stopped by SIGINT at s = " in err
+    assert f"mfpde: Stopped by {name} at s = " in err
     assert "mfpde: continue with: mfpde resume tiny.h5" in err
     assert "Traceback" not in err
     assert "interrupted" in out

@@ -1,11 +1,13 @@
 """Training of networks: optimisers, batches, schedules, early stopping, parts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, ResNet, solve, train
-from mfpde.blocks import Perceptron
+from mfpde.blocks import Bias, Perceptron
 from mfpde.networks import (
     SGD,
     Adam,
@@ -477,11 +479,29 @@ def test_other_reasons_to_end(rng):
     assert "resume continues" in done.message
 
 
+@pytest.mark.parametrize("optimiser", [SGD(ds=3.0), SGD(ds=3.0, momentum=0.5)])
+def test_steps_that_blow_up_but_stay_finite_fail(optimiser):
+    problem = MeanFieldProblem([0.0, 0.1], [1.0, 1.1], Bias(1))
+    net = ResNet(problem, ParticleEnsemble(np.zeros((1, 1, 1))))
+    options = {"n_iterations": 2000, "batch_size": 1}
+    if optimiser.momentum:
+        # Between 2 and 2 (1 + momentum) momentum is stable: it oscillates, and falls.
+        done = train(net, dataclasses.replace(optimiser, ds=1.2), **options)
+        assert done.status == "finished"
+        optimiser = dataclasses.replace(optimiser, ds=5.0)
+    with pytest.warns(mfpde.UnfinishedWarning, match="the steps are too large"):
+        done = train(net, optimiser, **options)
+    assert done.status == "failed"
+    assert f"at iteration {done.n_steps}: " in done.message
+    assert np.isfinite(done.loss).all()
+
+
 def test_blow_up_keeps_the_last_good_state(rng):
     x = rng.normal(size=(6, 1))
     problem = MeanFieldProblem(x, 3 * x, mfpde.blocks.Bilinear(1))
     net = ResNet.from_law(problem, mfpde.laws.Gaussian(0.0, 1.0, 2), 3, 4)
-    done = train(net, SGD(ds=50.0), n_iterations=50, record=EVERY)
+    with pytest.warns(mfpde.UnfinishedWarning, match="not finite"):
+        done = train(net, SGD(ds=1e160), n_iterations=50, record=EVERY)
     assert done.status == "failed"
     assert "not finite" in done.message
     assert "The last good state" in done.message
