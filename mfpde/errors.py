@@ -30,6 +30,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
 
 
+class GradientError(ValueError):
+    """A derivative of a block, a loss or a regulariser is not that of its values."""
+
+
 class StorageFormatError(OSError):
     """A file is not an mfpde file, is damaged, or has a newer format version."""
 

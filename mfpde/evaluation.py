@@ -278,9 +278,9 @@ def _terminal(problem: MeanFieldProblem, z_end: Array) -> tuple[Array, float, Ar
     output = problem.read(z_end)
     c = problem.sample_weights
     values = problem.loss.values(output, problem.y)
-    _check_loss("values", values, c.shape)
+    check_loss("values", values, c.shape)
     gradients = problem.loss.gradients(output, problem.y)
-    _check_loss("gradients", gradients, output.shape)
+    check_loss("gradients", gradients, output.shape)
     return output, float(np.dot(c, values)), gradients * c[:, np.newaxis]
 
 
@@ -697,7 +697,8 @@ def _n_operations(state: _State, particles: _Particles) -> int:
     return state.forward.zs.size * particles.n_particles
 
 
-def _check_loss(name: str, array: Array, shape: tuple[int, ...]) -> None:
+def check_loss(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    """Raise unless what a loss gave has the right shape."""
     # A loss may be the user's own, and the kernels trust what they are given.
     if np.shape(array) != shape:
         raise ValueError(

@@ -50,6 +50,7 @@ from mfpde.estimation.solves import (
 )
 from mfpde.estimation.start import first_rule
 from mfpde.flow import State, check_end
+from mfpde.gradients import check_own_parts
 from mfpde.laws.origin import Sampling
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
@@ -145,6 +146,8 @@ def solve_limit(
     ------
     ValueError, TypeError
         For arguments that do not fit, and a tolerance below rounding.
+    GradientError
+        As for `solve`.
     NotFiniteError, ConvergenceError
         If the flow cannot be solved.
     Interrupted
@@ -162,6 +165,8 @@ def solve_limit(
     )
     rule = first_rule(problem, law, method, limits.max_particles, seed, tol)
     s = _times(s_end, record)
+    coarse = DepthGrid.gauss(2)
+    check_own_parts(problem, coarse, rule.ensemble(coarse))
     if options.get("output") is not None:
         check_writable(options["output"], options.get("overwrite", False))
     solves = Solves(problem, s, observables, 0.5 * max_cost)

@@ -14,6 +14,7 @@ from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.estimation import estimate_error
 from mfpde.evaluation import check_shapes
 from mfpde.flow import Setup, State, check_end, has_noise, iterate
+from mfpde.gradients import check_own_parts
 from mfpde.journal import Journal, Metadata, restart_from
 from mfpde.mpi import all_or_none
 from mfpde.paths import user_path
@@ -136,6 +137,9 @@ def solve(
     ------
     ValueError, TypeError
         For arguments that do not fit.
+    GradientError
+        If a derivative of a block, loss or regulariser of the user's own is wrong, by
+        the first direction of `check_gradient`.
     NotFiniteError
         If the ensemble blows up already at s = 0.
     Interrupted
@@ -161,6 +165,7 @@ def solve(
                 "`steady_state` must be None with noise: the gradient of single "
                 f"particles does not vanish, got {steady_state!r}."
             )
+        check_own_parts(problem, grid, ens)
         metadata = make_metadata(metadata)
         plan = Plan(
             problem=problem,

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import checked, float_array, instance, optional, seed_number, whole
 from mfpde.draining import RUN_OPTIONS, Progress, drain
+from mfpde.gradients import check_own_parts
 from mfpde.journal import Journal, Metadata
 from mfpde.networks.batches import Batches
 from mfpde.networks.descent import Descent, TrainingState
@@ -108,6 +109,9 @@ swmr
     ------
     ValueError, TypeError
         For arguments that do not fit.
+    GradientError
+        If a derivative of a block, loss or regulariser of the user's own is wrong, by
+        the first direction of `check_gradient`.
     NotFiniteError
         If the network blows up already at the start.
     Interrupted
@@ -122,6 +126,7 @@ swmr
         raise ValueError("`early_stopping` needs `validation` samples, got None.")
     if record is None:
         record = Steps(max(1, n_iterations // N_RECORDS))
+    check_own_parts(net.problem, net.grid, net.ensemble)
     plan = TrainingPlan(
         descent=Descent(net, optimiser.bound(net, n_iterations), batches),
         n_iterations=n_iterations,

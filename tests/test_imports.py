@@ -21,7 +21,7 @@ LAYERS = [
     ["launch", "paths", "streams"],
     ["mfpde", "digits", "errors", "progress", "panels", "kernels.*"],
     ["arrays"],
-    ["sharding", "executors.*", "signals", "waiting", "sizes"],
+    ["sharding", "differences", "executors.*", "signals", "waiting", "sizes"],
     [
         "depth",
         "blocks.*",
@@ -37,6 +37,7 @@ LAYERS = [
     [
         "steppers.*",
         "storage.*",
+        "gradients",
         "refinement",
         "entropy",
         "tangent",
