@@ -17,7 +17,7 @@ def named_files(config: Any, folder: Path) -> Iterator[Use]:
     for key, value in _entries(config, ""):
         name = key.rpartition(".")[2]
         if isinstance(value, str) and (name == "path" or name.endswith("_path")):
-            yield Use(f"`{key}`", folder / Path(value).expanduser())
+            yield Use(f"`{key}`", folder / user_path(value))
 
 
 def _entries(value: Any, key: str) -> Iterator[tuple[str, Any]]:
