@@ -76,7 +76,11 @@ class WriterLock:
         if fcntl is None:
             return True
         while True:
-            descriptor = os.open(self._path, _FLAGS | os.O_CREAT, 0o666)
+            try:
+                descriptor = os.open(self._path, _FLAGS | os.O_CREAT, 0o666)
+            except OSError:
+                # Left by another user, or no file: as if there were no locks.
+                return True
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -251,7 +255,9 @@ class WriterState:
     @property
     def is_copy(self) -> bool:
         """Whether the file is not the one that the writer writes."""
-        return self.inode > 0 and self.inode != os.stat(self.path).st_ino
+        with contextlib.suppress(OSError):
+            return self.inode > 0 and self.inode != os.stat(self.path).st_ino
+        return False
 
     @property
     def is_alive(self) -> bool:
