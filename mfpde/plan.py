@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from mfpde.flow import Flow, Restart, Setup, State, check_end, make_flow
 from mfpde.journal import Cadence, Columns, Metadata, Records, Row
 from mfpde.limits import problem_of
 from mfpde.mpi import shard_of
+from mfpde.observers import built_in, observers_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import (
     Observer,
@@ -144,6 +145,7 @@ class Plan:
                 "swmr": self.swmr,
             },
             "observers": list(self.observers),
+            "built_in_observers": built_in(self.observers),
         }
 
 
@@ -172,7 +174,7 @@ def plan_of(
         raise ValueError(
             f"The run in {run.path} is finished: {run.message} Give `s_end` to go on."
         )
-    observers = check_same_observers(observers, description["observers"])
+    observers = observers_of(run, check_observers(observers))
     if flow["stepper"] is None and stepper is None:
         raise ValueError("`stepper` is needed: the run used a stepper of your own.")
     if flow["stepper"] is not None and stepper is not None:
@@ -237,20 +239,6 @@ def _setup_of(
     flow = run.description["flow"]
     start = ParticleEnsemble(run.theta[0], run.weights)
     return Setup(problem, grid, start, stepper, flow["rtol"], flow["atol"], ds)
-
-
-def check_same_observers(
-    observers: Mapping[str, Observer] | None, names: Collection[str]
-) -> dict[str, Observer]:
-    """The observers, checked to be those of a run."""
-    checked = check_observers(observers)
-    missing = sorted(set(names) ^ set(checked))
-    if missing:
-        raise ValueError(
-            f"`observers` must be those of the run, {names}; "
-            f"missing or new: {', '.join(missing)}."
-        )
-    return checked
 
 
 def problem_for(run: Any, problem: MeanFieldProblem | None) -> MeanFieldProblem:

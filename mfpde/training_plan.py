@@ -22,14 +22,20 @@ from mfpde.networks.descent import Descent, NetworkRow, TrainingState, descend
 from mfpde.networks.optimisers import is_built_in, optimiser_from_description
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
+from mfpde.observers import built_in, observers_of
 from mfpde.plan import (
-    check_same_observers,
     check_same_problem,
     describe_schedule,
     problem_for,
 )
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import Clock, Observer, make_clocks, schedule_from_description
+from mfpde.recording import (
+    Clock,
+    Observer,
+    check_observers,
+    make_clocks,
+    schedule_from_description,
+)
 from mfpde.solution import Solution
 from mfpde.storage import open_run
 
@@ -250,6 +256,7 @@ class TrainingPlan:
                 "swmr": self.swmr,
             },
             "observers": list(self.observers),
+            "built_in_observers": built_in(self.observers),
         }
 
     def extra_data(self) -> dict[str, tuple[Array, tuple[str, ...]]]:
@@ -277,7 +284,7 @@ def training_plan_of(
     description = run.description
     training = description["training"]
     n_end = _end_of(run, restart, n_iterations)
-    observers = check_same_observers(observers, description["observers"])
+    observers = observers_of(run, check_observers(observers))
     problem = problem_for(run, problem)
     check_same_problem(problem, run)
     optimiser = _optimiser_of(run, optimiser)

@@ -45,7 +45,7 @@ LAYERS = [
         "density.*",
     ],
     ["recording", "flow", "account", "homogeneity", "prediction"],
-    ["networks.*", "crossing"],
+    ["networks.*", "observers", "crossing"],
     ["journal", "estimation.*"],
     ["solution"],
     ["plan"],

@@ -23,6 +23,7 @@ from mfpde import (
     steppers,
     train,
 )
+from mfpde.cli import main
 from mfpde.clipping import CLIPPINGS, Clipping
 from mfpde.depth import SCHEMES
 from mfpde.limits import problem_of
@@ -238,3 +239,44 @@ def test_residual_scale(scale, tmp_path):
     resume(path, n_iterations=6)
     with open_run(path) as run:
         assert run.theta[-1].tobytes() == whole.ensemble.theta.tobytes()
+
+
+TINY = """
+[data]
+source = "moons"
+n_samples = 16
+test_fraction = 0.25
+[grid]
+scheme = "euler"
+n = 2
+[ensemble]
+n_particles = 2
+[flow]
+s_end = 0.2
+stepper = "euler"
+ds = 0.05
+"""
+
+
+def test_built_in_observers_come_from_the_file(tmp_path, monkeypatch):
+    """A run of the command line goes on in Python, with nothing given."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    assert main(["run", "tiny.toml", "--quiet", "--no-plot"]) == 0
+    resume("tiny.h5", s_end=0.4)
+    arguments = ["run", "tiny.toml", "--quiet", "--no-plot", "--out", "whole.h5"]
+    assert main([*arguments, "--set", "flow.s_end=0.4"]) == 0
+    with open_run("tiny.h5") as run, open_run("whole.h5") as whole:
+        assert {"train_accuracy", "test_accuracy", "test_loss"} <= set(run.scalars)
+        for name in ("loss", "train_accuracy", "test_accuracy", "test_loss"):
+            assert run.scalars[name][-1] == whole.scalars[name][-1]
+        assert run.theta[-1].tobytes() == whole.theta[-1].tobytes()
+
+
+def test_an_observer_of_the_users_own_does_not_pass_for_a_built_in_one(tmp_path):
+    path = tmp_path / "a.h5"
+    own = {"test_loss": lambda evaluation: 1.0}
+    solve(*case(), s_end=0.1, output=path, observers=own)
+    with pytest.raises(ValueError, match="`observers` must be those of the run"):
+        resume(path, s_end=0.2)
+    assert resume(path, s_end=0.2, observers=own).scalars["test_loss"][-1] == 1.0

@@ -8,8 +8,6 @@ from typing import Any
 
 from mfpde.commands.ending import ended, finish
 from mfpde.commands.files import check_files
-from mfpde.config.observers import make_observers
-from mfpde.config.schema import OBSERVERS
 from mfpde.errors import ConfigurationError
 from mfpde.mpi import all_or_none, world
 from mfpde.solver import resume
@@ -26,22 +24,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     with open_run(arguments.file) as run:
-        described, data, config = run.description, run.data, run.config
-        own = sorted(set(described["observers"]) - set(OBSERVERS))
-        if own:
-            raise ConfigurationError(
-                [
-                    f"The run in {arguments.file} has observers of its own, "
-                    f"{', '.join(own)}. Continue it with mfpde.resume(path, "
-                    "observers=...) in Python."
-                ]
-            )
-        observers = make_observers(
-            "labels" in data,
-            data.get("x_test"),
-            data.get("y_test"),
-            described["observers"],
-            y_std=data.get("y_std"),
+        described, config = run.description, run.config
+        own = set(described["observers"]) - set(described["built_in_observers"])
+    if own:
+        raise ConfigurationError(
+            [
+                f"The run in {arguments.file} has observers of its own, "
+                f"{', '.join(sorted(own))}. Continue it with mfpde.resume(path, "
+                "observers=...) in Python."
+            ]
         )
     named = config.get("plot", {}).get("file")
     picture = named or Path(arguments.file).with_suffix(".png")
@@ -57,7 +48,6 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
                 arguments.file,
                 s_end=arguments.until,
                 n_iterations=arguments.iterations,
-                observers=observers,
                 progress=not arguments.quiet,
                 communicator=communicator,
             )

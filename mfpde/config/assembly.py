@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mfpde import blocks, data, laws, recording
 from mfpde.clipping import Clipping
-from mfpde.config.observers import make_observers
 from mfpde.config.rules import loss_of
 from mfpde.config.schema import (
     Configuration,
@@ -31,6 +30,7 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError, sentence
 from mfpde.objectives import DecayingQuadratic
+from mfpde.observers import make_observers
 from mfpde.paths import user_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear

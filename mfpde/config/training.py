@@ -19,12 +19,12 @@ from mfpde.config.assembly import (
     reported_as_configuration,
 )
 from mfpde.config.networks import NetworkConfiguration, Training
-from mfpde.config.observers import make_observers
 from mfpde.config.rules import loss_of
 from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
 from mfpde.depth import PowerLaw
 from mfpde.objectives import has_classes, loss_from_name
+from mfpde.observers import make_observers
 
 Array = NDArray[np.float64]
 

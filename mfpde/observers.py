@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.config.schema import OBSERVERS
 from mfpde.evaluation import Evaluation, predict
 from mfpde.objectives import accuracy
 from mfpde.recording import collective
@@ -73,10 +73,50 @@ def make_observers(
             raise ValueError(
                 f"`record.observers` has {name}, which needs {' and '.join(missing)}."
             )
-    wanted = names
+    for observer in available.values():
+        observer.is_built_in = True
     if names is None:
-        wanted = [n for n in OBSERVERS if not n.endswith("rmse") or y_std is not None]
-    return {name: available[name] for name in wanted if name in available}
+        names = [n for n in available if not n.endswith("rmse") or y_std is not None]
+    return {name: available[name] for name in names}
+
+
+def built_in(observers: Mapping[str, Observer]) -> list[str]:
+    """Names of the observers that `make_observers` made."""
+    return [n for n, each in observers.items() if getattr(each, "is_built_in", False)]
+
+
+def observers_of(run: Any, given: Mapping[str, Observer]) -> dict[str, Observer]:
+    """The observers of a run, in their order: those given, and the built-in ones.
+
+    Parameters
+    ----------
+    run : Run
+        From `mfpde.open_run`.
+    given : dict of str to callable
+        Of the user's own.
+
+    Raises
+    ------
+    ValueError
+        If the names are not those of the run.
+    """
+    description, data = run.description, run.data
+    names = description["observers"]
+    missing = [n for n in description["built_in_observers"] if n not in given]
+    made = make_observers(
+        "labels" in data,
+        data.get("x_test"),
+        data.get("y_test"),
+        missing,
+        y_std=data.get("y_std"),
+    )
+    found = {**given, **made}
+    if different := sorted(set(names) ^ set(found)):
+        raise ValueError(
+            f"`observers` must be those of the run, {names}; "
+            f"missing or new: {', '.join(different)}."
+        )
+    return {name: found[name] for name in names}
 
 
 def _rmse(output: Array, y: Array, y_std: Array | None) -> float:
