@@ -211,6 +211,24 @@ def test_custom_block_equals_the_built_in_one(rng):
     assert again.kernels() is custom.kernels()
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_scales_share_their_machine_code(rng, dtype):
+    """f is linear in the scale."""
+    blocks = [Perceptron(2, "tanh", scale=scale) for scale in (1.0, 2.0, 0.25)]
+    kernels = [each.kernels(dtype) for each in blocks]
+    assert len({each.module for each in kernels}) == 1
+    assert len({each.addresses for each in kernels}) == 3
+    assert Perceptron(2, "tanh", scale=2.0).kernels(dtype) is kernels[1]
+    theta, weights = rng.normal(size=(7, 5)), np.full(7, 1.0 / 7.0)
+    z, q = rng.normal(size=(2, 9, 2))
+    found = [run_kernels(each, theta, weights, z, q, dtype) for each in blocks]
+    tolerance = 1e-13 if dtype == "float64" else 1e-5
+    for each, factor in zip(found, (1.0, 2.0, 0.25), strict=True):
+        for one, other in zip(found[0], each, strict=True):
+            wanted = factor * one
+            np.testing.assert_allclose(other, wanted, rtol=tolerance, atol=tolerance)
+
+
 # ---- vectorisation
 
 
@@ -250,16 +268,16 @@ NEEDS_VECTORS = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("text", "activation", "degree"),
     [
-        pytest.param(families.perceptron(2, "tanh", True, 1.0), "tanh", 13, id="d2"),
+        pytest.param(families.perceptron(2, "tanh", True), "tanh", 13, id="d2"),
         pytest.param(
-            families.perceptron(5, "gelu", True, 1.0),
+            families.perceptron(5, "gelu", True),
             "gelu",
             13 + 22,
             id="d5",
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            families.perceptron(17, "softplus", False, 2.0),
+            families.perceptron(17, "softplus", False),
             "softplus",
             13 + 10,
             id="d17",
@@ -798,9 +816,9 @@ def test_number_of_threads_without_a_wish(monkeypatch):
 
 def generate():
     """A module made now, whatever this process has made before."""
-    return build.generated_kernels.__wrapped__(
-        "bias", families.bias, (1,), "float64"
-    ).module
+    return build.generated_module.__wrapped__(
+        "bias", families.bias, (1,), "float64", None
+    )
 
 
 def test_folder_of_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):

@@ -109,9 +109,10 @@ class Perceptron:
         return build.generated_kernels(
             f"perceptron_{self.activation}_d{self.d}",
             families.perceptron,
-            (self.d, self.activation, self.bias, self.scale, dtype),
+            (self.d, self.activation, self.bias, dtype),
             dtype,
             self.activation,
+            self.scale,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from types import ModuleType
 from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 from mfpde.kernels import NORMALISED, families
 from mfpde.kernels.folders import cache_folder
@@ -45,9 +47,9 @@ ZERO = real(0.0)
 REAL = types.CPointer(types.{dtype})
 GRADIENT = types.CPointer(types.float64)
 SIZE = types.int64
-FIELD = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL)
-PULLBACK_STATE = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, REAL)
-PULLBACK = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, GRADIENT, REAL)
+FIELD = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, REAL)
+PULLBACK_STATE = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, REAL, REAL)
+PULLBACK = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, GRADIENT, REAL, REAL)
 OPTIONS = {{
     "fastmath": {{"contract", "arcp", "nsz", "reassoc"}},
     "error_model": "numpy",
@@ -68,23 +70,26 @@ class Kernels:
     Attributes
     ----------
     addresses : tuple of int
-        Addresses of field, pullback_state and pullback, and the numbers of scratch
-        they need: what the functions of `sweep` take.
+        Addresses of field, pullback_state and pullback, the numbers of scratch they
+        need, and the address of the scale: what the functions of `sweep` take.
     module : module
         Holds the functions, so that the machine code stays.
+    scale : ndarray, shape (1,)
+        Factor of f, for the kernels that have one; holds its place in memory.
     """
 
-    addresses: tuple[int, int, int, int]
+    addresses: tuple[int, int, int, int, int]
     module: ModuleType
+    scale: NDArray[Any]
 
 
-@functools.lru_cache(maxsize=256)
 def generated_kernels(
     name: str,
     family: Callable[..., str],
     arguments: tuple[Any, ...],
     dtype: str = "float64",
     activation: str | None = None,
+    scale: float = 1.0,
 ) -> Kernels:
     """The kernels of a built-in block, from the disk cache where possible.
 
@@ -98,11 +103,26 @@ def generated_kernels(
         Of all arrays but the gradient, which is float64.
     activation : str, optional
         Name of the function of `vectormath` that the text uses, with its `_pair`.
+    scale : float
+        Factor of f. All scales share one module: machine code does not depend on it.
     """
+    module = generated_module(name, family, arguments, dtype, activation)
+    return _scaled_kernels(module, dtype, scale)
+
+
+@functools.lru_cache(maxsize=256)
+def generated_module(
+    name: str,
+    family: Callable[..., str],
+    arguments: tuple[Any, ...],
+    dtype: str,
+    activation: str | None,
+) -> ModuleType:
+    """The module of `generated_kernels`."""
     text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
     if activation is not None:
         text += _import_of(activation, dtype)
-    return _kernels_of(_kept_module(name, text + family(*arguments)))
+    return _kept_module(name, text + family(*arguments))
 
 
 def _import_of(activation: str, dtype: str) -> str:
@@ -175,13 +195,16 @@ def custom_kernels(
             "`f`, `vjp_z` and `vjp_theta` must be functions that numba can compile, "
             f"writing to their last argument; numba says: {causes[-1].strip()}"
         ) from error
-    return _kernels_of(module)
+    return _scaled_kernels(module, dtype, 1.0)
 
 
-def _kernels_of(module: ModuleType) -> Kernels:
+@functools.cache
+def _scaled_kernels(module: ModuleType, dtype: str, scale: float) -> Kernels:
+    # Never dropped: an evaluation may still read the scale at its address.
     functions = (module.field, module.pullback_state, module.pullback)
     addresses = tuple(function.address for function in functions)
-    return Kernels((*addresses, module.SCRATCH), module)
+    held = np.array([scale], dtype)
+    return Kernels((*addresses, module.SCRATCH, held.ctypes.data), module, held)
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -90,7 +90,7 @@ def pull_damping(n, z, out, scratch):
 
 
 @cfunc(FIELD, **OPTIONS)
-def field(theta, weights, n_particles, n, z, out, scratch):
+def field(theta, weights, n_particles, n, z, out, scratch, scale):
     damping(n, z, scratch)
     for m in range(n_particles):
         for part in range({n_parts}):
@@ -105,7 +105,7 @@ def field(theta, weights, n_particles, n, z, out, scratch):
 
 
 @cfunc(PULLBACK_STATE, **OPTIONS)
-def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch, scale):
     damping(n, z, scratch)
     for m in range(n_particles):
         for part in range({n_parts}):
@@ -116,7 +116,7 @@ def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
 
 
 @cfunc(PULLBACK, **OPTIONS)
-def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch, scale):
     damping(n, z, scratch)
     for m in range(n_particles):
         for part in range({n_parts}):
@@ -160,7 +160,7 @@ def pull_one(theta, at, w_cap, b_cap, weight, n, z, q, out, scratch):
 
 
 @cfunc(FIELD, **OPTIONS)
-def field(theta, weights, n_particles, n, z, out, scratch):
+def field(theta, weights, n_particles, n, z, out, scratch, scale):
     for m in range(n_particles):
         at = m * N_PARAMS
         w_cap = cap(theta, at + 1, {d} * {d})
@@ -174,7 +174,7 @@ def field(theta, weights, n_particles, n, z, out, scratch):
 
 
 @cfunc(PULLBACK_STATE, **OPTIONS)
-def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch, scale):
     for m in range(n_particles):
         at = m * N_PARAMS
         w_cap = cap(theta, at + 1, {d} * {d})
@@ -183,7 +183,7 @@ def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
 
 
 @cfunc(PULLBACK, **OPTIONS)
-def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch, scale):
     for m in range(n_particles):
         at = m * N_PARAMS
         at_b = at + 1 + {d} * {d}

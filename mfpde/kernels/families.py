@@ -28,6 +28,7 @@ KERNEL = """
 
 @cfunc({signature}, **OPTIONS)
 def {name}({arguments}):
+    factor = scale[0]
     m = 0
 {before}    while m + {group} <= n_particles:
 {grouped}
@@ -62,15 +63,13 @@ UNLESS_FIT = """\
         m += 1
 """
 ARGUMENTS = {
-    "field": "theta, weights, n_particles, n, z, out, scratch",
-    "pullback_state": "theta, weights, n_particles, n, z, q, out, scratch",
-    "pullback": "theta, weights, n_particles, n, z, q, out, grad, scratch",
+    "field": "theta, weights, n_particles, n, z, out, scratch, scale",
+    "pullback_state": "theta, weights, n_particles, n, z, q, out, scratch, scale",
+    "pullback": "theta, weights, n_particles, n, z, q, out, grad, scratch, scale",
 }
 
 
-def perceptron(
-    d: int, activation: str, bias: bool, scale: float, dtype: str = "float64"
-) -> str:
+def perceptron(d: int, activation: str, bias: bool, dtype: str = "float64") -> str:
     """f = scale v sigma(u.z + b), theta = (u, v, b) or (u, v).
 
     With s = sigma(a) and e = scale (q.v) sigma'(a): (d_z f)^T q = e u, and the
@@ -78,18 +77,18 @@ def perceptron(
     for all of them as it is.
     """
     dyadic = _Unrolled if d <= UNROLLED_D else _Tiled
-    block = dyadic(d, activation, bias, scale)
+    block = dyadic(d, activation, bias)
     if activation != "sin" or dtype == "float32":
         return block.text()
     size = {"d": d, "k": 2 * d + bias, "bias": "0.0"}
     if bias:
         size["bias"] = f"abs(theta[m * {size['k']} + {2 * d}])"
-    return SINE.format(**size) + dyadic(d, "quick_sin", bias, scale).text(block)
+    return SINE.format(**size) + dyadic(d, "quick_sin", bias).text(block)
 
 
 def bilinear(d: int) -> str:
     """f = v (u.z), theta = (u, v): the perceptron with sigma = identity, no bias."""
-    return perceptron(d, "identity", False, 1.0)
+    return perceptron(d, "identity", False)
 
 
 def linear(d: int) -> str:
@@ -112,13 +111,12 @@ class _Dyadic:
     group: int
     scratch_rows: int
 
-    def __init__(self, d: int, activation: str, bias: bool, scale: float) -> None:
-        self.d, self.activation, self.bias, self.scale = d, activation, bias, scale
+    def __init__(self, d: int, activation: str, bias: bool) -> None:
+        self.d, self.activation, self.bias = d, activation, bias
 
     def text(self, unless_fit: _Dyadic | None = None) -> str:
         """The kernels, which leave huge pre-activations to those of another block."""
         text = f"SCRATCH = {self.group * self.scratch_rows} * STRIDE\n"
-        text += f"SCALE = real({self.scale!r})\n"
         for name in ARGUMENTS:
             slow = getattr(unless_fit, name, None)
             text += _kernel(name, getattr(self, name), self.group, slow)
@@ -143,7 +141,7 @@ class _Dyadic:
     def sums(self, g: int, first: str, width: int, lane: str, row: int) -> Lines:
         """grad_u += sum_i e_i z_i (row 0), or grad_v += scale sum_i s_i q_i (row g)."""
         offset = 0 if lane == "z" else self.d
-        factor = "" if lane == "z" else "SCALE * "
+        factor = "" if lane == "z" else "factor * "
         start, end = [], []
         inner = [f"x{c} = {_lane(lane, first, c)}" for c in range(width)]
         for r in range(g):
@@ -158,7 +156,7 @@ class _Dyadic:
     def load(self, g: int, first: str, width: int, letter: str) -> Lines:
         """Parameters u or scale v of g particles, for one tile of components."""
         offset = 0 if letter == "u" else self.d
-        factor = "" if letter == "u" else "SCALE * "
+        factor = "" if letter == "u" else "factor * "
         return [
             f"{letter}{r}_{c} = {factor}"
             + self.entry("theta", r, f"{offset} + {first} + {c}")
@@ -295,7 +293,7 @@ def add_row(n, scale, source, row, target, target_row):
 
 
 @cfunc(FIELD, **OPTIONS)
-def field(theta, weights, n_particles, n, z, out, scratch):
+def field(theta, weights, n_particles, n, z, out, scratch, scale):
     mean_matrix(theta, weights, n_particles, scratch)
     for c in range({d}):
         for e in range({d}):
@@ -303,7 +301,7 @@ def field(theta, weights, n_particles, n, z, out, scratch):
 
 
 @cfunc(PULLBACK_STATE, **OPTIONS)
-def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch, scale):
     mean_matrix(theta, weights, n_particles, scratch)
     for c in range({d}):
         for e in range({d}):
@@ -311,7 +309,7 @@ def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
 
 
 @cfunc(PULLBACK, **OPTIONS)
-def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch, scale):
     mean_matrix(theta, weights, n_particles, scratch)
     for c in range({d}):
         for e in range({d}):
@@ -332,7 +330,7 @@ SCRATCH = {d}
 
 
 @cfunc(FIELD, **OPTIONS)
-def field(theta, weights, n_particles, n, z, out, scratch):
+def field(theta, weights, n_particles, n, z, out, scratch, scale):
     for c in range({d}):
         total = ZERO
         for m in range(n_particles):
@@ -342,12 +340,12 @@ def field(theta, weights, n_particles, n, z, out, scratch):
 
 
 @cfunc(PULLBACK_STATE, **OPTIONS)
-def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch, scale):
     pass
 
 
 @cfunc(PULLBACK, **OPTIONS)
-def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch, scale):
     for c in range({d}):
         total = ZERO
         for i in range(n):
@@ -367,7 +365,7 @@ def load_lane(source, i, out):
 
 
 @cfunc(FIELD, **OPTIONS)
-def field(theta, weights, n_particles, n, z, out, scratch):
+def field(theta, weights, n_particles, n, z, out, scratch, scale):
     particles = carray(theta, (n_particles, {k}))
     z_i, value = np.empty({d}, real), np.empty({d}, real)
     for i in range(n):
@@ -379,7 +377,7 @@ def field(theta, weights, n_particles, n, z, out, scratch):
 
 
 @cfunc(PULLBACK_STATE, **OPTIONS)
-def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
+def pullback_state(theta, weights, n_particles, n, z, q, out, scratch, scale):
     particles = carray(theta, (n_particles, {k}))
     z_i, q_i, value = np.empty({d}, real), np.empty({d}, real), np.empty({d}, real)
     for i in range(n):
@@ -392,7 +390,7 @@ def pullback_state(theta, weights, n_particles, n, z, q, out, scratch):
 
 
 @cfunc(PULLBACK, **OPTIONS)
-def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch):
+def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch, scale):
     particles = carray(theta, (n_particles, {k}))
     z_i, q_i = np.empty({d}, real), np.empty({d}, real)
     state, gradient = np.empty({d}, real), np.empty({k}, real)

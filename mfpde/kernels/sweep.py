@@ -5,13 +5,15 @@ the way back with r = psi'(a) p, Eq. (11); the arguments a are kept behind the s
 
 A block enters by the addresses of its three compiled kernels (see `build`):
 
-- field(theta, weights, M, n, z, out, scratch) adds sum_m w_m f(z_i, theta_m) to out,
-  Eq. (8);
-- pullback_state(theta, weights, M, n, z, q, out, scratch) adds
+- field(theta, weights, M, n, z, out, scratch, scale) adds sum_m w_m f(z_i, theta_m) to
+  out, Eq. (8);
+- pullback_state(theta, weights, M, n, z, q, out, scratch, scale) adds
   sum_m w_m (d_z f(z_i, theta_m))^T q_i to out, the integral in Eq. (4);
-- pullback(theta, weights, M, n, z, q, out, grad, scratch) does the same, and adds
-  sum_i (d_theta f(z_i, theta_m))^T q_i to grad, the sum over samples in Eq. (7), which
-  carries no particle weight.
+- pullback(theta, weights, M, n, z, q, out, grad, scratch, scale) does the same, and
+  adds sum_i (d_theta f(z_i, theta_m))^T q_i to grad, the sum over samples in Eq. (7),
+  which carries no particle weight.
+
+`scale` points to a factor of f; blocks that have none do not read it.
 
 Each works at one depth node on one block of samples: theta (M, k), weights (M,), grad
 (M, k), and z, q, out of d * STRIDE numbers. grad is float64 always; the other numbers
@@ -72,8 +74,8 @@ def call_at(typingctx, address, arguments):
 def field(kernels, theta, weights, n, z, out, scratch):
     """Call a block's `field`.
 
-    kernels holds the addresses of field, pullback_state and pullback, and the numbers
-    of scratch that they need.
+    kernels holds the addresses of field, pullback_state and pullback, the numbers of
+    scratch that they need, and the address of the block's scale.
     """
     words = (
         theta.ctypes.data,
@@ -83,6 +85,7 @@ def field(kernels, theta, weights, n, z, out, scratch):
         z.ctypes.data,
         out.ctypes.data,
         scratch.ctypes.data,
+        kernels[4],
     )
     call_at(kernels[0], words)
 
@@ -99,6 +102,7 @@ def pullback_state(kernels, theta, weights, n, z, q, out, scratch):
         q.ctypes.data,
         out.ctypes.data,
         scratch.ctypes.data,
+        kernels[4],
     )
     call_at(kernels[1], words)
 
@@ -116,6 +120,7 @@ def pullback(kernels, theta, weights, n, z, q, out, grad, scratch):
         out.ctypes.data,
         grad.ctypes.data,
         scratch.ctypes.data,
+        kernels[4],
     )
     call_at(kernels[2], words)
 
