@@ -13,7 +13,8 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.studies import load_study, resolve
 from mfpde.studies.collection import parts_of, run_parts
 from mfpde.studies.names import STUDIES
-from mfpde.studies.papers.lazy import STUDY, Valley, draw
+from mfpde.studies.papers.ends import evaluation_at
+from mfpde.studies.papers.lazy import LIMIT, STUDY, Valley, draw
 
 SMALL = {
     "experiments": ["valley"],
@@ -27,6 +28,25 @@ SMALL = {
         "tolerance": 0.1,
     },
 }
+LIMITS = {}
+
+
+@pytest.fixture(autouse=True)
+def limits_once(monkeypatch):
+    """Infinite networks and the limit are the same in several tests: run once."""
+
+    def end_at(problem, grid, start, s_end, **options):
+        if grid is not LIMIT:
+            return evaluation_at(problem, grid, start, s_end, **options)
+        numbers = problem.metric.tobytes(), problem.x.tobytes(), start.theta.tobytes()
+        key = (repr(problem.block), *numbers, s_end, *options.items())
+        if key not in LIMITS:
+            LIMITS[key] = evaluation_at(problem, grid, start, s_end, **options)
+        return LIMITS[key]
+
+    monkeypatch.setattr("mfpde.studies.papers.lazy.evaluation_at", end_at)
+
+
 BEST = "best alpha: power of L M"
 FALLING = "falling, L M = inf: order in 1/alpha"
 RISING = "rising: power of alpha^2/(L M)"
