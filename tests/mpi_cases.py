@@ -214,7 +214,7 @@ def case_calls(folder: Path, communicator) -> None:
             mfpde.solve(problem(), grid, ensemble, communicator=communicator, **options)
         except ValueError as error:
             lines.append(str(error))
-    found = mfpde.solve(
+    found = mfpde.solve.quietly(
         problem(),
         grid,
         particles(grid),
@@ -247,7 +247,7 @@ def blow_ups(communicator=None) -> list[str]:
         flow = mfpde.MeanFieldProblem([[1.0]], [[target]], mfpde.blocks.Bilinear(1))
         options = {"s_end": 3.0, "stepper": "euler", "ds": 1.0}
         try:
-            found = mfpde.solve(
+            found = mfpde.solve.quietly(
                 flow,
                 grid,
                 mfpde.ParticleEnsemble(theta),

@@ -260,8 +260,8 @@ def test_a_flow_that_does_not_end_tells_why(setting, monkeypatch, kind):
     grid, times = DepthGrid.euler(3), np.array([0.0, 0.01])
     found = solve(problem, grid, ensemble, s_end=0.01)
     failed = dataclasses.replace(found, status="failed", message="No!", failure=kind)
-    monkeypatch.setattr("mfpde.landscape.solve", lambda *_, **__: failed)
-    monkeypatch.setattr("mfpde.shallow.solve", lambda *_, **__: failed)
+    monkeypatch.setattr("mfpde.landscape.solve.quietly", lambda *_, **__: failed)
+    monkeypatch.setattr("mfpde.shallow.solve.quietly", lambda *_, **__: failed)
     with pytest.raises(kind, match="No!"):
         escape(problem, grid, ensemble, np.ones((1, 5)), mass=0.5, s_end=1.0)
     with pytest.raises(kind, match="No!"):

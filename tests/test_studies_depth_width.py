@@ -183,7 +183,9 @@ def test_a_blow_up_is_inf_in_its_seed_alone(monkeypatch):
         found = solve(*args, **options)
         return dataclasses.replace(found, status="failed") if number == 4 else found
 
-    monkeypatch.setattr("mfpde.studies.papers.depth_width_networks.solve", failing)
+    monkeypatch.setattr(
+        "mfpde.studies.papers.depth_width_networks.solve.quietly", failing
+    )
     (task,) = [t for t in STUDY.tasks(config) if t.coordinates["width"] == 1.0]
     found = STUDY.measure(task, config, {"limit-tanh": reference})
     for name in ("error_output", "error_loss"):
