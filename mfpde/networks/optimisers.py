@@ -241,6 +241,6 @@ def optimiser_from_description(description: dict[str, Any]) -> Any:
 
 def check_optimiser(optimiser: Any) -> None:
     """Raise TypeError unless an object is an optimiser."""
-    methods = ("bound", "step_size", "start", "update", "plain_rate", "describe")
+    methods = ("bound", "step_size", "start", "update", "plain_rate")
     what = "mfpde.networks.SGD(learning_rate), Adam(...) or an object like them"
     having(*methods, what=what)("optimiser", optimiser)
