@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +12,7 @@ from mfpde import data
 from mfpde.evaluation import predict
 from mfpde.limits import limit_of
 from mfpde.storage import open_run
+from mfpde.storage.reader import Run
 
 
 def predict_run(
@@ -44,7 +44,7 @@ def predict_run(
         If the inputs do not fit, the run has no snapshot (at `s`), or parts of the
         user's own.
     """
-    is_path = isinstance(run, str | os.PathLike)
+    is_path = not isinstance(run, Run)
     with open_run(run) if is_path else nullcontext(run) as opened:
         snapshot = -1 if s is None else _snapshot_at(opened.snapshot_s, s)
         limit = limit_of(opened, snapshot)

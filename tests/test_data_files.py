@@ -326,6 +326,30 @@ def test_one_number_is_one_class(table, labels, name):
     assert len(set(found.y[:2])) == 1
 
 
+def test_numbers_of_any_size_are_labels(table):
+    for large in ("1e999999999", "1e99999999999999999999999"):
+        found = data.from_csv(table(f"a,y\n1,{large}\n2,3\n3,{large}\n"), **CLASSES)
+        assert found.class_names == ("3", large)
+
+
+def test_wrong_kinds_are_sentences(table):
+    path = table(IRIS)
+    for name, value in (
+        ("path", None),
+        ("task", 3),
+        ("target_columns", 3),
+        ("feature_columns", "width"),
+        ("drop_columns", [3]),
+        ("missing_marks", "NA"),
+        ("header", 1),
+        ("skip_rows", 1.5),
+        ("encoding", b"utf-8"),
+    ):
+        options = {"path": path} | CLASSES | {name: value}
+        with pytest.raises(TypeError, match=rf"^`{name}` must be .*, got"):
+            data.from_csv(**options)
+
+
 def test_large_numbers_are_compared_exactly(table):
     found = data.from_csv(
         table(f"a,y\n1,{2**53}\n2,{2**53 + 1}\n3,{2**53}\n4,{2**53 + 1}\n"), **CLASSES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mfpde.errors import DataWarning
 
 TASKS = ("classification", "regression")
 _FEW = 2
+_LONG = 10**20
 
 
 def number_classes(
@@ -51,7 +52,7 @@ def number_classes(
         keys.append(key)
         spellings.setdefault(key, {})[text] = None
     numbers = [key for key in spellings if isinstance(key, Decimal)]
-    broken = [key for key in numbers if key != int(key)]
+    broken = [key for key in numbers if key != key.to_integral_value()]
     if broken:
         shown = next(iter(spellings[broken[0]]))
         raise ValueError(
@@ -62,9 +63,10 @@ def number_classes(
     for key in ordered:
         if len(spellings[key]) > 1:
             shown = " and ".join(map(repr, list(spellings[key])[:3]))
+            one = _class_name(key, list(spellings[key]))
             warnings.warn(
                 f"{name} has {shown}, which are the same number and so one class, "
-                f"{str(int(key))!r}. If they are not, write them as text.",
+                f"{one!r}. If they are not, write them as text.",
                 DataWarning,
                 stacklevel=2,
             )
@@ -78,11 +80,17 @@ def _key(label: Any, numerals: Numerals) -> tuple[Decimal | str, str]:
     if not isinstance(label, str):
         number = Decimal(label)
         return number, str(int(label)) if label == int(label) else str(label)
-    return (numerals.exact(label) if numerals.is_number(label) else label), label
+    if not numerals.is_number(label):
+        return label, label
+    try:
+        return numerals.exact(label), label
+    except InvalidOperation:  # an exponent of many digits
+        return label, label
 
 
 def _class_name(key: Decimal | str, spellings: list[str]) -> str:
-    return spellings[0] if len(spellings) == 1 else str(int(key))
+    is_short = len(spellings) > 1 and isinstance(key, Decimal) and key < _LONG
+    return str(int(key)) if is_short else spellings[0]
 
 
 def check_classes(name: str, labels: NDArray[np.int64]) -> None:
@@ -92,7 +100,7 @@ def check_classes(name: str, labels: NDArray[np.int64]) -> None:
         raise ValueError(
             f"{name} must have at least two classes, got one in {len(labels)} samples."
         )
-    if 2 * n_classes > len(labels) > _FEW:
+    if 2 * n_classes > len(labels) and n_classes > _FEW:
         warnings.warn(
             f"{name} has {n_classes} classes in {len(labels)} samples, more than half. "
             'If these are numbers to be fitted, set `task` = "regression".',

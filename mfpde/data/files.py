@@ -6,16 +6,60 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import a_path, checked, choice, flag, optional, sequence, text, whole
 from mfpde.data.checks import existing, suggestion
-from mfpde.data.frames import Frame
+from mfpde.data.classes import TASKS
+from mfpde.data.frames import MISSING, Frame
 from mfpde.data.joining import Table, joined
-from mfpde.data.tables import TextFormat, plain, read_npy, read_text
+from mfpde.data.tables import COMPRESSIONS, TextFormat, plain, read_npy, read_text
+
+_TEXTS = optional(sequence(text))
 
 
+def _columns(name: str, value: Any) -> str | tuple[str, ...]:
+    """One name, or several."""
+    return str(value) if isinstance(value, str) else sequence(text)(name, value)
+
+
+_TABLE_CHECKS = {
+    "path": a_path,
+    "task": choice(*TASKS),
+    "target_columns": optional(_columns),
+    "target_path": optional(a_path),
+    "feature_columns": _TEXTS,
+    "drop_columns": _TEXTS,
+    "test_path": optional(a_path),
+    "test_target_path": optional(a_path),
+    "missing": choice(*MISSING),
+}
+_ARRAY_CHECKS = {name: _TABLE_CHECKS[name] for name in ("path", "task", "missing")}
+_ARRAY_NAMES = {
+    "x": text,
+    "y": text,
+    "x_test": optional(text),
+    "y_test": optional(text),
+}
+
+
+@checked(
+    **_TABLE_CHECKS,
+    missing_marks=_TEXTS,
+    header=flag,
+    skip_rows=whole(0, 2**31),
+    separator=text,
+    decimal=text,
+    thousands=optional(text),
+    comment=optional(text),
+    quote=text,
+    multiline=flag,
+    encoding=text,
+    compression=choice(*COMPRESSIONS),
+)
 def from_csv(
     path: str | Path,
     *,
@@ -120,6 +164,7 @@ def from_csv(
     )
 
 
+@checked(**_TABLE_CHECKS)
 def from_npy(
     path: str | Path,
     *,
@@ -148,6 +193,7 @@ def from_npy(
     )
 
 
+@checked(**_ARRAY_CHECKS, **_ARRAY_NAMES)
 def from_npz(
     path: str | Path,
     *,

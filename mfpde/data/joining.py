@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.data.checks import sha256
-from mfpde.data.classes import TASKS, check_values, number_classes
-from mfpde.data.frames import MISSING, Frame, features, refuse_missing, targets
+from mfpde.data.classes import check_values, number_classes
+from mfpde.data.frames import Frame, features, refuse_missing, targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,11 +64,6 @@ def joined(
 
     A part is one frame with inputs and target, or one of each.
     """
-    for name, value, known in (("task", task, TASKS), ("missing", missing, MISSING)):
-        if value not in known:
-            raise ValueError(
-                f"`{name}` must be {' or '.join(map(repr, known))}, got {value!r}."
-            )
     chosen = [
         _chosen(part, task, target_columns, feature_columns, drop_columns)
         for part in parts

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mfpde.arrays import a_path, checked, mapping
 from mfpde.data.checks import existing, sha256, suggestion
 from mfpde.data.classes import TASKS
 from mfpde.data.files import from_csv, from_npy, from_npz
@@ -326,6 +327,7 @@ def check_description(description: Mapping[str, Any]) -> list[str]:
     return problems or task_problems(description)
 
 
+@checked(description=mapping, folder=a_path)
 def load(description: Mapping[str, Any], folder: str | Path = ".") -> Dataset:
     """Read or generate samples and prepare them, from a ``[data]`` table.
 

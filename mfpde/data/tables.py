@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.data.checks import integer
 from mfpde.data.frames import NO_NAMES, Frame, quoted
 from mfpde.data.numerals import Numerals
 from mfpde.errors import DataWarning
@@ -72,12 +71,6 @@ class TextFormat:
             is_character = isinstance(value, str) and len(value) == 1
             if not is_other and (not is_character or value in "\r\n"):
                 raise ValueError(f"`{name}` must be {words}, got {value!r}.")
-        if self.compression not in COMPRESSIONS:
-            raise ValueError(
-                f"`compression` must be one of {', '.join(map(repr, COMPRESSIONS))}, "
-                f"got {self.compression!r}."
-            )
-        integer("skip_rows", self.skip_rows, 0)
         object.__setattr__(self, "numerals", Numerals(self.decimal, self.thousands))
 
 
