@@ -4,9 +4,12 @@ Nothing is solved: what comes through every check up to the solver counts as rig
 """
 
 import contextlib
+import io
 import random
+import re
 import signal
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from mfpde.commands import WRONG_CALL
 from mfpde.commands import run as run_command
 from mfpde.config.toml import write_toml
 from mfpde.errors import ConvergenceError
+from mfpde.studies import collection, engine
+from mfpde.studies.names import ALL, STUDIES
 
 DATA = mfpde.__path__[0] + "/../data"
 RIGHT = 1
@@ -134,6 +139,41 @@ def test_characters_of_any_kind(tmp_path, capsys, name):
         changed = with_characters(shipped(name), rng)
         (tmp_path / "a.toml").write_bytes(changed)
         check(capsys, changed, "run", "a.toml", "--quiet", "--no-plot", "--out", "a.h5")
+
+
+@pytest.fixture(scope="module")
+def studies():
+    """The configurations of all studies, resolved."""
+    texts = []
+    for name, study in STUDIES.items():
+        if study is not ALL:
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                assert main(["study", name, "--show"]) == 0
+            texts.append(out.getvalue())
+    return texts
+
+
+@pytest.fixture
+def no_task_is_done(monkeypatch):
+    def stop(*_):
+        raise ConvergenceError("Not solved.")
+
+    monkeypatch.setattr(engine, "Store", stop)
+    monkeypatch.setattr(collection, "Store", lambda *_: SimpleNamespace(is_begun=True))
+
+
+def test_studies_of_any_values(tmp_path, capsys, studies, no_task_is_done):
+    rng = random.Random(1)
+    texts = [with_value(rng.choice(studies), rng) for _ in range(50)]
+    share = next(text for text in studies if "\nshare = " in text)
+    texts += [re.sub(r"\nshare = .*", r"\nshare = 1.0", share), *studies]
+    found = set()
+    for text in texts:
+        (tmp_path / "a.toml").write_text(text, encoding="utf-8")
+        options = ["--quiet", "--no-plot", "--jobs", "1", "--out", "o"]
+        found.add(check(capsys, text, "study", "a.toml", *options))
+    assert found == {WRONG_CALL, RIGHT}
 
 
 WHOLE = {

@@ -12,7 +12,7 @@ from mfpde.config.checks import Check, Flag, Integer, ListOf, Number, Text, sugg
 from mfpde.config.toml import read_toml, write_toml
 from mfpde.config.validation import apply_overrides, shown_value
 from mfpde.data.sources import check_description
-from mfpde.errors import ConfigurationError, did_you_mean
+from mfpde.errors import ConfigurationError, did_you_mean, sentence
 from mfpde.paths import user_path
 from mfpde.studies.study import Config, Study
 
@@ -106,10 +106,20 @@ def resolve(
         )
     config = _merged(defaults, plain, "", found)
     if not found:
-        found += study.problems(config)
+        found += _problems(study, config)
     if found:
         raise ConfigurationError(found)
     return config
+
+
+def _problems(study: Study, config: Config) -> list[str]:
+    """What a study finds; parts that it makes to look at them may refuse, too."""
+    try:
+        return list(study.problems(config))
+    except ConfigurationError:
+        raise
+    except (ValueError, OverflowError, MemoryError) as error:
+        return [sentence(error)]
 
 
 def resolved_text(study: Study, config: Config) -> str:

@@ -18,6 +18,7 @@ from mfpde.errors import (
     ConvergenceError,
     Interrupted,
     NotFiniteError,
+    sentence,
 )
 from mfpde.executors import Executor, Lost, Serial, Unit
 from mfpde.executors.base import counted
@@ -125,7 +126,7 @@ def run_study(
     """
     check_share(share)
     config = resolve(study, config or {})
-    tasks = checked_tasks(study, config)
+    tasks = _tasks(study, config)
     mine = tasks if share is None else share_of(tasks, *share)
     store = Store(folder, study, config)
     if not compute and not store.is_begun:
@@ -153,6 +154,16 @@ def run_study(
     if is_interrupted:
         deliver(number, Interrupted(outcome.message, outcome))
     return outcome
+
+
+def _tasks(study: Study, config: Config) -> list[Task]:
+    """The tasks of a study; what one of them refuses is wrong in the configuration."""
+    try:
+        return checked_tasks(study, config)
+    except ConfigurationError:
+        raise
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise ConfigurationError([sentence(error)]) from error
 
 
 def nothing_there(folder: Path) -> str:
