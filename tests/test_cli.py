@@ -92,14 +92,20 @@ def modules_of(*arguments):
 # Fast answers -----------------------------------------------------------------
 
 
+def processor_time():
+    """Seconds of the processor in all processes that this one has started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_imports_nothing_heavy_and_is_fast():
     modules = modules_of("--help")
     assert not modules & {"numba", "numpy", "scipy", "matplotlib", "h5py"}
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = processor_time()
         assert call("--help").returncode == SUCCESS
-        times.append(time.perf_counter() - start)
+        times.append(processor_time() - start)
     assert min(times) < 0.3  # the best of three: a busy machine is not our fault
 
 
