@@ -70,6 +70,8 @@ def test_a_writer_in_another_process_space(path, mode):
         for action in (lambda: RunWriter.reopen(path, lengths), lambda: recover(path)):
             with pytest.raises(OSError, match="is writing it"):
                 action()
+        copy = Path(shutil.copy(path, path.with_name("copy.h5")))
+        assert "Recovered" in recover(copy)
     # Killed: the lock has gone with it, without any wait.
     deadline = time.monotonic() + 20
     while probe(path) and time.monotonic() < deadline:

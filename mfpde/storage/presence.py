@@ -267,9 +267,9 @@ class WriterState:
         is_locked = probe(self.path)
         if is_locked:
             return True
+        if self.is_near and self.host == socket.gethostname() and self.is_copy:
+            return False
         if self.is_here:
-            if self.is_copy:
-                return False
             start = process_start(self.pid)
             is_same = start == self.start or -1 in (start, self.start)
             return start is not None and is_same
