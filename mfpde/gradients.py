@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import checked, optional
 from mfpde.blocks import BLOCKS
-from mfpde.depth import DepthGrid
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
 from mfpde.differences import Precision, judged
-from mfpde.ensemble import ParticleEnsemble
+from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.errors import ConvergenceError, GradientError, NotFiniteError
 from mfpde.evaluation import check_loss, check_shapes, evaluate, predict
 from mfpde.kernels import sweep
@@ -23,7 +24,7 @@ from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import VECTOR
 from mfpde.kernels.sweep import STRIDE
 from mfpde.objectives import LOSSES, DecayingQuadratic, Functional
-from mfpde.problem import MeanFieldProblem
+from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,11 @@ TIMES = (0.1, 1.0, 10.0)
 """Training times at which a regulariser is looked at."""
 
 
+@checked(
+    problem=A_PROBLEM,
+    grid=optional(A_DEPTH_GRID),
+    ensemble=optional(AN_ENSEMBLE),
+)
 def check_gradient(
     problem: MeanFieldProblem,
     grid: DepthGrid | None = None,
@@ -77,8 +83,6 @@ def check_gradient(
     other, so that neither rounding nor curvature gives a false alarm. Where the slopes
     to both sides differ (a kink), or a function is not finite, nothing is said.
     """
-    if not isinstance(problem, MeanFieldProblem):
-        raise TypeError(f"`problem` must be a MeanFieldProblem, got {problem!r}.")
     if ensemble is not None and grid is None:
         raise ValueError("`grid` must be given with an `ensemble`, got None.")
     grid = DepthGrid.rk4(2) if grid is None else grid

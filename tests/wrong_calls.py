@@ -364,6 +364,7 @@ class Surface:
         for name in ("first_variation", "first_variation_gradient"):
             add(name, getattr(mfpde, name), problem=self.problem, theta=self.theta,
                 **states)  # fmt: skip
+        add("check_gradient", mfpde.check_gradient, **parts)
         add("iterate", lambda **o: next(mfpde.iterate(**o)), omit=["restart"], **parts,
             s_end=0.1, stepper="dopri5", rtol=1e-6, atol=1e-9, ds=None,
             hits=())  # fmt: skip
