@@ -126,7 +126,12 @@ def _nonnegative(first: Array, second: Array, weights: Array) -> tuple[float, fl
 
 
 def fit_two_terms(
-    model: TwoTerms, log_errors: Array, weights: Array, starts: Array
+    model: TwoTerms,
+    log_errors: Array,
+    weights: Array,
+    starts: Array,
+    *,
+    free: NDArray[np.bool_] | None = None,
 ) -> tuple[Array, Array]:
     """Minimise sum_c w_c (ln error_c - model_c)^2 for every row, with damping.
 
@@ -136,6 +141,8 @@ def fit_two_terms(
     log_errors, weights : ndarray, shape (B, C)
         A weight 0 leaves a cell out.
     starts : ndarray, shape (B, 4)
+    free : ndarray of bool, shape (4,), optional
+        Parameters that move; default all.
 
     Returns
     -------
@@ -156,7 +163,8 @@ def fit_two_terms(
         if len(active) == 0:
             break
         data, w = log_errors[active], weights[active]
-        trial = params[active] + _step(model, params[active], data, w, damping[active])
+        step = _step(model, params[active], data, w, damping[active], free)
+        trial = params[active] + step
         trial = np.clip(trial, low, high)
         new = _cost(model, trial, data, w)
         is_better = new < cost[active]
@@ -176,10 +184,17 @@ def _cost(model: TwoTerms, params: Array, log_errors: Array, weights: Array) -> 
 
 
 def _step(
-    model: TwoTerms, params: Array, log_errors: Array, weights: Array, damping: Array
+    model: TwoTerms,
+    params: Array,
+    log_errors: Array,
+    weights: Array,
+    damping: Array,
+    free: NDArray[np.bool_] | None,
 ) -> Array:
     """Damped Gauss-Newton step (B, 4)."""
     value, slopes = model(params)
+    if free is not None:
+        slopes = slopes * free
     weighted = slopes * weights[..., np.newaxis]
     gram = np.swapaxes(weighted, 1, 2) @ slopes
     right = np.einsum("bci,bc->bi", weighted, log_errors - value)

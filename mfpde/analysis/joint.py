@@ -19,11 +19,11 @@ from mfpde.analysis.cells import (
     seeds_with_runs,
 )
 from mfpde.analysis.fitting import (
-    EXPONENT_BOUNDS,
     N_PARAMS,
     TwoTerms,
     fit_two_terms,
 )
+from mfpde.analysis.identification import doubt_of_interval, doubts
 from mfpde.analysis.ratefit import POWERS, RateFit
 from mfpde.analysis.rates import (
     MODEL_ERROR,
@@ -47,8 +47,6 @@ Mask = NDArray[np.bool_]
 # larger root mean square than this is before the asymptotic range.
 MISFIT = 2.0
 MIN_VALUES = 3
-# A term below this share of the error in all cells says nothing about its exponent.
-LEAST_SHARE = 0.1
 
 
 def fit_rates(
@@ -141,8 +139,11 @@ def fit_rates(
         parts = _solve(cells, reasons)
     c1, p, c2, q = (float(value) for value in parts.estimate)
     intervals = _intervals(parts, confidence)
-    for term, share in enumerate(parts.shares):
-        if share < LEAST_SHARE:
+    reasons_not = {}
+    for term, name in enumerate(("p", "q")):
+        reason = parts.doubts[term] or doubt_of_interval(intervals[2 * term + 1])
+        if reason:
+            reasons_not[name] = reason
             intervals[2 * term] = intervals[2 * term + 1] = UNKNOWN
     return RateFit(
         p=p,
@@ -166,6 +167,7 @@ def fit_rates(
         n_diverged=int(np.isinf(table).sum()),
         n_missing=int(np.isnan(table).sum()),
         left_out=_sentences(cells, reasons),
+        not_identified=reasons_not,
         notes=parts.notes,
         replicates=parts.replicates,
     )
@@ -202,7 +204,7 @@ class _Parts:
     residuals: Array
     deviations: Array
     notes: tuple[str, ...]
-    shares: Sequence[float]
+    doubts: Sequence[str]
 
 
 def _check_options(a: Any, combine: Any) -> None:
@@ -303,14 +305,14 @@ def _solve(cells: _Cells, reasons: NDArray[np.object_]) -> _Parts:
         residuals=np.full(is_used.shape, np.nan),
         deviations=np.full(is_used.shape, np.nan),
         notes=(),
-        shares=(),
+        doubts=(),
     )
     parts.residuals[is_used] = logs[0] - model(params)[0][0]
     parts.deviations[is_used] = weights**-0.5
     return replace(
         parts,
-        notes=_notes(model, params[0], len(rows), n_seeds),
-        shares=_shares(model, params[0]),
+        notes=_notes(len(rows), n_seeds),
+        doubts=doubts(model, params[0], logs[0], weights),
     )
 
 
@@ -325,36 +327,14 @@ def _refit(model: TwoTerms, logs: Array, weights: Array, start: Array) -> Array:
     )[0]
 
 
-def _notes(
-    model: TwoTerms, params: Array, n_cells: int, n_seeds: int
-) -> tuple[str, ...]:
+def _notes(n_cells: int, n_seeds: int) -> tuple[str, ...]:
     """What limits the trust in a fit, in sentences."""
     notes = []
     if n_seeds == 1:
         notes.append("There is one seed: intervals need at least two.")
     if n_cells == N_PARAMS:
         notes.append("Four cells fix the four parameters: nothing tests the law.")
-    for name, share in zip(("depth", "width"), _shares(model, params), strict=True):
-        if share < LEAST_SHARE:
-            notes.append(
-                f"The {name} term is at most {100 * share:.2g} % of the error in these "
-                "cells, or not a power: its exponent is not determined."
-            )
     return tuple(notes)
-
-
-def _shares(model: TwoTerms, params: Array) -> list[float]:
-    """Largest share of each term in the error; 0 for one whose exponent is at a bound.
-
-    Below `LEAST_SHARE` the cells say nothing of the exponent, nor do their resamples.
-    """
-    value, _ = model(params[np.newaxis])
-    return [
-        0.0 if exponent in EXPONENT_BOUNDS else float(np.exp(np.max(term - value)))
-        for term, exponent in zip(
-            model.terms(params[np.newaxis]), params[1::2], strict=True
-        )
-    ]
 
 
 def _intervals(parts: _Parts, confidence: float) -> list[Interval]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.asymptotic import bent_interval, extrapolated
 from mfpde.analysis.cells import checked_share, positive_axis
-from mfpde.analysis.rates import Interval
+from mfpde.analysis.rates import UNKNOWN, Interval
 from mfpde.analysis.resampling import counts_with_all, percentile_interval
 
 Array = NDArray[np.float64]
@@ -26,7 +26,8 @@ class PairedFit:
     ----------
     exponent : float
     interval : tuple of float
-        At `confidence`, stretched by `asymptotic.bent_interval`.
+        At `confidence`, stretched by `asymptotic.bent_interval`; NaN where resamples
+        reach the bounds of the search, 0.1 and 4: the exponent is not identified.
     extrapolated : float
         See `asymptotic.extrapolated`.
     confidence : float
@@ -91,6 +92,9 @@ def fit_paired(
     table = table[:, is_there]
     full = _exponents(depths, table, counts)
     own = percentile_interval(full[1:], confidence)
+    step = EXPONENTS[1] - EXPONENTS[0]
+    if own[0] <= EXPONENTS[0] + step or own[1] >= EXPONENTS[-1] - step:
+        own = UNKNOWN
     coarse = float(full[0])
     fine = float(_exponents(depths[1:], table[1:], counts[:1])[0])
     return PairedFit(

@@ -25,7 +25,8 @@ class RateFit:
     ----------
     p, q, c1, c2 : float
     p_interval, q_interval, c1_interval, c2_interval : tuple of float
-        At `confidence`; NaN where they cannot be told, see `notes`.
+        At `confidence`; NaN where they cannot be told, see `not_identified` and
+        `notes`.
     a : float
         0: path-coupled or tied draws; 1: independent draws in each layer.
     combine, statistic, confidence
@@ -42,6 +43,9 @@ class RateFit:
         Runs in all cells, used or not.
     left_out : tuple of str
         One sentence for each cell that is not used.
+    not_identified : dict of str to str
+        "p" and "q" where the cells do not determine them, with the reason: their values
+        are those of the best fit, and say nothing.
     notes : tuple of str
     replicates : ndarray, shape (B, 4)
         (c1, p, c2, q) of the resamples; empty if there is one seed.
@@ -68,6 +72,7 @@ class RateFit:
     n_diverged: int
     n_missing: int
     left_out: tuple[str, ...]
+    not_identified: dict[str, str]
     notes: tuple[str, ...]
     replicates: Array
 
@@ -96,15 +101,31 @@ class RateFit:
         low, high = np.quantile(_combined(both, self.combine), levels, axis=0)
         return low, high
 
+    def _shown(self, name: str, exponent: str) -> str:
+        """A number of a term, or its name where the exponent is not identified."""
+        if exponent in self.not_identified:
+            return name
+        return f"{getattr(self, name):.4g}"
+
     def __str__(self) -> str:
         second = {0.0: "M", 1.0: "(L M)"}.get(self.a, f"(L^{self.a:g} M)")
         power, root = ("", "") if self.combine == "sum" else ("^2", "^(1/2)")
         lines = [
-            f"{self.statistic} error = (({self.c1:.4g} L^-{self.p:.4g}){power} + "
-            f"({self.c2:.4g} {second}^-{self.q:.4g}){power}){root}, {self.n_used} of "
+            f"{self.statistic} error = (({self._shown('c1', 'p')} "
+            f"L^-{self._shown('p', 'p')}){power} + ({self._shown('c2', 'q')} "
+            f"{second}^-{self._shown('q', 'q')}){power}){root}, {self.n_used} of "
             f"{self.values.size} cells, {self.n_diverged} runs diverged"
         ]
-        for name in ("p", "q", "c1", "c2"):
+        lines += [
+            f"  {name} not identified: {reason}"
+            for name, reason in self.not_identified.items()
+        ]
+        names = [
+            name
+            for name, exponent in (("p", "p"), ("q", "q"), ("c1", "p"), ("c2", "q"))
+            if exponent not in self.not_identified
+        ]
+        for name in names:
             low, high = getattr(self, f"{name}_interval")
             lines.append(
                 f"  {name} = {getattr(self, name):.4g} in [{low:.4g}, {high:.4g}] "

@@ -103,6 +103,12 @@ class PowerFit:
         """Number of cells in the fit."""
         return int(self.is_used.sum())
 
+    @property
+    def is_identified(self) -> bool:
+        """Whether there is an interval of the exponent, and it does not hold 0."""
+        low, high = self.exponent_interval
+        return low > 0.0 or high < 0.0
+
     def predict(self, n: ArrayLike) -> Array:
         """Return the fitted error at `n`, of its shape."""
         return self.constant * np.asarray(n, dtype=float) ** -self.exponent
@@ -114,7 +120,11 @@ class PowerFit:
             f"[{low:.4g}, {high:.4g}] ({100 * self.confidence:g} %), "
             f"{self.n_used} of {len(self.n)} cells"
         )
-        return "\n".join([text, *self.left_out, *self.notes])
+        low, high = self.exponent_interval
+        doubts = []
+        if low <= 0.0 <= high:
+            doubts = ["Exponent not identified: a constant fits these cells as well."]
+        return "\n".join([text, *doubts, *self.left_out, *self.notes])
 
 
 def fit_power(

@@ -253,10 +253,8 @@ def _text(name: str, found: Findings) -> str:
             continue
         fit = rates.fit
         lines.append(
-            f"  {quantity}: c1 = {fit.c1:.3g}, p = {fit.p:.4f} (extrapolated "
-            f"{rates.p_extrapolated:.4f}), c2 = {fit.c2:.3g}, q = {fit.q:.4f} "
-            f"(extrapolated {rates.q_extrapolated:.4f}), {fit.n_used} cells; diverged "
-            f"runs: {fit.n_diverged}"
+            f"  {quantity}: {_term(rates, '1', 'p')}, {_term(rates, '2', 'q')}, "
+            f"{fit.n_used} cells; diverged runs: {fit.n_diverged}"
         )
         lines += [f"    {note}" for note in fit.notes]
     lines += [
@@ -266,3 +264,15 @@ def _text(name: str, found: Findings) -> str:
     ]
     lines += [f"  There is no fit of {note}" for note in found.notes]
     return "\n".join(lines)
+
+
+def _term(rates: AsymptoticRates, number: str, name: str) -> str:
+    """Constant and exponent of a term, or why the cells do not determine them."""
+    fit = rates.fit
+    if name in fit.not_identified:
+        return f"{name} not identified ({fit.not_identified[name]})"
+    end = getattr(rates, f"{name}_extrapolated")
+    return (
+        f"c{number} = {getattr(fit, f'c{number}'):.3g}, {name} = "
+        f"{getattr(fit, name):.4f} (extrapolated {end:.4f})"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.analysis import RateFit
 from mfpde.analysis.cells import cell_statistics
 from mfpde.arrays import evenly_spaced
 from mfpde.panels import Image, Panel, Series
@@ -77,7 +78,7 @@ def _against_depth(found: Any) -> Panel:
         "layers $L$",
         "rms error of the outputs",
         series,
-        note=_exponent("p", fit.p, found.rates["outputs"].p_interval),
+        note=_exponent("p", fit, found.rates["outputs"].p_interval),
     )
 
 
@@ -97,7 +98,7 @@ def _against_width(found: Any) -> Panel:
         "particles $M$",
         "rms error of the outputs",
         series,
-        note=_exponent("q", fit.q, found.rates["outputs"].q_interval),
+        note=_exponent("q", fit, found.rates["outputs"].q_interval),
     )
 
 
@@ -224,5 +225,8 @@ def _particles(found: Any) -> Panel:
     )
 
 
-def _exponent(name: str, value: float, interval: tuple[float, float]) -> str:
+def _exponent(name: str, fit: RateFit, interval: tuple[float, float]) -> str:
+    if name in fit.not_identified:
+        return f"{name} not identified: {fit.not_identified[name]}"
+    value = getattr(fit, name)
     return f"{name} = {value:.3f} in [{interval[0]:.3f}, {interval[1]:.3f}]"
