@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mfpde.digits import number, with_error
-from mfpde.progress import format_duration
+from mfpde.progress import crawl, format_duration
 from mfpde.storage import checkpoint_path
 from mfpde.streams import one_line
 
@@ -331,6 +331,11 @@ def _work(run: Any, compile_s: float | None) -> list[Line]:
     if compile_s is not None:
         text = f"{compile_s:.1f} s before that for the first evaluation, which "
         lines.append(("", text + "compiles or loads the kernels"))
+    flow = run.description.get("flow")
+    if flow is not None and run.status != "finished":
+        last = float(run.s[-1]), float(flow["s_end"]), float(run.step_size[-1])
+        crawling = crawl(*last, n_evaluations)
+        lines += [("", crawling)] if crawling else []
     return lines
 
 

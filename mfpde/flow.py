@@ -19,6 +19,7 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, check_shapes, evaluate
+from mfpde.gradients import own_parts
 from mfpde.problem import MeanFieldProblem
 from mfpde.sharding import Space
 from mfpde.sizes import advice
@@ -423,6 +424,24 @@ def _start(
     return State(0.0, 0, 0.0, 1, 0, point.info, ledger, point.y, point.rate, {})
 
 
+def _causes(problem: MeanFieldProblem) -> str:
+    """What lets steps collapse, as far as it can be so for a problem."""
+    causes = []
+    own = own_parts(problem)
+    if own:
+        causes.append(
+            f"a derivative of your own {' or '.join(own)} that does not belong to its "
+            "values (mfpde.check_gradient tests it)"
+        )
+    if problem.has_kinks or "block" in own:
+        causes.append("kinks of the block or the clipping (raise the tolerances)")
+    causes += [
+        "a stiff flow (stepper 'auto' or 'rkc2')",
+        "particles that grow without bound",
+    ]
+    return f"Likely causes: {', '.join(causes)}."
+
+
 def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
     point = Point(state.s, state.y, state.rate, state.evaluation)
     try:
@@ -430,7 +449,7 @@ def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
         with np.errstate(over="ignore", invalid="ignore"):
             step = method.step(layout.point, point, target, state.memory)
     except StepFailure as failure:
-        more = advice(state.evaluation.problem)
+        more = [*advice(state.evaluation.problem), _causes(layout.problem)]
         if failure.index is not None:
             more.insert(0, f"Worst: {layout.place(failure.index)}.")
         # What it comes from says whether the state blew up.

@@ -110,6 +110,18 @@ def check_gradient(
     _check_objective(evaluation, rng)
 
 
+def own_parts(problem: MeanFieldProblem) -> list[str]:
+    """Which of block, regulariser and loss are not built in."""
+    parts = []
+    if type(problem.block) not in BLOCKS.values():
+        parts.append("block")
+    if not isinstance(problem.regulariser, (DecayingQuadratic, type(None))):
+        parts.append("regulariser")
+    if type(problem.loss) not in {*map(type, LOSSES.values()), Functional}:
+        parts.append("loss")
+    return parts
+
+
 def check_own_parts(
     problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble
 ) -> None:
@@ -123,13 +135,13 @@ def check_own_parts(
         If a derivative is wrong.
     """
     rng = np.random.default_rng(0)
-    if type(problem.block) not in BLOCKS.values():
+    parts = own_parts(problem)
+    if "block" in parts:
         states, particles = _pools(problem, ensemble)
         _check_block(problem, states, particles, rng, is_full=False)
-    if not isinstance(problem.regulariser, (DecayingQuadratic, type(None))):
+    if "regulariser" in parts:
         _check_regulariser(problem.regulariser)
-    built_in = {*map(type, LOSSES.values()), Functional}
-    if type(problem.loss) not in built_in:
+    if "loss" in parts:
         try:
             output = predict(problem, grid, ensemble, problem.x)
         except (NotFiniteError, ConvergenceError):

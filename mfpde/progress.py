@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 from mfpde.streams import Nowhere
 
+CRAWL_EVALUATIONS, CRAWL_STEPS = 500, 1e5
+"""A run crawls if so many steps are left after so many evaluations."""
 LINE_EVERY_S = 5.0
 """Seconds between two lines where there is no terminal."""
 
@@ -87,6 +89,21 @@ class Line:
         with contextlib.suppress(OSError, ValueError):
             self.stream.write(text)
             self.stream.flush()
+
+
+def crawl(s: float, s_end: float, step_size: float, n_evaluations: float) -> str:
+    """A sentence for a run whose steps are far too small to reach its end, or ""."""
+    if n_evaluations < CRAWL_EVALUATIONS or not step_size > 0.0:
+        return ""
+    n_steps = (s_end - s) / step_size
+    if not n_steps > CRAWL_STEPS:
+        return ""
+    return (
+        f"The run crawls: at the present step of {step_size:.1e} it takes "
+        f"{n_steps:.1e} more steps to s = {s_end:g}. Likely causes: data of a large "
+        "scale, a stiff flow (stepper 'auto'), kinks, or a wrong derivative of your "
+        "own (mfpde.check_gradient)."
+    )
 
 
 class LineReporter:

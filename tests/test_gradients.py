@@ -10,6 +10,7 @@ from mfpde import blocks
 from mfpde.differences import Precision, judged
 from mfpde.gradients import check_own_parts
 from mfpde.objectives import Squared
+from mfpde.progress import crawl
 
 GRID = mfpde.DepthGrid.euler(2)
 
@@ -270,3 +271,30 @@ def test_wrong_arguments_are_named(rng):
         mfpde.check_gradient(None)
     with pytest.raises(ValueError, match="`grid` must be given with an `ensemble`"):
         mfpde.check_gradient(start[0], ensemble=ensemble)
+
+
+# Runs that crawl or stop ------------------------------------------------------
+
+
+def test_steps_that_collapse_name_likely_causes():
+    class Uphill(Squared):
+        """Minus the gradient; `iterate` does not check it."""
+
+        def gradients(self, output, y):
+            return y - output
+
+    problem = mfpde.MeanFieldProblem([0.0], [1.0], blocks.Bias(1), loss=Uphill())
+    ensemble = mfpde.ParticleEnsemble(np.zeros((2, 1, 1)))
+    with pytest.raises(mfpde.ConvergenceError, match="keeps the objective") as caught:
+        list(mfpde.iterate(problem, GRID, ensemble, s_end=1.0))
+    text = "Likely causes: a derivative of your own loss that does not belong to its"
+    assert text in str(caught.value)
+    assert "mfpde.check_gradient tests it" in str(caught.value)
+
+
+def test_a_run_that_crawls_is_called_so():
+    assert "6.0e+09 more steps to s = 3" in crawl(1e-6, 3.0, 5e-10, 3000)
+    assert "mfpde.check_gradient" in crawl(1e-6, 3.0, 5e-10, 3000)
+    # One that has just begun, or whose steps are of use, does not.
+    assert crawl(1e-6, 3.0, 5e-10, 100) == ""
+    assert crawl(0.1, 3.0, 1e-3, 3000) == ""

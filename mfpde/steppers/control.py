@@ -198,8 +198,7 @@ def search(
         if n_refused > MOST_REFUSALS:
             raise StepFailure(
                 f"At training time s = {point.s:g} no step, down to {h:.1e}, keeps "
-                "the objective from rising or the state finite; the gradient of "
-                "the loss may not belong to its values.",
+                "the objective from rising or the state finite.",
                 None,
             )
         factor = safety * trial.error**-exponent if trial.error > 1.0 else 0.5
