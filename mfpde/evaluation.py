@@ -487,7 +487,7 @@ class _Particles:
 
 def _particles(problem: MeanFieldProblem, ensemble: ParticleEnsemble) -> _Particles:
     return _Particles(
-        problem.block.kernels(problem.dtype).addresses,
+        problem.kernels.addresses,
         ensemble.theta.astype(problem.dtype, copy=False),
         ensemble.weights.astype(problem.dtype, copy=False),
     )

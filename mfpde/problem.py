@@ -15,6 +15,7 @@ from mfpde.arrays import float_array, instance, mapping
 from mfpde.clipping import Clipping
 from mfpde.errors import did_you_mean
 from mfpde.kernels import DTYPES
+from mfpde.kernels.build import Kernels
 from mfpde.readouts import Linear
 
 Array = NDArray[np.float64]
@@ -118,6 +119,22 @@ class MeanFieldProblem:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "z0", self.embed(x))
+        object.__setattr__(self, "_kernels", [])
+
+    @property
+    def kernels(self) -> Kernels:
+        """The compiled kernels of the block.
+
+        Made once for this problem and what follows from it with the same block: a block
+        of the user's own may compile them anew whenever it is called.
+        """
+        if not self._kernels:
+            self._kernels.append(self.block.kernels(self.dtype))
+        return self._kernels[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Machine code stays in its process.
+        return vars(self) | {"_kernels": []}
 
     @property
     def d(self) -> int:
@@ -161,7 +178,10 @@ class MeanFieldProblem:
         names = [field.name for field in dataclasses.fields(self)]
         # The start of the states follows from x and the embedding.
         arguments = {name: getattr(self, name) for name in names if name != "z0"}
-        return MeanFieldProblem(**(arguments | changes))
+        changed = MeanFieldProblem(**(arguments | changes))
+        if changed.block is self.block and changed.dtype == self.dtype:
+            object.__setattr__(changed, "_kernels", self._kernels)
+        return changed
 
     def with_parameters(self, **matrices: Array) -> MeanFieldProblem:
         """The same problem with other matrices of its embedding or readout."""

@@ -162,7 +162,12 @@ def test_custom_needs_sizes():
 
 
 def test_custom_cannot_be_rebuilt():
-    assert CUSTOM.describe() == {"kind": "custom", "d": 2, "k": 3}
+    assert CUSTOM.describe() == {
+        "kind": "custom",
+        "d": 2,
+        "k": 3,
+        "params": {"theta": 3},
+    }
     with pytest.raises(
         ValueError, match="A custom block cannot be rebuilt: pass the pr"
     ):
@@ -174,10 +179,47 @@ def test_unknown_kind():
         blocks.from_description({"d": 2})
 
 
-def test_custom_functions_that_numba_cannot_compile():
-    def wrong(z, theta, out):
-        out[0] = unknown_name  # noqa: F821
+def nothing_back(z, theta, p, out):
+    out[0] = p[0]
 
-    block = Custom(1, 1, wrong, wrong, wrong)
-    with pytest.raises(TypeError, match="must be functions that numba can compile"):
-        block.kernels()
+
+def wrong_name(z, theta, out):
+    out[0] = unknown_name  # noqa: F821
+
+
+def wrong_type(z, theta, p, out):
+    out[0] = "a" + 1
+
+
+def wrong_arguments(z, theta, out):
+    out[0] = z[0]
+
+
+def wrong_attribute(z, theta, out):
+    out[0] = np.linalg.nothing(z)
+
+
+@pytest.mark.parametrize(
+    ("functions", "name", "text"),
+    [
+        (
+            (wrong_name, nothing_back, nothing_back),
+            "f",
+            "NameError: name 'unknown_name'",
+        ),
+        ((_nothing, wrong_type, nothing_back), "vjp_z", "No implementation .* >>> add"),
+        (
+            (_nothing, nothing_back, wrong_arguments),
+            "vjp_theta",
+            "too many positional arguments",
+        ),
+        ((wrong_attribute, nothing_back, nothing_back), "f", "no attribute 'nothing'"),
+    ],
+)
+def test_custom_functions_that_numba_cannot_compile(functions, name, text):
+    """The function that is at fault, and the first line of numba's own text."""
+    start = f"^`{name}` must be a function that numba can compile, .*; numba says: "
+    with pytest.raises(TypeError, match=start + f".*{text}") as found:
+        Custom(1, 1, *functions).kernels()
+    assert "pipeline" not in str(found.value)
+    assert "\n" not in str(found.value)

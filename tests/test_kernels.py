@@ -1,9 +1,8 @@
-"""Kernels: activations, the three kernels of every block, layout, threads, cache."""
+"""Kernels: activations, the three kernels of every block, layout, threads."""
 
 import os
 import platform
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -234,7 +233,7 @@ def test_scales_share_their_machine_code(rng, dtype):
 
 def _uncached_kernels(block_text, activation, dtype):
     """A module compiled now: numba cannot show the machine code of cached functions."""
-    text = build.HEADER.format(stride=sweep.STRIDE, cache=False, dtype=dtype)
+    text = build.HEADER.format(stride=sweep.STRIDE, dtype=dtype)
     if activation:
         names = f"{activation}, {activation}_pair"
         text += f"from mfpde.kernels.{build.MATHEMATICS[dtype]} import {names}\n"
@@ -809,79 +808,6 @@ def test_number_of_threads_without_a_wish(monkeypatch):
     monkeypatch.delenv("MFPDE_NUM_THREADS", raising=False)
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     assert threads.n_threads() == len(os.sched_getaffinity(0))
-
-
-# ---- generated modules and their cache
-
-
-def generate():
-    """A module made now, whatever this process has made before."""
-    return build.generated_module.__wrapped__(
-        "bias", families.bias, (1,), "float64", None
-    )
-
-
-def test_folder_of_the_cache_is_named_by_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("MFPDE_CACHE_DIR", str(tmp_path / "not" / "yet"))
-    module = generate()
-    assert (tmp_path / "not" / "yet") in build.Path(module.__file__).parents
-
-
-def test_folder_of_the_cache_without_a_wish(tmp_path, monkeypatch):
-    monkeypatch.delenv("MFPDE_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert build.cache_folder() == tmp_path / "mfpde"
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(build.tempfile, "tempdir", str(tmp_path / "t"))
-    assert build.cache_folder().parent == tmp_path / "t"
-
-
-def test_a_changed_text_gets_another_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("MFPDE_CACHE_DIR", str(tmp_path / "cache"))
-    first = build.Path(generate().__file__).parent
-    assert build.Path(generate().__file__).parent == first
-    monkeypatch.setattr(families, "BIAS", families.BIAS + "\n# other\n")
-    second = build.Path(generate().__file__).parent
-    assert second != first
-    # The activations are part of every key: numba does not see edits of callees.
-    copy = tmp_path / "copy"
-    shutil.copytree(build._HERE, copy)
-    with open(copy / "vectormath.py", "a", encoding="utf-8") as file:
-        file.write("# other\n")
-    monkeypatch.setattr(build, "_HERE", copy)
-    assert build.Path(generate().__file__).parent not in (first, second)
-
-
-SECOND_PROCESS = """
-import time
-import numpy as np
-from mfpde.blocks import Perceptron
-start = time.perf_counter()
-kernels = Perceptron(1, "tanh", scale=0.125).kernels()
-seconds = time.perf_counter() - start
-names = ("field", "pullback_state", "pullback")
-print(sum(getattr(kernels.module, name).cache_hits for name in names), seconds)
-"""
-
-
-def test_a_second_process_loads_instead_of_compiling(tmp_path):
-    environment = os.environ | {"MFPDE_CACHE_DIR": str(tmp_path)}
-    hits, seconds = [], []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", SECOND_PROCESS],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found = done.stdout.split()
-        hits.append(int(found[0]))
-        seconds.append(float(found[1]))
-    assert hits == [0, 3]
-    # Loading takes some milliseconds, compiling a second: a third is loose.
-    assert seconds[1] < seconds[0] / 3
 
 
 # ---- vectors and assembly

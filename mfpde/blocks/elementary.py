@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mfpde.arrays import flag, number
 from mfpde.blocks.parameters import (
     LINEAR_REACH,
     check_activation,
+    check_groups,
     check_size,
     matrix_names,
     parameter_names,
@@ -253,11 +255,18 @@ class Custom:
         vjp_z(z, theta, p, out): write (d_z f)^T p to out; p (d,), out (d,).
     vjp_theta : callable
         vjp_theta(z, theta, p, out): write (d_theta f)^T p to out (k,).
+    params : dict of str to int, optional
+        Names and sizes of the groups of parameters, in their order in theta; sum k.
+        Default: one group, "theta".
 
     Notes
     -----
     Plain loops over scalars compile best. A run with a custom block is resumed by
     passing the problem again, since the file cannot hold the functions.
+
+    Machine code is kept on disk for the next process if the functions use only
+    numbers, tuples, arrays, functions of math and NumPy, and functions compiled by
+    numba of which the same is true; otherwise each process compiles them.
     """
 
     d: int
@@ -265,6 +274,9 @@ class Custom:
     f: Callable[..., None]
     vjp_z: Callable[..., None]
     vjp_theta: Callable[..., None]
+    params: Mapping[str, int] | None = field(
+        default=None, kw_only=True, hash=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "d", check_size("d", self.d))
@@ -275,11 +287,24 @@ class Custom:
                     f"`{name}` must be a function that numba can compile, "
                     f"got {getattr(self, name)!r}."
                 )
+        params = {"theta": self.k} if self.params is None else self.params
+        object.__setattr__(self, "params", check_groups(params, self.k))
+
+    @property
+    def functions(self) -> tuple[Callable[..., None], ...]:
+        """f, vjp_z and vjp_theta, not compiled."""
+        functions = (self.f, self.vjp_z, self.vjp_theta)
+        return tuple(getattr(each, "py_func", each) for each in functions)
 
     @property
     def param_groups(self) -> dict[str, slice]:
-        """All parameters, as one group."""
-        return {"theta": slice(0, self.k)}
+        """Where each group of parameters stands in theta."""
+        ends = itertools.accumulate(self.params.values())
+        sizes = self.params.items()
+        return {
+            name: slice(end - size, end)
+            for (name, size), end in zip(sizes, ends, strict=True)
+        }
 
     @property
     def param_names(self) -> list[str]:
@@ -288,13 +313,12 @@ class Custom:
 
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
-        functions = (self.f, self.vjp_z, self.vjp_theta)
-        plain = [getattr(function, "py_func", function) for function in functions]
-        return build.custom_kernels(self.d, self.k, *plain, dtype)
+        return build.custom_kernels(self.d, self.k, *self.functions, dtype)
 
     def describe(self) -> dict[str, Any]:
-        """Sizes only: the functions are not described."""
-        return {"kind": "custom", "d": self.d, "k": self.k}
+        """Sizes and names only: the functions are not described."""
+        params = dict(self.params)
+        return {"kind": "custom", "d": self.d, "k": self.k, "params": params}
 
 
 def _dyadic_groups(d: int) -> dict[str, slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mfpde.arrays import integer, shown
@@ -32,6 +33,26 @@ def matrix_names(name: str, d: int) -> list[str]:
 def check_size(name: str, value: Any) -> int:
     """Return `value` as an int; raise unless it is a whole number of at least 1."""
     return integer(name, value, 1, 10**7)
+
+
+def check_groups(params: Any, k: int) -> dict[str, int]:
+    """Return names and sizes of groups as a dict; raise unless they make up k."""
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            "`params` must be a dictionary of names and sizes, such as "
+            f'{{"u": 2, "b": 1}}, got {params!r}.'
+        )
+    groups = {}
+    for name, size in params.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(f"`params` must have names such as u or b, got {name!r}.")
+        groups[name] = check_size(f"params[{name!r}]", size)
+    if sum(groups.values()) != k:
+        raise ValueError(
+            f"`params` must have sizes with sum k = {k}, got {groups} with sum "
+            f"{sum(groups.values())}."
+        )
+    return groups
 
 
 def check_activation(value: Any) -> str:

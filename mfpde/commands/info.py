@@ -43,7 +43,7 @@ def _installation() -> str:
     lines |= {name: _version(name) for name in PACKAGES}
     lines["cores"] = str(n_cores())
     lines["threads"] = str(n_threads())
-    lines["kernels in"] = str(cache_folder())
+    lines["kernels in"] = str(cache_folder() or "no folder: they are not kept")
     return "".join(f"{name:<13}{text}\n" for name, text in lines.items())
 
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from mfpde import blocks
+from mfpde.kernels import build
 
 Array = NDArray[np.float64]
 Parts = tuple[Array, ...]
@@ -228,24 +228,4 @@ def make_formula(block: Any) -> Any:
 
 
 def _custom_loops(block: blocks.Custom) -> CustomLoops:
-    f, vjp_z, vjp_theta = (
-        numba.njit(getattr(function, "py_func", function))
-        for function in (block.f, block.vjp_z, block.vjp_theta)
-    )
-
-    @numba.njit
-    def loop_f(z, theta, out):
-        for i in range(len(out)):
-            f(z[i], theta[i], out[i])
-
-    @numba.njit
-    def loop_vjp_z(z, theta, p, out):
-        for i in range(len(out)):
-            vjp_z(z[i], theta[i], p[i], out[i])
-
-    @numba.njit
-    def loop_vjp_theta(z, theta, p, out):
-        for i in range(len(out)):
-            vjp_theta(z[i], theta[i], p[i], out[i])
-
-    return CustomLoops(block.d, block.k, loop_f, loop_vjp_z, loop_vjp_theta)
+    return CustomLoops(block.d, block.k, *build.custom_loops(*block.functions))

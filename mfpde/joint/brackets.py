@@ -57,7 +57,7 @@ def brackets(
     layout.pack(p * problem.sample_weights[:, np.newaxis], covectors, True)
     values = np.zeros(n)
     kernel.brackets(
-        problem.block.kernels(problem.dtype).addresses,
+        problem.kernels.addresses,
         theta.astype(dtype),
         first,
         last,

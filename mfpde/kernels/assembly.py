@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from mfpde.kernels.compiled import njit
 from mfpde.kernels.turns import finish, take
 
 # Particles in a chunk: its numbers stay in the first-level cache from loop to loop.
@@ -14,7 +13,6 @@ OPTIONS = {
     "fastmath": {"contract", "nsz", "reassoc"},
     "error_model": "numpy",
     "nogil": True,
-    "cache": True,
 }
 
 

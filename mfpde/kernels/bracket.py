@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from mfpde.kernels.compiled import njit
 from mfpde.kernels.sweep import OPTIONS, STRIDE, field, pullback_state
 
 

@@ -1,26 +1,21 @@
-"""Compiled kernels: one generated module for each block, kept on disk.
+"""Compiled kernels: one generated module for each block.
 
 Outer activations psi of Eq. (9) are made in the same way, one module for each.
 
-The folder of a generated module is named by a hash of its text, of the activations and
-of numba's version. So numba's own disk cache works as for any module, a second process
-loads machine code instead of compiling, and an edited kernel can never meet a stale
-cache. The sweeps of `sweep` are compiled once for all blocks: they call the kernels by
-address.
+The text of a module is run, never kept; its machine code is kept on disk (`compiled`)
+under a key made of the text and of all that is inlined. So a second process loads
+instead of compiling, and an edited kernel can never meet a stale cache. The sweeps of
+`sweep` are compiled once for all blocks: they call the kernels by address.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numba
@@ -28,18 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.kernels import NORMALISED, families
-from mfpde.kernels.folders import cache_folder
+from mfpde.kernels.compiled import text_key
+from mfpde.kernels.fingerprint import fingerprint
 from mfpde.kernels.sweep import STRIDE
 
-_HERE = Path(__file__).parent
-# The module of activations for each type of number, and what those are made of. All of
-# it is inlined into the kernels: numba does not see when it changes.
+# The module of activations for each type of number.
 MATHEMATICS = {"float64": "vectormath", "float32": "vectormath32"}
-INLINED = (*MATHEMATICS.values(), "bits", "piecewise", "sine")
 
 HEADER = """
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
+from mfpde.kernels.compiled import cfunc
 
 STRIDE = {stride}
 real = np.{dtype}
@@ -53,7 +47,6 @@ PULLBACK = types.void(REAL, REAL, SIZE, SIZE, REAL, REAL, REAL, GRADIENT, REAL, 
 OPTIONS = {{
     "fastmath": {{"contract", "arcp", "nsz", "reassoc"}},
     "error_model": "numpy",
-    "cache": {cache},
 }}
 INLINE = {{
     "fastmath": OPTIONS["fastmath"],
@@ -91,7 +84,7 @@ def generated_kernels(
     activation: str | None = None,
     scale: float = 1.0,
 ) -> Kernels:
-    """The kernels of a built-in block, from the disk cache where possible.
+    """The kernels of a built-in block, from disk where possible.
 
     Parameters
     ----------
@@ -119,10 +112,11 @@ def generated_module(
     activation: str | None,
 ) -> ModuleType:
     """The module of `generated_kernels`."""
-    text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
+    text = HEADER.format(stride=STRIDE, dtype=dtype)
     if activation is not None:
         text += _import_of(activation, dtype)
-    return _kept_module(name, text + family(*arguments))
+    text += family(*arguments)
+    return _module(name, text, text_key(text))
 
 
 def _import_of(activation: str, dtype: str) -> str:
@@ -130,18 +124,17 @@ def _import_of(activation: str, dtype: str) -> str:
     return f"from mfpde.kernels.{MATHEMATICS[dtype]} import {names}\n"
 
 
-def _kept_module(name: str, text: str) -> ModuleType:
-    """The module of a text, from its folder on disk."""
-    inlined = [(_HERE / f"{name}.py").read_text(encoding="utf-8") for name in INLINED]
-    key = "\n".join([text, *inlined, numba.__version__, sys.version])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:20]
-    path = cache_folder() / digest / f"{name}.py"
-    if not path.exists():
-        _write_atomically(path, text)
-    spec = importlib.util.spec_from_file_location(f"mfpde_{name}_{digest}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+def _module(
+    name: str, text: str, key: str | None, names: dict[str, Any] | None = None
+) -> ModuleType:
+    """The module of a text that may use some names more; None as key keeps nothing."""
+    module = ModuleType(f"mfpde_{name}")
+    if key is not None:
+        module.__name__ += f"_{key[:20]}"
+        # What is loaded from disk looks for its module there.
+        sys.modules[module.__name__] = module
+    vars(module).update(names or {}, KEY=key)
+    exec(compile(text, f"<{module.__name__}>", "exec"), vars(module))
     return module
 
 
@@ -158,12 +151,12 @@ def outer_kernels(activation: str | None, dtype: str = "float64") -> tuple[int, 
     """
     if activation is None:
         return 0, 0
-    text = HEADER.format(stride=STRIDE, cache=True, dtype=dtype)
+    text = HEADER.format(stride=STRIDE, dtype=dtype)
     if activation == NORMALISED:
         text += _import_of("relu", dtype) + families.outer_normalised()
     else:
         text += _import_of(activation, dtype) + families.outer(activation)
-    module = _kept_module(f"outer_{activation}_{dtype}", text)
+    module = _module(f"outer_{activation}_{dtype}", text, text_key(text))
     return module.activate.address, module.pull.address
 
 
@@ -176,26 +169,81 @@ def custom_kernels(
     vjp_theta: Callable[..., None],
     dtype: str,
 ) -> Kernels:
-    """The kernels of a custom block: compiled in this process, not kept.
+    """The kernels of a custom block; its functions see states and parameters (n,).
 
     Their text calls the functions as custom_f, custom_vjp_z and custom_vjp_theta.
     """
-    text = HEADER.format(stride=STRIDE, cache=False, dtype=dtype) + families.custom(
-        d, k
-    )
-    module = ModuleType("mfpde_custom_kernels")
-    module.custom_f = numba.njit(f)
-    module.custom_vjp_z = numba.njit(vjp_z)
-    module.custom_vjp_theta = numba.njit(vjp_theta)
-    try:
-        exec(compile(text, "<mfpde custom kernels>", "exec"), module.__dict__)
-    except numba.core.errors.NumbaError as error:
-        causes = [line for line in str(error).splitlines() if line.strip()]
-        raise TypeError(
-            "`f`, `vjp_z` and `vjp_theta` must be functions that numba can compile, "
-            f"writing to their last argument; numba says: {causes[-1].strip()}"
-        ) from error
+    text = HEADER.format(stride=STRIDE, dtype=dtype) + families.custom(d, k)
+    module = _custom_module("kernels", text, (f, vjp_z, vjp_theta), dtype)
     return _scaled_kernels(module, dtype, 1.0)
+
+
+@functools.lru_cache(maxsize=256)
+def custom_loops(
+    f: Callable[..., None],
+    vjp_z: Callable[..., None],
+    vjp_theta: Callable[..., None],
+) -> tuple[Any, Any, Any]:
+    """The functions of a custom block, compiled as loops over rows of float64 arrays.
+
+    loop_f(z, theta, out), loop_vjp_z(z, theta, p, out) and loop_vjp_theta, the same.
+    """
+    module = _custom_module("loops", families.LOOPS, (f, vjp_z, vjp_theta), "float64")
+    return module.loop_f, module.loop_vjp_z, module.loop_vjp_theta
+
+
+def _custom_module(
+    name: str, text: str, functions: tuple[Callable[..., None], ...], dtype: str
+) -> ModuleType:
+    """The module of a text that calls a user's functions.
+
+    Machine code is kept if all that the functions use is known, see `fingerprint`.
+    """
+    names = ("f", "vjp_z", "vjp_theta")
+    for each, function in zip(names, functions, strict=True):
+        if not isinstance(function, FunctionType):
+            raise TypeError(
+                f"`{each}` must be a function that numba can compile, defined with def "
+                f"or lambda, got {function!r}."
+            )
+    prints = [fingerprint(function) for function in functions]
+    key = None
+    if None not in prints:
+        key = hashlib.sha256("\n".join([text_key(text), *prints]).encode()).hexdigest()
+    compiled = {
+        f"custom_{each}": numba.njit(function)
+        for each, function in zip(names, functions, strict=True)
+    }
+    try:
+        return _module(f"custom_{name}", text, key, compiled)
+    except Exception as error:
+        raise _not_compiled(compiled, dtype, error) from error
+
+
+def _not_compiled(compiled: dict[str, Any], dtype: str, error: Exception) -> TypeError:
+    """An error that says which of a user's functions numba cannot compile, and why."""
+    which = "`f`, `vjp_z` and `vjp_theta` must be functions"
+    array = numba.types.Array(getattr(numba.types, dtype), 1, "C")
+    for name, function in compiled.items():
+        n_arguments = 3 if name == "custom_f" else 4
+        try:
+            function.get_call_template((array,) * n_arguments, {})
+        except Exception as own:
+            which, error = f"`{name.removeprefix('custom_')}` must be a function", own
+            break
+    return TypeError(
+        f"{which} that numba can compile, writing to the last argument; numba says: "
+        f"{first_line(str(error))}"
+    )
+
+
+def first_line(text: str) -> str:
+    """The first line of numba's text that says something, with what it announces."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [each for each in lines if each and not each.startswith("Failed in nopyt")]
+    if len(lines) > 1 and lines[0].endswith(":"):
+        return " ".join(lines[:2])
+    return lines[0] if lines else "nothing."
 
 
 @functools.cache
@@ -205,13 +253,3 @@ def _scaled_kernels(module: ModuleType, dtype: str, scale: float) -> Kernels:
     addresses = tuple(function.address for function in functions)
     held = np.array([scale], dtype)
     return Kernels((*addresses, module.SCRATCH, held.ctypes.data), module, held)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    # One modification time for every writer: numba takes it as the source's stamp.
-    os.utime(partial, (0, 0))
-    os.replace(partial, path)

@@ -8,14 +8,13 @@ the work is handed to them again.
 
 from __future__ import annotations
 
-from numba import njit
-
 from mfpde.kernels.assembly import assemble
+from mfpde.kernels.compiled import njit
 from mfpde.kernels.sweep import adjoint, forward
 from mfpde.kernels.turns import pass_gate, wait_for_all
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def follow(state, gate, backward, n_blocks, backward_counts, assembly):
     """Take part in all phases: arguments of `forward`, `adjoint` and `assemble`.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from mfpde.kernels.compiled import njit
 
 OPTIONS = {
     "fastmath": {"contract", "nsz"},
     "error_model": "numpy",
     "nogil": True,
-    "cache": True,
 }
 
 

@@ -407,6 +407,29 @@ def pullback(theta, weights, n_particles, n, z, q, out, grad, scratch, scale):
 """
 
 
+# The functions of a custom block, for all rows of arrays.
+LOOPS = """
+from mfpde.kernels.compiled import njit
+
+
+@njit()
+def loop_f(z, theta, out):
+    for i in range(len(out)):
+        custom_f(z[i], theta[i], out[i])
+
+
+@njit()
+def loop_vjp_z(z, theta, p, out):
+    for i in range(len(out)):
+        custom_vjp_z(z[i], theta[i], p[i], out[i])
+
+
+@njit()
+def loop_vjp_theta(z, theta, p, out):
+    for i in range(len(out)):
+        custom_vjp_theta(z[i], theta[i], p[i], out[i])
+"""
+
 OUTER = """
 
 @cfunc(types.void(SIZE, REAL, REAL), **OPTIONS)

@@ -17,8 +17,8 @@ fixed-point iteration, at most: it has no length if there is none.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from mfpde.kernels.compiled import njit
 from mfpde.kernels.sweep import (
     OPTIONS,
     add_in_turn,

@@ -30,9 +30,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from mfpde.kernels.compiled import njit
 from mfpde.kernels.turns import (
     NEVER,
     fetch_and_add,
@@ -49,7 +50,6 @@ OPTIONS = {
     "fastmath": {"contract", "arcp", "nsz", "reassoc"},
     "error_model": "numpy",
     "nogil": True,
-    "cache": True,
 }
 
 

@@ -10,8 +10,10 @@ exception. Nobody waits for that thread longer than about a millisecond.
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from mfpde.kernels.compiled import njit
 
 # More than all turns: what is counted up by it holds nobody up.
 NEVER = 1 << 60
@@ -48,7 +50,7 @@ def _load(typingctx, address):
     return types.int64(address), codegen
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def wait_until_at_least(address, value):
     """Return when the counter at the address has reached the value."""
     looks = 0
@@ -61,25 +63,25 @@ def wait_until_at_least(address, value):
                 _sleep(types.uint32(NAP_MICROSECONDS))
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def take(counts):
     """The number of the next piece of work: pieces are taken in their order."""
     return fetch_and_add(counts.ctypes.data, 1)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def finish(counts):
     """Count a piece of work as done."""
     fetch_and_add(counts[1:].ctypes.data, 1)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def wait_for_all(counts, n_pieces):
     """Return when all pieces of work are done, by whatever thread."""
     wait_until_at_least(counts[1:].ctypes.data, n_pieces)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def close(counts, n_pieces):
     """Let nobody take further pieces, and return when those taken are done.
 
@@ -95,13 +97,13 @@ def close(counts, n_pieces):
         fetch_and_add(done, NEVER)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def open_gate(gate):
     """Let those pass who wait at a gate (2,), zeros at the start."""
     fetch_and_add(gate.ctypes.data, 1)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True)
 def pass_gate(gate):
     """Wait for a gate to open, for a while; returns whether it is open.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
+from mfpde.kernels.compiled import njit
 
 # Entries that stay in the first-level cache while all rates are added.
 CHUNK = 1024
@@ -10,7 +10,6 @@ OPTIONS = {
     "fastmath": {"contract", "nsz"},
     "error_model": "numpy",
     "nogil": True,
-    "cache": True,
 }
 
 

@@ -10,13 +10,18 @@ passed in keeps its own.
 Only this package imports matplotlib.
 """
 
-from mfpde.plotting.grid import density
-from mfpde.plotting.history import accuracy, ledger, loss
-from mfpde.plotting.measure import depth_profile, marginals, particle_paths
-from mfpde.plotting.outputs import confusion, fit
-from mfpde.plotting.page import summary
-from mfpde.plotting.states import decision_regions, trajectories
-from mfpde.plotting.style import save
+from mfpde.kernels.folders import give_matplotlib_a_folder
+
+# Before it is imported: it warns, or fails, where the user's home cannot be written.
+give_matplotlib_a_folder()
+
+from mfpde.plotting.grid import density  # noqa: E402
+from mfpde.plotting.history import accuracy, ledger, loss  # noqa: E402
+from mfpde.plotting.measure import depth_profile, marginals, particle_paths  # noqa: E402
+from mfpde.plotting.outputs import confusion, fit  # noqa: E402
+from mfpde.plotting.page import summary  # noqa: E402
+from mfpde.plotting.states import decision_regions, trajectories  # noqa: E402
+from mfpde.plotting.style import save  # noqa: E402
 
 __all__ = [
     "accuracy",
