@@ -194,6 +194,7 @@ def test_sizes_that_are_usual_are_not_warned_of():
 
 
 @pytest.mark.filterwarnings("ignore::mfpde.DataWarning")
+@pytest.mark.filterwarnings("ignore::mfpde.errors.UnfinishedWarning")
 @pytest.mark.parametrize("stepper", ["dopri5", "rkc2", "auto"])
 @pytest.mark.parametrize("size", [1e150, 1e300])
 @pytest.mark.parametrize(
