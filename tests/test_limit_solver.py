@@ -186,7 +186,7 @@ def test_caps_leave_the_best_answer_so_far():
         ({"max_particles": 0}, "`max_particles`"),
         ({"max_cost": -1.0}, "`max_cost`"),
         ({"max_nodes": 2}, "`max_nodes` must be at least 3"),
-        ({"method": "sobel"}, '`method` must be one of .*"sobol"'),
+        ({"method": "sobel"}, "`method` must be one of .*sobol"),
         ({"record": mfpde.recording.Steps(2)}, "`record` must name training times"),
         ({"observables": {"output": len}}, "`observables` must not use"),
         ({"law": NORMAL}, "`law` must have the k = 2 parameters"),
