@@ -37,7 +37,7 @@ def unit_sum(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def particle_weights(
-    weights: ArrayLike | None, n_particles: int
+    weights: ArrayLike | None, n_particles: int, name: str = "weights"
 ) -> NDArray[np.float64]:
     """Check particle weights w_m: positive with sum one; None is 1/M.
 
@@ -46,25 +46,27 @@ def particle_weights(
     weights : array_like, shape (M,), or None
     n_particles : int
         M.
+    name : str
+        Of the argument, for messages.
 
     Returns
     -------
     weights : ndarray, shape (M,), read-only
     """
     if weights is None:
-        return float_array("weights", np.full(n_particles, 1.0 / n_particles))
-    array = float_array("weights", weights, axes=("particle",))
+        return float_array(name, np.full(n_particles, 1.0 / n_particles))
+    array = float_array(name, weights, axes=("particle",))
     if array.shape != (n_particles,):
         raise ValueError(
-            f"`weights` must have shape (n_particles,) = ({n_particles},), got "
+            f"`{name}` must have shape (n_particles,) = ({n_particles},), got "
             f"{array.shape}."
         )
     if array.min() <= 0.0:
         worst = int(array.argmin())
         raise ValueError(
-            f"`weights` must be positive, got {array[worst]:g} at particle {worst}."
+            f"`{name}` must be positive, got {array[worst]:g} at particle {worst}."
         )
-    return unit_sum("weights", array)
+    return unit_sum(name, array)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,12 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde import data
+from mfpde.arrays import a_path, checked, having, number, optional
 from mfpde.evaluation import predict
 from mfpde.limits import limit_of
 from mfpde.storage import open_run
 from mfpde.storage.reader import Run
 
 
+def _run(name: str, value: Any) -> Any:
+    """A path, or an open run."""
+    if isinstance(value, str | os.PathLike):
+        return a_path(name, value)
+    what = "a path or a run of mfpde.open_run"
+    return having("snapshot_s", "theta", "data", what=what)(name, value)
+
+
+@checked(run=_run, s=optional(number(least=0.0)))
 def predict_run(
     run: Any, x: ArrayLike, *, s: float | None = None
 ) -> NDArray[np.float64]:

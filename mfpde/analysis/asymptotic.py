@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.analysis.cells import positive_axis
 from mfpde.analysis.joint import RateFit, fit_rates
 from mfpde.analysis.rates import Interval, PowerFit, fit_power
+from mfpde.arrays import checked, float_array, number
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -51,6 +52,7 @@ def bent_interval(own: Interval, exponent: float, moved: float) -> Interval:
     return min(own[0], exponent - reach), max(own[1], exponent + reach)
 
 
+@checked(fine=number(), coarse=number(), factor=number(least=0.0))
 def refinement_interval(fine: float, coarse: float, *, factor: float = 2.0) -> Interval:
     """Interval of a number without chance, from a finer and a coarser computation.
 
@@ -83,7 +85,7 @@ def power_limit(values: ArrayLike) -> tuple[float, Interval]:
         may pass through E_inf: half of what it moved before counts as well. NaN where
         one of the three limits is.
     """
-    values = np.asarray(values, dtype=float)
+    values = float_array("values", values, is_finite=False)
     if values.ndim != 1 or len(values) < 5:
         raise ValueError(
             f"`values` must hold five numbers or more, got shape {values.shape}."

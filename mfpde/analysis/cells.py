@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import is_number
+from mfpde.arrays import float_array, is_number, shown, whole
 from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
+
+N_BOOTSTRAP = whole(2, 10**6)
 
 STATISTICS = ("rms", "mean", "median")
 
@@ -30,14 +32,7 @@ def error_table(errors: ArrayLike, axes: Sequence[str]) -> Array:
     axes : sequence of str
         Names of the axes, "seed" the last.
     """
-    try:
-        given = np.asarray(errors)
-    except ValueError as error:
-        raise ValueError(
-            "`errors` must be a rectangular array; fill what is missing with NaN."
-        ) from error
-    if given.dtype.kind not in "fiu":
-        raise TypeError(f"`errors` must hold real numbers, got dtype {given.dtype}.")
+    given = float_array("errors", errors, is_finite=False)
     if given.ndim != len(axes) or 0 in given.shape:
         raise ValueError(
             f"`errors` must have shape ({', '.join(f'n_{axis}s' for axis in axes)}) "
@@ -68,10 +63,7 @@ def positive_axis(
 
     The last may be inf where `allow_inf` says so.
     """
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"`{name}` must hold real numbers, got dtype {array.dtype}.")
-    array = array.astype(float)
+    array = float_array(name, values, is_finite=False)
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(f"`{name}` must be a list of numbers, got {array.shape}.")
     checked = array[:-1] if allow_inf and len(array) > 1 else array
@@ -95,7 +87,8 @@ def checked_statistic(statistic: Any) -> str | float:
     if not isinstance(statistic, str) or statistic not in STATISTICS:
         raise ValueError(
             f"`statistic` must be one of {', '.join(STATISTICS)} or a quantile level "
-            f"between 0 and 1, got {statistic!r}." + did_you_mean(statistic, STATISTICS)
+            f"between 0 and 1, got {shown(statistic)}."
+            + did_you_mean(shown(statistic), STATISTICS)
         )
     return statistic
 

@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from mfpde.arrays import float_array
+from mfpde.arrays import checked, choice, float_array, seed_number, whole
 from mfpde.ensemble import particle_weights
-from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
 
@@ -110,6 +109,7 @@ def w2(
     ).value
 
 
+@checked(method=choice(*METHODS), n_projections=whole(1, 10**6), seed=seed_number)
 def w2_estimate(
     a: ArrayLike,
     b: ArrayLike,
@@ -127,17 +127,8 @@ def w2_estimate(
             "`a` and `b` must have the same number of parameters per particle, got "
             f"{a.shape[1]} and {b.shape[1]}."
         )
-    if method not in METHODS:
-        raise ValueError(
-            f"`method` must be one of {', '.join(METHODS)}, got {method!r}."
-            + did_you_mean(method, METHODS)
-        )
-    if int(n_projections) != n_projections or n_projections < 1:
-        raise ValueError(
-            f"`n_projections` must be a whole number above 0, got {n_projections!r}."
-        )
-    w_a = particle_weights(a_weights, len(a))
-    w_b = particle_weights(b_weights, len(b))
+    w_a = particle_weights(a_weights, len(a), "a_weights")
+    w_b = particle_weights(b_weights, len(b), "b_weights")
     # Numbers of size one, exactly: no square overflows or vanishes.
     e = exponent(a, b)
     found = _in_unit_box(

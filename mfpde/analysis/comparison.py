@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.analysis.clouds import METHODS
 from mfpde.analysis.transport import common_nodes, coupled_distance, w2_depth
+from mfpde.arrays import checked, choice, float_array, seed_number
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
@@ -113,6 +115,7 @@ class Comparison:
         ]
 
 
+@checked(method=choice(*METHODS), seed=seed_number)
 def compare(
     a: Any,
     b: Any,
@@ -152,7 +155,10 @@ def compare(
     nodes of Euler grids of L and 2 L layers agree in every second.
     """
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(_opened(source)) for source in (a, b)]
+        sides = [
+            stack.enter_context(_opened(name, source))
+            for name, source in (("a", a), ("b", b))
+        ]
         notes: list[str] = []
         s, loss = _common_losses(sides, notes)
         rows = _common_snapshots(sides, at, notes)
@@ -211,7 +217,7 @@ class _Side:
 
 
 @contextlib.contextmanager
-def _opened(source: Any) -> Iterator[_Side]:
+def _opened(name: str, source: Any) -> Iterator[_Side]:
     """The run behind a path, or the object itself, which stays open."""
     if isinstance(source, (str, os.PathLike)):
         with open_run(source) as run:
@@ -219,7 +225,7 @@ def _opened(source: Any) -> Iterator[_Side]:
         return
     if not hasattr(source, "s") or not hasattr(source, "loss"):
         raise TypeError(
-            "A run to compare must be a path, an open run or a solution, got "
+            f"`{name}` must be a path, an open run or a solution, got "
             f"{type(source).__name__}."
         )
     yield _side(source)
@@ -265,7 +271,9 @@ def _common_snapshots(
             raise ValueError(f"`at` must be 'all', 'last' or a list of s, got {at!r}.")
         rows = rows if at == "all" else rows[-1:]
     else:
-        chosen, wanted = common_nodes(times[0][rows[:, 0]], np.sort(at))
+        chosen, wanted = common_nodes(
+            times[0][rows[:, 0]], np.sort(float_array("at", at).ravel())
+        )
         if len(wanted) < len(at):
             raise ValueError(
                 f"`at` must name common snapshots, s = "

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.errors import did_you_mean
+from mfpde.arrays import checked, choice
 from mfpde.paths import user_path
 from mfpde.storage import Run, Series, check_writable, open_run
 from mfpde.storage.files import real_path, replacing
@@ -76,6 +76,7 @@ def export_npz(
     return user_path(output, "output")
 
 
+@checked(table=choice(*TABLES))
 def export_csv(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -114,11 +115,6 @@ def export_csv(
     Numbers are written so that reading gives the same float64. A row that was reserved
     but not filled is no record and is not written; an unknown value is "nan".
     """
-    if table not in TABLES:
-        raise ValueError(
-            f"`table` must be one of {', '.join(TABLES)}, got {table!r}."
-            + did_you_mean(table, TABLES)
-        )
     with open_run(path) as run, _writing(output, ".csv", overwrite) as file:
         rows = _scalar_rows(run) if table == "scalars" else _snapshot_rows(run)
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")

@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.asymptotic import bent_interval
-from mfpde.analysis.cells import checked_share, positive_axis
+from mfpde.analysis.cells import (
+    N_BOOTSTRAP,
+    checked_share,
+    positive_axis,
+)
 from mfpde.analysis.rates import Interval, precision_weights
 from mfpde.analysis.resampling import counts_with_all, percentile_interval
+from mfpde.arrays import checked, float_array, seed_number
 
 Array = NDArray[np.float64]
 
@@ -42,6 +47,7 @@ class FluctuationFit:
     is_used: NDArray[np.bool_]
 
 
+@checked(n_bootstrap=N_BOOTSTRAP, seed=seed_number)
 def fit_fluctuation(
     depths: ArrayLike,
     widths: ArrayLike,
@@ -73,7 +79,7 @@ def fit_fluctuation(
         If shapes do not fit, or fewer than two depths or widths are left.
     """
     confidence = checked_share("confidence", confidence)
-    table = np.asarray(errors, dtype=float)
+    table = float_array("errors", errors, is_finite=False)
     if table.ndim != 4:
         raise ValueError(
             "`errors` must have shape (n_depths, n_widths, n_seeds, n_components), got "
@@ -84,7 +90,13 @@ def fit_fluctuation(
     is_there = ~np.isnan(table).any(axis=3)
     is_used = (is_there.sum(axis=2) > 1) & ~np.isinf(table).any(axis=(2, 3))
     if window is not None:
-        is_used &= np.asarray(window, dtype=bool)
+        window = np.asarray(window)
+        if window.shape != is_used.shape or window.dtype.kind != "b":
+            raise ValueError(
+                f"`window` must hold True or False for each cell, {is_used.shape}, "
+                f"got {window.dtype} of shape {window.shape}."
+            )
+        is_used &= window
     rows, columns = np.nonzero(is_used)
     if len(np.unique(rows)) < 2 or len(np.unique(columns)) < 2:
         raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.cells import (
+    N_BOOTSTRAP,
     cell_statistics,
     checked_share,
     checked_statistic,
@@ -37,7 +38,7 @@ from mfpde.analysis.resampling import (
     bootstrap_counts,
     jackknife_counts,
 )
-from mfpde.arrays import is_number
+from mfpde.arrays import checked, is_number, seed_number, shown
 from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
@@ -49,6 +50,7 @@ MISFIT = 2.0
 MIN_VALUES = 3
 
 
+@checked(n_bootstrap=N_BOOTSTRAP, seed=seed_number)
 def fit_rates(
     depths: ArrayLike,
     widths: ArrayLike,
@@ -213,10 +215,10 @@ def _check_options(a: Any, combine: Any) -> None:
             "`a` must be a number, 0 for draws along paths and 1 for independent "
             f"layers, got {a!r}."
         )
-    if combine not in POWERS:
+    if not isinstance(combine, str) or combine not in POWERS:
         raise ValueError(
             f"`combine` must be one of {', '.join(POWERS)}, got {combine!r}."
-            + did_you_mean(combine, POWERS)
+            + did_you_mean(shown(combine), POWERS)
         )
 
 

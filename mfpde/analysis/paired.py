@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.asymptotic import bent_interval, extrapolated
-from mfpde.analysis.cells import checked_share, positive_axis
+from mfpde.analysis.cells import N_BOOTSTRAP, checked_share, positive_axis
 from mfpde.analysis.rates import UNKNOWN, Interval
 from mfpde.analysis.resampling import counts_with_all, percentile_interval
+from mfpde.arrays import checked, float_array, seed_number
 
 Array = NDArray[np.float64]
 
@@ -43,6 +44,7 @@ class PairedFit:
     n_diverged: int
 
 
+@checked(n_bootstrap=N_BOOTSTRAP, seed=seed_number)
 def fit_paired(
     depths: ArrayLike,
     errors: ArrayLike,
@@ -75,7 +77,7 @@ def fit_paired(
         If shapes do not fit, or fewer than four depths or two seeds are left.
     """
     confidence = checked_share("confidence", confidence)
-    table = np.asarray(errors, dtype=float)
+    table = float_array("errors", errors, is_finite=False)
     if table.ndim != 3:
         raise ValueError(
             f"`errors` must have shape (n_depths, n_seeds, n_components), got "

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
 from mfpde.analysis.cells import (
+    N_BOOTSTRAP,
     cell_quantiles,
     checked_share,
     error_table,
@@ -24,6 +25,7 @@ from mfpde.analysis.resampling import (
     bootstrap_counts,
     jackknife_counts,
 )
+from mfpde.arrays import checked, float_array, seed_number
 
 Array = NDArray[np.float64]
 
@@ -117,6 +119,7 @@ class EtaFit:
     n_cells: int
 
 
+@checked(n_bootstrap=N_BOOTSTRAP, seed=seed_number)
 def fit_eta(
     errors: ArrayLike,
     eta: ArrayLike,
@@ -175,9 +178,10 @@ def fit_eta(
 
 
 def _checked(errors: ArrayLike, eta: ArrayLike) -> tuple[Array, Array]:
-    axes = [f"axis{axis}" for axis in range(np.ndim(errors) - 1)]
+    errors = float_array("errors", errors, is_finite=False)
+    axes = [f"axis{axis}" for axis in range(errors.ndim - 1)]
     table = error_table(errors, (*axes, "seed"))
-    levels = np.atleast_1d(np.asarray(eta, dtype=float))
+    levels = np.atleast_1d(float_array("eta", eta))
     if levels.ndim != 1 or len(levels) == 0:
         raise ValueError(f"`eta` must be a number or a list, got {eta!r}.")
     for level in levels:

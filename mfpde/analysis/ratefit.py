@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.rates import Interval
 from mfpde.analysis.resampling import tails
+from mfpde.arrays import float_array
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -134,12 +135,20 @@ class RateFit:
         return "\n".join([*lines, *self.left_out, *self.notes])
 
 
+def _sizes(name: str, values: ArrayLike) -> Array:
+    """Positive numbers of any shape; inf is the limit."""
+    array = float_array(name, values, is_finite=False)
+    if array.size and not array.min() > 0.0:
+        raise ValueError(f"`{name}` must be positive, got {array.min():g}.")
+    return array
+
+
 def _terms(
     params: Array, depths: ArrayLike, widths: ArrayLike, a: float
 ) -> tuple[Array, Array]:
     """Both terms, each (B, ...), for (c1, p, c2, q) of shape (B, 4)."""
     depths, widths = np.broadcast_arrays(
-        np.asarray(depths, dtype=float), np.asarray(widths, dtype=float)
+        _sizes("depths", depths), _sizes("widths", widths)
     )
     tail = (slice(None), *(np.newaxis,) * depths.ndim)
     c1, p, c2, q = (column[tail] for column in params.T)

@@ -6,12 +6,14 @@ The joint fit of depth and width, Eq. (29), is in `mfpde.analysis.joint`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from mfpde.analysis.cells import (
+    N_BOOTSTRAP,
     cell_statistics,
     checked_share,
     checked_statistic,
@@ -25,6 +27,7 @@ from mfpde.analysis.resampling import (
     bootstrap_counts,
     jackknife_counts,
 )
+from mfpde.arrays import checked, float_array, optional, seed_number, shown
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -111,7 +114,7 @@ class PowerFit:
 
     def predict(self, n: ArrayLike) -> Array:
         """Return the fitted error at `n`, of its shape."""
-        return self.constant * np.asarray(n, dtype=float) ** -self.exponent
+        return self.constant * _sizes("n", n) ** -self.exponent
 
     def __str__(self) -> str:
         low, high = self.exponent_interval
@@ -127,6 +130,17 @@ class PowerFit:
         return "\n".join([text, *doubts, *self.left_out, *self.notes])
 
 
+def _window(name: str, value: Any) -> tuple[float, float]:
+    """Two numbers, of which either may be inf."""
+    pair = float_array(name, value, is_finite=False)
+    if pair.shape != (2,) or not pair[0] <= pair[1]:
+        raise ValueError(
+            f"`{name}` must hold two numbers, the smaller first, got {shown(value)}."
+        )
+    return float(pair[0]), float(pair[1])
+
+
+@checked(n_bootstrap=N_BOOTSTRAP, seed=seed_number, window=optional(_window))
 def fit_power(
     n: ArrayLike,
     errors: ArrayLike,
@@ -210,6 +224,14 @@ def fit_power(
         left_out=left_out,
         notes=notes,
     )
+
+
+def _sizes(name: str, values: ArrayLike) -> Array:
+    """Positive numbers of any shape."""
+    array = float_array(name, values)
+    if array.size and array.min() <= 0.0:
+        raise ValueError(f"`{name}` must be positive, got {array.min():g}.")
+    return array
 
 
 def _outside(n: float, window: tuple[float, float] | None) -> str:

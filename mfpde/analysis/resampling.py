@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
-from mfpde.arrays import is_number
+from mfpde.arrays import a_function, checked, float_array, is_number, seed_number, whole
 
 Array = NDArray[np.float64]
 
@@ -57,6 +57,7 @@ def percentile_interval(replicates: Array, confidence: float) -> tuple[float, fl
     return low, high
 
 
+@checked(statistic=a_function, n_bootstrap=whole(2, 10**6), seed=seed_number)
 def bootstrap(
     statistic: Callable[[Array], float],
     values: ArrayLike,
@@ -83,7 +84,7 @@ def bootstrap(
     interval : tuple of float
         By `bca_intervals`; NaN for a single run.
     """
-    values = np.asarray(values, dtype=float)
+    values = float_array("values", values)
     if values.ndim == 0 or len(values) == 0:
         raise ValueError(
             "`values` must hold one entry or more for each run along its first axis, "

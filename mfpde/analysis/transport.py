@@ -13,10 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.analysis.clouds import N_PROJECTIONS, exponent, w2
-from mfpde.arrays import float_array
+from mfpde.analysis.clouds import METHODS, N_PROJECTIONS, exponent, w2
+from mfpde.arrays import (
+    a_float,
+    checked,
+    choice,
+    float_array,
+    number,
+    optional,
+    seed_number,
+    whole,
+)
 from mfpde.ensemble import AXES, particle_weights, unit_sum
-from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
 
@@ -139,6 +147,15 @@ def _root_mean_square(distances: Array, weights: Array) -> float:
     return math.ldexp(math.sqrt(weights @ np.ldexp(distances, -e) ** 2), e)
 
 
+def _times(name: str, values: ArrayLike) -> Array:
+    """Numbers (n,), which may be none."""
+    array = float_array(name, values)
+    if array.ndim != 1:
+        raise ValueError(f"`{name}` must have shape (n,), got {array.shape}.")
+    return array
+
+
+@checked(tolerance=number(least=0.0))
 def common_nodes(
     t_a: ArrayLike, t_b: ArrayLike, tolerance: float = 1e-9
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -155,7 +172,7 @@ def common_nodes(
     rows_a, rows_b : ndarray of int, shape (C,)
         `t_a[rows_a]` equals `t_b[rows_b]`.
     """
-    a, b = np.asarray(t_a, dtype=float), np.asarray(t_b, dtype=float)
+    a, b = _times("t_a", t_a), _times("t_b", t_b)
     if len(a) == 0 or len(b) == 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     right = np.clip(np.searchsorted(b, a), 1, max(len(b) - 1, 1))
@@ -187,16 +204,25 @@ class Baseline:
         """Mean of the values."""
         return float(self.values.mean())
 
+    @checked(level=number(least=0.0, most=1.0))
     def quantile(self, level: float) -> float:
         """Quantile of the values."""
         return float(np.quantile(self.values, level))
 
+    @checked(distance=a_float)
     def p_value(self, distance: float) -> float:
         """Share of distances at least as large under one law, the given one counted."""
         n_above = int(np.sum(self.values >= distance))
         return (1 + n_above) / (1 + len(self.values))
 
 
+@checked(
+    kind=optional(choice(*KINDS)),
+    n_splits=whole(1, 10**6),
+    method=choice(*METHODS),
+    n_projections=whole(1, 10**6),
+    seed=seed_number,
+)
 def same_law_baseline(
     theta: ArrayLike,
     other: ArrayLike | None = None,
@@ -238,8 +264,8 @@ def same_law_baseline(
     -------
     baseline : Baseline
     """
-    kind = kind or ("split" if other is None else "permutation")
-    _check_kind(kind, other is not None, n_splits)
+    kind = kind if kind is not None else ("split" if other is None else "permutation")
+    _check_kind(kind, other is not None)
     cloud = _with_depth("theta", theta)
     options = {"method": method, "n_projections": n_projections, "seed": seed}
 
@@ -268,19 +294,10 @@ def same_law_baseline(
     return Baseline(values, sizes, kind)
 
 
-def _check_kind(kind: str, has_other: bool, n_splits: int) -> None:
-    if kind not in KINDS:
-        raise ValueError(
-            f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}."
-            + did_you_mean(kind, KINDS)
-        )
+def _check_kind(kind: str, has_other: bool) -> None:
     if (kind == "split") == has_other:
         needs = "no `other`" if has_other else "the second cloud as `other`"
         raise ValueError(f"`kind` {kind!r} needs {needs}.")
-    if int(n_splits) != n_splits or n_splits < 1:
-        raise ValueError(
-            f"`n_splits` must be a whole number above 0, got {n_splits!r}."
-        )
 
 
 def _dealt(
@@ -312,7 +329,7 @@ def _paths(name: str, theta: ArrayLike) -> Array:
 
 def _with_depth(name: str, theta: ArrayLike | None) -> Array:
     """The particles as (J, M, k); (M, k) is one node."""
-    array = np.asarray(theta)
+    array = float_array(name, theta)
     return _paths(name, array[np.newaxis] if array.ndim == 2 else array)
 
 

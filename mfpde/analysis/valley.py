@@ -8,14 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.asymptotic import bent_interval
-from mfpde.analysis.cells import error_table, positive_axis
+from mfpde.analysis.cells import (
+    N_BOOTSTRAP,
+    error_table,
+    positive_axis,
+)
 from mfpde.analysis.rates import Interval
 from mfpde.analysis.resampling import (
     bca_intervals,
     counts_with_all,
     jackknife_counts,
 )
-from mfpde.arrays import check_positive, is_number
+from mfpde.arrays import checked, number, numbers, seed_number
 
 Array = NDArray[np.float64]
 
@@ -54,10 +58,17 @@ class ValleyFit:
 
     def predict(self, x: ArrayLike) -> Array:
         """The fitted errors (C, n) at scales x (n,); NaN for sizes without minimum."""
-        columns = _columns(np.asarray(x, dtype=float), self.falling, self.rising)
+        columns = _columns(numbers("n")("x", x), self.falling, self.rising)
         return np.sqrt(np.maximum(self.coefficients @ columns.T, 0.0))
 
 
+@checked(
+    falling=number(above=0.0, most=100.0),
+    rising=number(above=0.0, most=100.0),
+    reach=number(above=1.0),
+    n_bootstrap=N_BOOTSTRAP,
+    seed=seed_number,
+)
 def fit_valley(
     sizes: ArrayLike,
     x: ArrayLike,
@@ -99,10 +110,6 @@ def fit_valley(
         If fewer than three sizes have their smallest error between the ends, or one
         has fewer than three scales within `reach` of its best.
     """
-    check_positive("falling", falling)
-    check_positive("rising", rising)
-    if not is_number(reach) or not 1.0 < reach < np.inf:
-        raise ValueError(f"`reach` must be a factor above 1, got {reach!r}.")
     table = error_table(errors, ("size", "scale", "seed"))
     sizes = positive_axis("sizes", sizes, table.shape[0])
     x = positive_axis("x", x, table.shape[1])
@@ -163,6 +170,12 @@ def _minimum(
     # The weights are those of all seeds, so that a fit is linear in the squares.
     scale = 1.0 / values[near]
     columns = _columns(x[near], falling, rising)
+    # The decomposition would not end.
+    if not np.isfinite(columns * scale[:, np.newaxis]).all():
+        raise ValueError(
+            "`errors` and `x` must be nearer to 1: powers of them are beyond the range "
+            "of float64."
+        )
     fit = np.linalg.pinv(columns * scale[:, np.newaxis])
     rows = (fit @ (scale[:, np.newaxis] * (squares[near] @ counts.T))).T
     a, c = np.maximum(rows[:, [0, 2]], np.finfo(float).tiny).T

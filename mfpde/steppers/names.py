@@ -50,7 +50,7 @@ def make_stepper(
                 f"`ds` must be None for the adaptive stepper {stepper!r}, "
                 f"got {ds!r}; use 'euler', 'heun' or 'rk4' for fixed steps."
             )
-        return ADAPTIVE[stepper](control or ErrorControl())
+        return ADAPTIVE[stepper](ErrorControl() if control is None else control)
     if ds is None:
         raise ValueError(
             f"`ds` is needed by the fixed stepper {stepper!r}; give the step in "
