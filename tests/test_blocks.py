@@ -122,9 +122,7 @@ def test_every_activation_is_known():
 
 @pytest.mark.parametrize("scale", [np.nan, np.inf, "1", None, 1j])
 def test_wrong_scales(scale):
-    with pytest.raises(
-        (TypeError, ValueError), match="`scale` must be a finite number"
-    ):
+    with pytest.raises((TypeError, ValueError), match="`scale` must be "):
         Perceptron(2, scale=scale)
 
 

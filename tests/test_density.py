@@ -817,7 +817,7 @@ def test_map_of_a_density(axis):
         ({"n_cells": 64.5}, ValueError, "`n_cells` must be an integer"),
         ({"n_depth": 3}, ValueError, "`n_depth` must be at least 4"),
         ({"n_depth": 4.0}, TypeError, "`n_depth` must be an integer"),
-        ({"temperature": -0.1}, ValueError, "`temperature` must be a finite number"),
+        ({"temperature": -0.1}, ValueError, "`temperature` must be finite, at least 0"),
         ({"s_end": 0.0}, ValueError, "`s_end` must be positive"),
         ({"rtol": 0.0}, ValueError, "`rtol` must be positive"),
         ({"record": [2.0]}, ValueError, "`record` must be a sequence"),

@@ -173,7 +173,11 @@ def test_what_cannot_be_estimated_is_told():
     assert mfpde.estimate_error(known).parts["output"]["depth"] > 0.0
     uneven = mfpde.ParticleEnsemble(theta, [0.5, 0.25, 0.25])
     assert "law and rule are not known" in notes(uneven)
-    own = mfpde.steppers.heun(0.05)
+
+    class Own(mfpde.steppers.FixedStepper):
+        """A subclass of a built-in stepper is none."""
+
+    own = Own("own", 1, ((),), (1.0,), 0.05)
     assert "stepper is the user's own" in notes(uneven, stepper=own)
     layers = mfpde.laws.Gaussian(0.0, 1.0, 2).sample(grid, 64, coupling="layer")
     assert "different nodes are independent" in notes(layers)
