@@ -150,6 +150,19 @@ def test_a_folder_of_another_user(places, monkeypatch):
         assert folders.cache_folder() is None
 
 
+def test_where_there_are_no_users_every_folder_is_ones_own(
+    places, monkeypatch, tmp_path
+):
+    """As on Windows, where all folders have mode 777."""
+    named = tmp_path / "open" / "named"
+    named.mkdir(parents=True)
+    named.parent.chmod(0o777)
+    named.chmod(0o777)
+    monkeypatch.delattr(os, "geteuid")
+    monkeypatch.setenv("MFPDE_CACHE_DIR", str(named))
+    assert folders.cache_folder() == named
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o777])
 def test_a_temporary_folder_is_closed_to_all_others(places, monkeypatch, mode):
     monkeypatch.setenv("HOME", "/dev/null")

@@ -114,7 +114,8 @@ def _why_not(folder: Path, mask: int) -> str | None:
         return "it belongs to another user"
     if not is_own(status, mask):
         return f"others can use it (mode {status.st_mode & 0o777:o}, not 700)"
-    if above & stat.S_IWOTH and not above & stat.S_ISVTX:
+    is_open = hasattr(os, "geteuid") and above & stat.S_IWOTH
+    if is_open and not above & stat.S_ISVTX:
         return "others can replace it, in the folder above"
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return "it cannot be written"
