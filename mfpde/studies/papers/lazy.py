@@ -19,7 +19,14 @@ from mfpde.analysis import fit_valley
 from mfpde.blocks import Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.lazy import ODD, lazy_law, lazy_order, lazy_problem, linearised
+from mfpde.lazy import (
+    ODD,
+    SECOND_DERIVATIVES,
+    lazy_law,
+    lazy_order,
+    lazy_problem,
+    linearised,
+)
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies.collection import Collection
 from mfpde.studies.experiment import Experiment
@@ -121,7 +128,13 @@ class Valley(Experiment):
     def problems(self, config: Config) -> list[str]:
         """See `Experiment.problems`."""
         found = super().problems(config) + data_problems(config)
-        if lazy_order(config["activation"], config["share"]) != self.falling:
+        activation, share = config["activation"], config["share"]
+        if activation not in SECOND_DERIVATIVES:
+            found.append(
+                f"`activation` must be one of {', '.join(SECOND_DERIVATIVES)}, got "
+                f"{activation!r}."
+            )
+        elif 0.0 < share < 1.0 and lazy_order(activation, share) != self.falling:
             found.append(
                 "`share` and `activation` must give errors of order "
                 f"alpha^-{self.falling}: the order is 2 if `share` is 0.5 or "
