@@ -307,6 +307,10 @@ SCHEMES = ("euler", "midpoint", "rk4", "gauss", "layers")
 def _residual_scales(value: Any, n: int) -> Array:
     """tau_l of every layer, (n,), from what `DepthGrid.layers` takes."""
     if isinstance(value, dict):
+        if not set(value) <= {"tau0", "exponent"}:
+            raise ValueError(
+                f"`residual_scale` must hold tau0 and exponent, got {value!r}."
+            )
         value = PowerLaw(**value)
     if isinstance(value, str):
         if value not in RESIDUAL_SCALES:

@@ -271,9 +271,8 @@ def _common_snapshots(
             raise ValueError(f"`at` must be 'all', 'last' or a list of s, got {at!r}.")
         rows = rows if at == "all" else rows[-1:]
     else:
-        chosen, wanted = common_nodes(
-            times[0][rows[:, 0]], np.sort(float_array("at", at).ravel())
-        )
+        at = np.sort(float_array("at", at).ravel())
+        chosen, wanted = common_nodes(times[0][rows[:, 0]], at)
         if len(wanted) < len(at):
             raise ValueError(
                 f"`at` must name common snapshots, s = "

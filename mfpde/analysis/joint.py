@@ -210,7 +210,7 @@ class _Parts:
 
 
 def _check_options(a: Any, combine: Any) -> None:
-    if not is_number(a) or not np.isfinite(a):
+    if not is_number(a) or not abs(a) < np.inf:
         raise ValueError(
             "`a` must be a number, 0 for draws along paths and 1 for independent "
             f"layers, got {a!r}."

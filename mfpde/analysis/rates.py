@@ -186,6 +186,7 @@ def fit_power(
     """
     statistic = checked_statistic(statistic)
     confidence = checked_share("confidence", confidence)
+    errors = float_array("errors", errors, is_finite=False)
     axes = ("cell",) if np.ndim(errors) == 1 else ("cell", "seed")
     table = error_table(errors, axes).reshape(np.shape(errors)[0], -1)
     n = positive_axis("n", n, len(table))

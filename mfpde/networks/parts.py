@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import float_array
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation, evaluate, predict
@@ -132,7 +133,7 @@ def predict_in_parts(
     problem: MeanFieldProblem, grid: DepthGrid, ensemble: ParticleEnsemble, x: ArrayLike
 ) -> Array:
     """`mfpde.predict`, over parts of the inputs if there are very many."""
-    x, n_at_once = np.asarray(x), n_samples_at_once(problem, grid)
+    x, n_at_once = float_array("x", x), n_samples_at_once(problem, grid)
     if x.ndim == 0 or len(x) <= n_at_once:
         return predict(problem, grid, ensemble, x)
     parts = _parts(len(x), n_at_once)
