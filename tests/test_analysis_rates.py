@@ -451,7 +451,7 @@ def test_what_is_no_power_or_level_is_said():
     with pytest.raises(ValueError, match=r"none below 1 / n_seeds = 0\.2"):
         analysis.fit_eta(np.ones(5), [0.1, 0.5])
     for n_bootstrap in (0, 99.5, "many"):
-        with pytest.raises(ValueError, match="`n_bootstrap` must be a whole number"):
+        with pytest.raises((ValueError, TypeError), match="`n_bootstrap` must be "):
             analysis.fit_eta(np.ones(5), [0.3, 0.5], n_bootstrap=n_bootstrap)
     with pytest.raises(ValueError, match="too many runs diverged"):
         analysis.fit_eta([1.0, np.inf, np.inf, np.inf], [0.25, 0.5])
