@@ -294,7 +294,7 @@ def numbers(*shape: int | str, axes: Sequence[str] | None = None) -> Check:
 
 def index_array(name: str, value: Any) -> NDArray[np.int64]:
     """An array of integers, as a new one."""
-    array = _as_array(name, value)
+    array = as_array(name, value)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(
             f"`{name}` must hold integers, got {type(value).__name__} of dtype "
@@ -354,7 +354,7 @@ def float_array(
     ValueError
         If `value` is ragged, or an entry is not finite.
     """
-    given = _as_array(name, value)
+    given = as_array(name, value)
     if given.dtype.kind not in "fiu":
         raise TypeError(
             f"`{name}` must hold real numbers, got {type(value).__name__} of dtype "
@@ -371,7 +371,7 @@ def float_array(
     return array
 
 
-def _as_array(name: str, value: Any) -> NDArray[Any]:
+def as_array(name: str, value: Any) -> NDArray[Any]:
     """The value as an array of any type, which may share its memory."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(

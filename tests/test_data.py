@@ -225,20 +225,27 @@ def test_generators_refuse_bad_arguments(generator):
     with pytest.raises(ValueError, match="`seed` must be at least 0, got -1"):
         generator(10, seed=-1)
     for noise in (-0.1, float("nan")):
-        with pytest.raises(ValueError, match="`noise` must be finite and not negative"):
+        with pytest.raises(ValueError, match="`noise` must be finite, at least 0"):
             generator(10, noise=noise)
 
 
 def test_curve_refuses_bad_arguments():
     with pytest.raises(ValueError, match=r"name a curve, got 'sin'.*mean 'sine'"):
         data.curve(10, function="sin")
-    for interval in [(1, 1), (0, np.inf), (0, 1, 2)]:
-        with pytest.raises(ValueError, match="`interval` must be two finite numbers"):
+    for interval, message in {
+        (1, 1): "be two finite numbers, low < high",
+        (0, np.inf): "be finite, got inf at index",
+        (0, 1, 2): r"have shape \(2,\)",
+    }.items():
+        with pytest.raises(ValueError, match=f"`interval` must {message}"):
             data.curve(10, interval=interval)
+    for function in (lambda x: x[0], lambda x: None):
+        with pytest.raises((TypeError, ValueError), match="`function` must"):
+            data.curve(10, function=function)
 
 
 def test_spirals_refuse_bad_arguments():
-    with pytest.raises(ValueError, match="`turns` must be finite and positive"):
+    with pytest.raises(ValueError, match="`turns` must be positive and finite"):
         data.spirals(10, turns=0)
     with pytest.raises(ValueError, match="`n_classes` must be at least 2, got 1"):
         data.spirals(10, n_classes=1)
@@ -415,11 +422,11 @@ def test_principal_components_have_definite_signs():
 
 def test_principal_components_refuse_more_than_the_rank():
     x, _ = some_samples(n_samples=4)
-    with pytest.raises(ValueError, match="at most 3 components, the rank of 4 samples"):
+    with pytest.raises(ValueError, match="at most 3, the rank of 4 samples"):
         data.principal_components(x, 4)
     x, labels = data.digits()
     # Three pixels are blank in every image.
-    with pytest.raises(ValueError, match="at most 61 components"):
+    with pytest.raises(ValueError, match=r"`pca`.* must be at most 61, the rank"):
         data.prepare(x, labels, pca=64)
     assert data.prepare(x, labels, pca=61, whiten=True).x.shape == (1797, 61)
 
@@ -571,7 +578,7 @@ def test_prepare_given_test_rows():
         ({"whiten": True}, "`whiten` must come with `pca`"),
         ({"pca": 0}, "`pca` must be at least 1, got 0"),
         ({"pad_to": 4}, "`pad_to` must be at least 5"),
-        ({"scale": 0.0}, "`scale` must be finite and positive"),
+        ({"scale": 0.0}, "`scale` must be positive and finite"),
         ({"class_names": ["a", "b"]}, "for 2 classes, got 2 at index 2"),
         ({"feature_names": ["a", "b"]}, "`feature_names` must name 5 features, got 2"),
         ({"target": "signs"}, "for signs, got 2 at index 2"),
@@ -592,7 +599,7 @@ def test_prepare_refuses_bad_arrays():
             match=rf"`x` must be finite, got {bad} at index \(7, 2\), the first of 2",
         ):
             data.prepare(spoilt, labels)
-    with pytest.raises(ValueError, match=r"`y` must be finite, got nan at index \(1,"):
+    with pytest.raises(ValueError, match=r"`labels_or_y` must be .* nan at index \(1,"):
         data.prepare(x, np.array([0.0, np.nan] * 20), target="value")
     with pytest.raises(TypeError, match=r"`x` must hold real numbers, got .* complex"):
         data.prepare(x * 1j, labels)
@@ -604,7 +611,7 @@ def test_prepare_refuses_bad_arrays():
         data.prepare(x[:0], labels[:0])
     with pytest.raises(ValueError, match=r"one row for each of the 40 samples.*got 39"):
         data.prepare(x, labels[1:])
-    with pytest.raises(TypeError, match=r"`labels` must be integers.*'value'"):
+    with pytest.raises(TypeError, match=r"`labels_or_y` must be integers.*'value'"):
         data.prepare(x, labels + 0.5)
 
 

@@ -487,11 +487,18 @@ class Surface:
         self.add("data.digits", module.digits)
         self.add("data.from_csv", module.from_csv, path=table, target_columns="c",
                  task="regression")  # fmt: skip
+        np.save(self.folder / "array.npy", x)
+        self.add("data.from_npy", module.from_npy, path=self.folder / "array.npy",
+                 target_columns="1", task="regression")  # fmt: skip
         self.add("data.from_npz", module.from_npz, path=arrays, task="regression")
         self.add("data.check_description", module.check_description,
                  description={"source": "moons", "n_samples": 4})  # fmt: skip
+        for name in ("encoding_of", "task_problems"):
+            self.add(f"data.{name}", getattr(module, name),
+                     description={"source": "moons"})  # fmt: skip
         self.add("data.load", module.load,
-                 description={"source": "moons", "n_samples": 4})  # fmt: skip
+                 description={"source": "moons", "n_samples": 4},
+                 _names=("source",))  # fmt: skip
         self.add("data.prepare", module.prepare, x=x, labels_or_y=labels)
         self.add("data.one_hot", module.one_hot, labels=labels, n_classes=2)
         self.add("data.signs", module.signs, labels=labels)
@@ -504,6 +511,11 @@ class Surface:
                  preprocessing=dataset.preprocessing, x_raw=x)  # fmt: skip
         self.add("data.inverse_transform", module.inverse_transform,
                  preprocessing=dataset.preprocessing, x=x)  # fmt: skip
+        fit = module.prepare(x, x, target="value", standardise_target=True)
+        self.add("data.inverse_transform_targets", module.inverse_transform_targets,
+                 preprocessing=fit.preprocessing, y=x)  # fmt: skip
+        self.add("Dataset.inverse_transform_targets", fit.inverse_transform_targets,
+                 y=x)  # fmt: skip
         self.add("Dataset.transform", dataset.transform, x_raw=x)
         self.add("Dataset.inverse_transform", dataset.inverse_transform, x=x)
 
@@ -899,12 +911,14 @@ NOT_CALLED = {
         "called by the solver, which has checked what it passes on",
     ),
     "Run.arrays": "a KeyError with a sentence, as a mapping has it",
+    "data.Option": "an entry of SOURCES, made by us",
+    "data.digits_path": "without arguments",
     "data.mnist5000": "reads for seconds; as data.digits",
 }
 
 
 # Areas in which some wrong arguments still get Python's own words, and the others.
-OPEN = {"data", "plotting", "studies"}
+OPEN = {"plotting", "studies"}
 KEPT = sorted({name[3:] for name in dir(Surface) if name.startswith("of_")} - OPEN)
 
 

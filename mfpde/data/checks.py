@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import as_array
 from mfpde.arrays import integer as integer
 from mfpde.errors import nearest
 from mfpde.paths import user_path
-
-
-def non_negative(name: str, value: float) -> float:
-    """Return `value`; raise unless it is finite and not negative."""
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"`{name}` must be finite and not negative, got {value!r}.")
-    return float(value)
-
-
-def positive(name: str, value: float) -> float:
-    """Return `value`; raise unless it is finite and positive."""
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"`{name}` must be finite and positive, got {value!r}.")
-    return float(value)
 
 
 def real_array(
@@ -36,7 +22,7 @@ def real_array(
 
     With `may_be_missing` an entry may be NaN.
     """
-    array = np.asarray(values)
+    array = as_array(name, values)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"`{name}` must hold real numbers, got an array of dtype {array.dtype}."

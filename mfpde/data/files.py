@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +238,8 @@ def from_npz(
     if (x_test is None) != (y_test is None):
         raise ValueError("`x_test` and `y_test` must both be given, or neither.")
     pairs = [(x, y)] if x_test is None else [(x, y), (x_test, y_test)]
-    arrays = _read_arrays(path, [name for pair in pairs for name in pair])
+    given = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
+    arrays = _read_arrays(path, {k: n for k, n in given.items() if n is not None})
     frames = [
         [
             _array_frame(path, first, arrays[first], "x"),
@@ -277,7 +278,8 @@ def _array_frame(path: Path, name: str, array: NDArray, prefix: str) -> Frame:
     return Frame(path, dict(zip(names, columns, strict=True)))
 
 
-def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
+def _read_arrays(path: Path, names: Mapping[str, str]) -> dict[str, NDArray]:
+    """Arrays by their names, which are arguments of `from_npz`."""
     damage = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
     with path.open("rb") as file:
         try:
@@ -288,12 +290,13 @@ def _read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray]:
             raise ValueError(
                 f'{path} is not an NPZ file but a single array: set `source` = "npy".'
             )
-        for name in names:
+        for argument, name in names.items():
             if name not in archive.files:
                 raise ValueError(
-                    f"{path} has no array {name!r}. " + suggestion(name, archive.files)
+                    f"`{argument}` must name an array of the file: {path} has no array "
+                    f"{name!r}. " + suggestion(name, archive.files)
                 )
         try:
-            return {name: archive[name] for name in names}
+            return {name: archive[name] for name in names.values()}
         except damage as error:
             raise ValueError(f"{path} cannot be read: {error}") from error

@@ -9,11 +9,24 @@ more are drawn.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.data.checks import integer, non_negative, positive, suggestion
+from mfpde.arrays import (
+    checked,
+    flag,
+    is_function,
+    number,
+    numbers,
+    optional,
+    positive,
+    seed_number,
+    shown,
+    whole,
+)
+from mfpde.data.checks import integer, real_array, suggestion
 
 Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
 Pairs = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -26,20 +39,33 @@ CURVES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "step": np.sign,
 }
 
+_SAMPLES = {"n_samples": whole(1), "seed": seed_number}
+_NOISY = _SAMPLES | {"noise": number(0.0)}
+_CLASSES = _NOISY | {"n_classes": whole(2)}
+
 
 def _streams(seed: int, count: int) -> list[np.random.Generator]:
-    return np.random.default_rng(integer("seed", seed, 0)).spawn(count)
+    return np.random.default_rng(seed).spawn(count)
+
+
+def _interval(name: str, value: Any) -> tuple[float, float]:
+    """Two numbers, the smaller first."""
+    low, high = numbers(2)(name, value)
+    if not low < high:
+        raise ValueError(
+            f"`{name}` must be two finite numbers, low < high, got {shown(value)}."
+        )
+    return float(low), float(high)
 
 
 def _with_noise(
     points: NDArray[np.float64], noise: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    return points + non_negative("noise", noise) * rng.standard_normal(points.shape)
+    return points + noise * rng.standard_normal(points.shape)
 
 
 def _balanced_labels(n_samples: int, n_classes: int) -> NDArray[np.int64]:
     """Return 0, 1, ..., n_classes - 1, 0, 1, ...: class sizes differ by one at most."""
-    n_classes = integer("n_classes", n_classes, 2)
     return np.arange(integer("n_samples", n_samples, n_classes)) % n_classes
 
 
@@ -49,6 +75,7 @@ def _polar(
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
+@checked(**_CLASSES, turns=positive)
 def spirals(
     n_samples: int,
     *,
@@ -84,10 +111,11 @@ def spirals(
     radius_rng, noise_rng = _streams(seed, 2)
     r_min = 0.1
     radius = np.sqrt(r_min**2 + (1 - r_min**2) * radius_rng.random(len(labels)))
-    angle = 2 * np.pi * (positive("turns", turns) * radius + labels / n_classes)
+    angle = 2 * np.pi * (turns * radius + labels / n_classes)
     return _with_noise(_polar(radius, angle), noise, noise_rng), labels
 
 
+@checked(**_CLASSES)
 def rings(
     n_samples: int, *, noise: float = 0.05, seed: int = 0, n_classes: int = 2
 ) -> Samples:
@@ -116,6 +144,7 @@ def rings(
     ), labels
 
 
+@checked(**_NOISY)
 def moons(n_samples: int, *, noise: float = 0.1, seed: int = 0) -> Samples:
     """Two interleaved half circles of radius 1, centred as a pair.
 
@@ -141,6 +170,7 @@ def moons(n_samples: int, *, noise: float = 0.1, seed: int = 0) -> Samples:
     return _with_noise(centre + circle, noise, noise_rng), labels
 
 
+@checked(**_NOISY, interval=_interval, equispaced=flag)
 def curve(
     n_samples: int,
     *,
@@ -178,27 +208,48 @@ def curve(
         If `function` is unknown, `interval` is empty or `n_samples` < 2.
     """
     n_samples = integer("n_samples", n_samples, 2)
-    if len(interval) != 2 or not -np.inf < interval[0] < interval[1] < np.inf:
-        raise ValueError(
-            f"`interval` must be two finite numbers, low < high, got {interval}."
-        )
     low, high = interval
-    if not callable(function):
-        if function not in CURVES:
-            raise ValueError(
-                f"`function` must name a curve, got {function!r}. "
-                + suggestion(str(function), CURVES)
-            )
-        function = CURVES[function]
+    function = _curve(function)
     x_rng, noise_rng = _streams(seed, 2)
     if equispaced:
         x = np.linspace(low, high, n_samples)
     else:
         x = low + (high - low) * x_rng.random(n_samples)
     x = x[:, None]
-    return x, _with_noise(function(x), noise, noise_rng)
+    y = real_array("function", function(x))
+    if y.shape != x.shape:
+        raise ValueError(
+            "`function` must return an array of the shape of its argument, "
+            f"{x.shape}, got {y.shape}."
+        )
+    return x, _with_noise(y, noise, noise_rng)
 
 
+def _curve(function: Any) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """A function by its name, or as it is."""
+    if is_function(function):
+        return function
+    if not isinstance(function, str):
+        raise TypeError(
+            "`function` must be a function or the name of a curve, got "
+            f"{shown(function)}."
+        )
+    if function not in CURVES:
+        raise ValueError(
+            f"`function` must name a curve, got {function!r}. "
+            + suggestion(function, CURVES)
+        )
+    return CURVES[function]
+
+
+@checked(
+    **_NOISY,
+    n_features=whole(1),
+    n_outputs=optional(whole(1)),
+    n_layers=whole(1),
+    width=whole(1),
+    scale=number(0.0),
+)
 def teacher(
     n_samples: int,
     *,
@@ -240,24 +291,23 @@ def teacher(
     x : ndarray, shape (N, d)
     y : ndarray, shape (N, n_outputs)
     """
-    shape = integer("n_samples", n_samples, 1), integer("n_features", n_features, 1)
-    n_outputs = integer("n_outputs", shape[1] if n_outputs is None else n_outputs, 1)
-    if n_outputs > shape[1]:
+    n_outputs = n_features if n_outputs is None else n_outputs
+    if n_outputs > n_features:
         raise ValueError(
-            f"`n_outputs` must be at most `n_features` = {shape[1]}, got {n_outputs}."
+            f"`n_outputs` must be at most `n_features` = {n_features}, got {n_outputs}."
         )
-    n_layers, width = integer("n_layers", n_layers, 1), integer("width", width, 1)
     teacher_rng, x_rng, noise_rng = _streams(seed, 3)
-    alpha, beta = teacher_rng.standard_normal((2, width, 2 * shape[1] + 1))
-    z = x = x_rng.standard_normal(shape)
+    alpha, beta = teacher_rng.standard_normal((2, width, 2 * n_features + 1))
+    z = x = x_rng.standard_normal((n_samples, n_features))
     for layer in range(n_layers):
         theta = alpha + beta * np.cos(np.pi * layer / n_layers)
-        u, v, b = theta[:, : shape[1]], theta[:, shape[1] : -1], theta[:, -1]
-        field = np.tanh(z @ u.T + b) @ (non_negative("scale", scale) * v) / width
+        u, v, b = theta[:, :n_features], theta[:, n_features:-1], theta[:, -1]
+        field = np.tanh(z @ u.T + b) @ (scale * v) / width
         z = z + field / n_layers
     return x, _with_noise(z[:, :n_outputs], noise, noise_rng)
 
 
+@checked(**_SAMPLES, n_features=whole(1), n_outputs=whole(1))
 def gaussian(
     n_samples: int, *, seed: int = 0, n_features: int = 2, n_outputs: int = 1
 ) -> Pairs:
@@ -282,9 +332,8 @@ def gaussian(
     Marion, Wu, Sander, Biau, Implicit regularization of deep residual networks towards
     neural ODEs (2023), arXiv:2309.01213, the experiments on synthetic data.
     """
-    n_samples = integer("n_samples", n_samples, 1)
     x_rng, y_rng = _streams(seed, 2)
     return (
-        x_rng.standard_normal((n_samples, integer("n_features", n_features, 1))),
-        y_rng.standard_normal((n_samples, integer("n_outputs", n_outputs, 1))),
+        x_rng.standard_normal((n_samples, n_features)),
+        y_rng.standard_normal((n_samples, n_outputs)),
     )

@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.data.checks import existing, integer
+from mfpde.arrays import a_path, checked, optional, sequence, whole
+from mfpde.data.checks import existing
 
+_CHOICE = {
+    "classes": optional(sequence(whole(0))),
+    "n_samples": optional(whole(1)),
+}
 DIGITS_SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 
 
@@ -34,6 +39,7 @@ def digits_path() -> Path:
     )
 
 
+@checked(path=optional(a_path), **_CHOICE)
 def digits(
     path: str | Path | None = None,
     *,
@@ -84,6 +90,7 @@ def digits(
     return _chosen(x, labels, classes, n_samples)
 
 
+@checked(**_CHOICE)
 def mnist5000(
     *, classes: Sequence[int] | None = None, n_samples: int | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -141,7 +148,7 @@ def _chosen(
     if classes is not None:
         x, labels = _keep_classes(x, labels, classes)
     if n_samples is not None:
-        if integer("n_samples", n_samples, 1) > len(x):
+        if n_samples > len(x):
             raise ValueError(f"`n_samples` must be at most {len(x)}, got {n_samples}.")
         x, labels = x[:n_samples], labels[:n_samples]
     return x, labels

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.data.checks import sample_matrix, suggestion
+from mfpde.arrays import (
+    checked,
+    choice,
+    flag,
+    optional,
+    positive,
+    seed_number,
+    sequence,
+    text,
+    whole,
+)
+from mfpde.data.checks import sample_matrix
 from mfpde.data.preprocessing import (
     fill_values,
     filled,
@@ -19,7 +30,7 @@ from mfpde.data.preprocessing import (
     standardised,
     transform,
 )
-from mfpde.data.splitting import given_split, split
+from mfpde.data.splitting import FRACTION, given_split, split
 from mfpde.data.targets import TARGETS, label_targets, value_targets
 
 _DIMENSIONS = {
@@ -156,6 +167,22 @@ class Dataset:
         return self.preprocessing
 
 
+@checked(
+    target=choice(*TARGETS),
+    test_fraction=FRACTION,
+    stratify=flag,
+    seed=seed_number,
+    standardise=flag,
+    standardise_target=flag,
+    fill_missing=flag,
+    pca=optional(whole(1)),
+    whiten=flag,
+    scale=positive,
+    pad_to=optional(whole(1)),
+    class_names=sequence(text),
+    feature_names=sequence(text),
+    target_names=sequence(text),
+)
 def prepare(
     x: ArrayLike,
     labels_or_y: ArrayLike,
@@ -231,11 +258,6 @@ def prepare(
         If there are more classes than half of the samples.
     """
     x = sample_matrix("x", x, may_be_missing=fill_missing)
-    if target not in TARGETS:
-        raise ValueError(
-            f"`target` must be one of {TARGETS}, got {target!r}. "
-            + suggestion(str(target), TARGETS)
-        )
     if target == "value":
         labels, y = None, value_targets(labels_or_y)
     else:

@@ -8,11 +8,13 @@ Its arrays are a plain mapping, so that a run file can hold them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.data.checks import integer, positive, sample_matrix
+from mfpde.arrays import checked, mapping, shown, whole
+from mfpde.data.checks import sample_matrix
 
 # Entries of a column that differ by at most so many units in the last place are equal:
 # a column that was computed, not measured, is constant to its rounding.
@@ -65,6 +67,7 @@ def _unstandardised(
     return np.ldexp(value, exponent)
 
 
+@checked(n_components=whole(1))
 def principal_components(
     x: ArrayLike, n_components: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -93,7 +96,6 @@ def principal_components(
         If `n_components` is larger than the rank.
     """
     x = sample_matrix("x", x)
-    n_components = integer("n_components", n_components, 1)
     mean, _ = standardisation(x)
     # A power of two brings the entries to [-1, 1]: no square overflows or underflows.
     exponent = np.frexp(np.abs(x).max())[1]
@@ -104,8 +106,8 @@ def principal_components(
     rank = int(np.sum(singular > floor))
     if n_components > rank:
         raise ValueError(
-            f"PCA can keep at most {rank} components, the rank of {len(x)} samples "
-            f"with {x.shape[1]} features, got {n_components}."
+            f"`n_components` (`pca` of `prepare`) must be at most {rank}, the rank of "
+            f"{len(x)} samples with {x.shape[1]} features, got {n_components}."
         )
     components = rows[:n_components]
     modulus = np.abs(components)
@@ -138,20 +140,40 @@ def fit(
         arrays["std"] = std if standardise else arrays["std"]
     if pca is not None:
         scaled = standardised(x, arrays["mean"], arrays["std"])
-        components, std, share = principal_components(scaled, integer("pca", pca, 1))
+        components, std, share = principal_components(scaled, pca)
         arrays["components"] = components
         arrays["component_std"] = std if whiten else np.ones_like(std)
         arrays["explained_variance_ratio"] = share
         d = pca
     elif whiten:
         raise ValueError("`whiten` must come with `pca`, the number of components.")
-    if pad_to is not None and integer("pad_to", pad_to, 1) < d:
+    if pad_to is not None and pad_to < d:
         raise ValueError(f"`pad_to` must be at least {d}, the columns, got {pad_to}.")
-    arrays["scale"] = np.array(positive("scale", scale))
+    arrays["scale"] = np.array(scale)
     arrays["n_padding"] = np.array(0 if pad_to is None else pad_to - d)
     return arrays
 
 
+_FITTED = ("mean", "std", "scale", "n_padding")
+
+
+def fitted(name: str, value: Any) -> Mapping[str, NDArray]:
+    """The arrays of a preprocessing, as `fit` returns them."""
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"`{name}` must be `Dataset.preprocessing` or the data of a run file, got "
+            f"{shown(value)}."
+        )
+    lacks = [each for each in _FITTED if each not in value]
+    if lacks:
+        raise ValueError(
+            f"`{name}` must hold {', '.join(_FITTED)}, but has no {lacks[0]!r}: these "
+            "samples were not prepared by `prepare`."
+        )
+    return value
+
+
+@checked(preprocessing=fitted)
 def transform(
     preprocessing: Mapping[str, NDArray], x_raw: ArrayLike
 ) -> NDArray[np.float64]:
@@ -216,6 +238,7 @@ def filled(x: NDArray[np.float64], fill: NDArray[np.float64]) -> NDArray[np.floa
     return np.where(np.isnan(x), fill, x)
 
 
+@checked(preprocessing=mapping)
 def inverse_transform_targets(
     preprocessing: Mapping[str, NDArray], y: ArrayLike
 ) -> NDArray[np.float64]:
@@ -245,6 +268,7 @@ def inverse_transform_targets(
     return _unstandardised(y, mean, std)
 
 
+@checked(preprocessing=fitted)
 def inverse_transform(
     preprocessing: Mapping[str, NDArray], x: ArrayLike
 ) -> NDArray[np.float64]:

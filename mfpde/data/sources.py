@@ -242,6 +242,7 @@ SOURCES: dict[str, dict[str, Option]] = {
 }
 
 
+@checked(description=mapping)
 def encoding_of(description: Mapping[str, Any]) -> str | None:
     """Return the encoding of the targets of a ``[data]`` table; None if it is open.
 
@@ -256,6 +257,7 @@ def encoding_of(description: Mapping[str, Any]) -> str | None:
     return target
 
 
+@checked(description=mapping)
 def task_problems(description: Mapping[str, Any]) -> list[str]:
     """Say what is wrong with "task", "target" and what goes with them, if anything."""
     encoding, task = encoding_of(description), description.get("task")
@@ -281,6 +283,7 @@ def task_problems(description: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+@checked(description=mapping)
 def check_description(description: Mapping[str, Any]) -> list[str]:
     """Find all that is wrong with the keys, kinds and choices of a ``[data]`` table.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.data.checks import integer
+from mfpde.arrays import as_array, checked, number, seed_number, whole
 from mfpde.data.targets import integer_labels
 
+FRACTION = number(0.0, below=1.0)
 
+
+@checked(n_samples=whole(1), test_fraction=FRACTION, seed=seed_number)
 def split(
     n_samples: int,
     test_fraction: float,
@@ -39,9 +42,6 @@ def split(
     ValueError
         If the fraction is out of range, or leaves either part empty.
     """
-    n_samples = integer("n_samples", n_samples, 1)
-    if not 0 <= test_fraction < 1:
-        raise ValueError(f"`test_fraction` must lie in [0, 1), got {test_fraction!r}.")
     n_test = round(test_fraction * n_samples)
     if test_fraction > 0 and not 0 < n_test < n_samples:
         raise ValueError(
@@ -49,11 +49,11 @@ def split(
             f"{'test' if n_test == 0 else 'training'} set empty."
         )
     # The second word keeps this stream apart from those of the generators.
-    rng = np.random.default_rng([integer("seed", seed, 0), 1])
+    rng = np.random.default_rng([seed, 1])
     if stratify is None:
         test = rng.permutation(n_samples)[:n_test]
     else:
-        labels = integer_labels(stratify)
+        labels = integer_labels(stratify, "stratify")
         if len(labels) != n_samples:
             raise ValueError(
                 f"`stratify` must have shape ({n_samples},), got ({len(labels)},)."
@@ -83,7 +83,7 @@ def given_split(
     """Check rows given as test rows and return training and test rows."""
     if test_fraction:
         raise ValueError("`test_fraction` must be 0 when test samples are given.")
-    test = np.asarray(test_index)
+    test = as_array("test_index", test_index)
     if test.dtype.kind not in "iu" or test.ndim != 1:
         raise TypeError(
             "`test_index` must be row numbers of shape (n_test,), got dtype "

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.data.checks import integer, real_array
+from mfpde.arrays import as_array, check_size, checked, whole
+from mfpde.data.checks import real_array
 from mfpde.data.classes import check_classes
 
 TARGETS = ("one_hot", "signs", "value")
 
 
+@checked(n_classes=whole(2))
 def one_hot(labels: ArrayLike, n_classes: int) -> NDArray[np.float64]:
     """Encode labels 0, ..., n_classes - 1 for the loss "cross_entropy".
 
@@ -34,7 +36,6 @@ def one_hot(labels: ArrayLike, n_classes: int) -> NDArray[np.float64]:
     ValueError
         If a label is out of its domain; the message has the first such index.
     """
-    n_classes = integer("n_classes", n_classes, 2)
     labels = integer_labels(labels)
     outside = np.flatnonzero((labels < 0) | (labels >= n_classes))
     if len(outside):
@@ -42,6 +43,7 @@ def one_hot(labels: ArrayLike, n_classes: int) -> NDArray[np.float64]:
             f"`labels` must lie in 0, ..., {n_classes - 1} for {n_classes} classes, "
             f"got {labels[outside[0]]} at index {outside[0]}."
         )
+    check_size("n_classes", len(labels), n_classes)
     y = np.zeros((len(labels), n_classes))
     y[np.arange(len(labels)), labels] = 1.0
     return y
@@ -82,7 +84,7 @@ def label_targets(
     labels: ArrayLike, target: str, class_names: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], Sequence[str]]:
     """Return labels 0, 1, ..., their encoding, and a name for every class."""
-    labels = integer_labels(labels)
+    labels = integer_labels(labels, "labels_or_y")
     check_classes("The target", labels)
     if target == "signs":
         y = signs(labels)
@@ -91,7 +93,8 @@ def label_targets(
             labels = (labels + 1) // 2
         n_classes = 2
     else:
-        n_classes = len(class_names) or max(2, int(labels.max(initial=0)) + 1)
+        n_classes = max(2, len(class_names) or int(labels.max(initial=0)) + 1)
+        check_size("labels_or_y", len(labels), n_classes)
         y = one_hot(labels, n_classes)
     class_names = class_names or tuple(str(label) for label in range(n_classes))
     if len(class_names) != n_classes:
@@ -104,22 +107,24 @@ def label_targets(
 
 def value_targets(y: ArrayLike) -> NDArray[np.float64]:
     """Return targets (N,) or (N, q) as finite float64 of shape (N, q)."""
-    y = real_array("y", y)
+    y = real_array("labels_or_y", y)
     if y.ndim == 1:
         y = y[:, None]
     if y.ndim != 2 or y.shape[1] == 0:
-        raise ValueError(f"`y` must have shape (n_samples, n_outputs), got {y.shape}.")
+        raise ValueError(
+            f"`labels_or_y` must have shape (n_samples, n_outputs), got {y.shape}."
+        )
     return y
 
 
-def integer_labels(labels: ArrayLike) -> NDArray[np.int64]:
+def integer_labels(labels: ArrayLike, name: str = "labels") -> NDArray[np.int64]:
     """Return labels (N,) as int64; raise unless they are integers."""
-    labels = np.asarray(labels)
+    labels = as_array(name, labels)
     if labels.dtype.kind not in "iub":
         raise TypeError(
-            f"`labels` must be integers, got dtype {labels.dtype}. For numbers to be "
+            f"`{name}` must be integers, got dtype {labels.dtype}. For numbers to be "
             "fitted use target = 'value'."
         )
     if labels.ndim != 1:
-        raise ValueError(f"`labels` must have shape (n_samples,), got {labels.shape}.")
+        raise ValueError(f"`{name}` must have shape (n_samples,), got {labels.shape}.")
     return labels.astype(np.int64)
