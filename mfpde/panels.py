@@ -11,6 +11,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import (
+    check_fields,
+    choice,
+    float_array,
+    instance,
+    optional,
+    sequence,
+    text,
+    whole,
+)
+
 STYLES = ("points", "line", "band")
 KINDS = ("lines", "heat")
 SCALES = ("linear", "log")
@@ -43,7 +54,16 @@ class Series:
     group: int | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("style", self.style, STYLES)
+        check_fields(
+            self,
+            x=_values,
+            y=optional(_values),
+            label=text,
+            low=optional(_values),
+            high=optional(_values),
+            style=choice(*STYLES),
+            group=optional(whole(0)),
+        )
         if (self.low is None) != (self.high is None):
             raise ValueError("`low` and `high` must be given together, or neither.")
         if self.style == "band" and self.low is None:
@@ -83,7 +103,14 @@ class Image:
     scale: str = "log"
 
     def __post_init__(self) -> None:
-        _check_choice("scale", self.scale, SCALES)
+        check_fields(
+            self,
+            values=_values,
+            x=sequence(),
+            y=sequence(),
+            label=text,
+            scale=choice(*SCALES),
+        )
         shape = len(self.y), len(self.x)
         if self.array.shape != shape:
             raise ValueError(
@@ -94,7 +121,7 @@ class Image:
     @property
     def array(self) -> NDArray[np.float64]:
         """The values as an array."""
-        return np.asarray(self.values, dtype=float)
+        return self.values
 
 
 @dataclass(frozen=True)
@@ -125,13 +152,22 @@ class Panel:
     note: str = ""
 
     def __post_init__(self) -> None:
-        _check_choice("kind", self.kind, KINDS)
-        _check_choice("xscale", self.xscale, SCALES)
-        _check_choice("yscale", self.yscale, SCALES)
+        check_fields(
+            self,
+            title=text,
+            xlabel=text,
+            ylabel=text,
+            series=sequence(instance(Series)),
+            xscale=choice(*SCALES),
+            yscale=choice(*SCALES),
+            kind=choice(*KINDS),
+            image=optional(instance(Image)),
+            note=text,
+        )
         if (self.kind == "heat") != (self.image is not None):
             raise ValueError('`image` belongs to kind "heat", which requires it.')
 
 
-def _check_choice(name: str, value: str, accepted: tuple[str, ...]) -> None:
-    if value not in accepted:
-        raise ValueError(f"`{name}` must be one of {accepted}, got {value!r}.")
+def _values(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Numbers; NaN where there is none."""
+    return float_array(name, value, is_finite=False)

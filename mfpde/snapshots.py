@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import shown
+
 Array = NDArray[np.float64]
 
 
@@ -54,7 +56,14 @@ class Snapshots:
 
 def has_snapshots(source: Any) -> bool:
     """Whether `snapshots` finds particles in `source`."""
-    return hasattr(source, "ensemble") or len(getattr(source, "snapshot_s", ())) > 0
+    if isinstance(source, type):
+        return False
+    return _has_ensemble(source) or len(getattr(source, "snapshot_s", ())) > 0
+
+
+def _has_ensemble(source: Any) -> bool:
+    parts = ("problem", "grid", "ensemble", "s")
+    return all(hasattr(source, name) for name in parts)
 
 
 def snapshots(source: Any) -> Snapshots:
@@ -67,16 +76,16 @@ def snapshots(source: Any) -> Snapshots:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If there is no snapshot.
     """
     if not has_snapshots(source):
-        raise ValueError(
-            "The first argument must hold particles, as a run with snapshots of theta, "
-            f"a solution or an evaluation does, but this {type(source).__name__} has "
-            "none."
+        kind = ValueError if hasattr(source, "snapshot_s") else TypeError
+        raise kind(
+            "`run` must hold particles, as a run with snapshots of theta, a solution "
+            f"or an evaluation does, but there are none in {shown(source)}."
         )
-    return _of_ensemble(source) if hasattr(source, "ensemble") else _of_run(source)
+    return _of_ensemble(source) if _has_ensemble(source) else _of_run(source)
 
 
 def _of_run(run: Any) -> Snapshots:

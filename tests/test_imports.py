@@ -19,9 +19,12 @@ ROOT = PACKAGE.parent
 # own modules the order is free as long as there is no cycle.
 LAYERS = [
     ["launch", "paths", "streams"],
-    ["mfpde", "digits", "errors", "progress", "panels", "kernels.*"],
+    ["mfpde", "digits", "errors", "progress", "kernels.*"],
     ["arrays"],
-    ["sharding", "differences", "executors.*", "signals", "waiting", "sizes"],
+    [
+        *("sharding", "differences", "executors.*", "signals", "waiting"),
+        *("sizes", "panels"),
+    ],
     [
         "depth",
         "blocks.*",

@@ -232,6 +232,25 @@ def test_missing_columns_are_named(ax):
         plotting.loss({"s": np.zeros(2), "loss": np.zeros(1)}, ax=ax)
 
 
+@pytest.mark.parametrize("draw", [plotting.loss, plotting.ledger])
+@pytest.mark.parametrize("last", [[1e308, 1.2e308], [1e308, np.inf], [np.inf, np.inf]])
+def test_runs_that_blow_up_are_drawn(draw, last, ax):
+    values = [1.0, *last]
+    for objective in (values, values[::-1]):
+        run = {"s": [0, 1, 2], "loss": values, "dissipation": values}
+        check(draw({**run, "objective": objective}, ax=ax))
+
+
+def test_columns_of_another_length_are_refused(ax):
+    columns = {"s": [0, 1], "loss": [1, 2], "dissipation": [1, 2]}
+    for name in ("objective", "test_loss"):
+        with pytest.raises(ValueError, match=rf"`run\['{name}'\]` must have the shape"):
+            plotting.loss({**columns, name: [1, 2, 3]}, ax=ax)
+    columns["objective"] = [2, 1]
+    with pytest.raises(ValueError, match=r"`run\['energy_residual'\]`"):
+        plotting.ledger({**columns, "energy_residual": [0]}, ax=ax)
+
+
 # The measure
 
 
@@ -351,7 +370,7 @@ def test_unknown_parameters_and_axes_are_refused(ax):
         plotting.particle_paths(run, 3, ax=ax)
     with pytest.raises(ValueError, match="3 parameters"):
         plotting.marginals(run, (0, 1, 2), ax=ax)
-    with pytest.raises(ValueError, match="`against` must be 't' or 's'"):
+    with pytest.raises(ValueError, match="`against` must be one of t, s"):
         plotting.particle_paths(run, against="x", ax=ax)
     run.snapshot_s = run.snapshot_s[:0]
     with pytest.raises(ValueError, match="must hold particles"):
@@ -470,7 +489,7 @@ def test_decision_regions_apply_the_transform(flow, ax):
 
 
 def test_decision_regions_need_a_plane(flow, ax):
-    with pytest.raises(ValueError, match=r"shape \(n, 2\), got \(30, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(n, 2\) .* got shape \(30, 3\)"):
         plotting.decision_regions(*limit(3), ax=ax)
 
 
@@ -508,6 +527,38 @@ def test_confusion_counts(ax):
         plotting.confusion([0], [0, 1], ax=ax)
 
 
+def test_confusion_refuses_what_are_no_classes(ax):
+    for labels in ([-1, 0], [0, 10**9]):
+        with pytest.raises(ValueError, match="`labels` must hold classes from 0"):
+            plotting.confusion(labels, [0, 1], ax=ax)
+    with pytest.raises(TypeError, match="`predicted` must hold integers"):
+        plotting.confusion([0, 1], [0.5, 1], ax=ax)
+    with pytest.raises(ValueError, match="`names` must have a name for each of 2"):
+        plotting.confusion([0, 1], [0, 1], names=["a"], ax=ax)
+    plotting.confusion(np.array([0.0, 1.0]), [False, True], ax=ax)
+    assert "2 of 2 right" in ax.get_title("left") + ax.get_title()
+
+
+def test_what_the_functions_of_a_picture_return_is_checked(flow, ax):
+    y = np.linspace(-1, 1, 30)[:, np.newaxis]
+    parts = limit(1, y=y)
+    with pytest.raises(ValueError, match=r"`transform` must return shape \(400, 1\)"):
+        plotting.fit(*parts, transform=lambda x: x[:2], ax=ax)
+    with pytest.raises(TypeError, match=r"`restore\(...\)` must hold real numbers"):
+        plotting.fit(*parts, restore=lambda x: None, ax=ax)
+    with pytest.raises(ValueError, match="equally many rows, got 2 and 30"):
+        plotting.fit(*parts, [[0.0], [1.0]], ax=ax)
+
+
+def test_every_class_needs_a_name(flow, ax):
+    with pytest.raises(ValueError, match="`names` must have a name for each of 2"):
+        plotting.decision_regions(*limit(2), names=["a"], ax=ax)
+    with pytest.raises(ValueError, match="Give real targets as floats"):
+        plotting.trajectories(*limit(2), labels=np.arange(30) * 100, ax=ax)
+    with pytest.raises(ValueError, match="`plane` must name components below 3, got 3"):
+        plotting.trajectories(*limit(3), plane=(0, 3), ax=ax)
+
+
 @pytest.mark.parametrize(
     ("y", "classes"),
     [
@@ -538,6 +589,27 @@ def test_a_failed_picture_leaves_no_figure():
     with pytest.raises(ValueError, match="column 'loss'"):
         plotting.loss({"s": np.zeros(1)})
     assert pyplot.get_fignums() == []
+
+
+def test_wrong_arguments_are_refused_before_a_figure_is_made(monkeypatch):
+    def fail(**_):
+        raise AssertionError
+
+    monkeypatch.setattr(pyplot, "subplots", fail)
+    parts = limit(2)
+    with pytest.raises(TypeError, match="`problem`"):
+        plotting.fit(None, *parts[1:])
+    with pytest.raises(ValueError, match="`n_shown`"):
+        plotting.trajectories(*parts, n_shown=0)
+    with pytest.raises(TypeError, match="`ax` must be an axis"):
+        plotting.loss(make_run(), ax=3)
+
+
+def test_a_picture_has_no_more_pixels_than_can_be_drawn(tmp_path):
+    figure = Figure(figsize=(20.0, 1.0))
+    with pytest.raises(ValueError, match="`dpi` must be such that the longer side"):
+        plotting.save(figure, tmp_path / "a.png", dpi=4000.0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_picture_leaves_no_figure(monkeypatch):

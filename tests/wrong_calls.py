@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import collections
 import functools
+import importlib
 import inspect
 import io
 import json
@@ -38,6 +39,7 @@ from typing import Any
 import numpy as np
 
 import mfpde
+from mfpde import panels
 
 PACKAGE = Path(mfpde.__file__).parent
 KINDS = (
@@ -760,6 +762,20 @@ class Surface:
         add("save", figure=Figure(), path=Make(lambda: self.new_path(".png")))
         add("summary", run=solution)
         add("trajectories", **parts)
+        pages = importlib.import_module("mfpde.plotting.panels")
+        curve = panels.Series([1.0, 2.0], [0.1, 0.2])
+        self.add("plotting.panels.draw", pages.draw, panel=Make(
+            lambda: panels.Panel("title", "x", "y", [curve])))  # fmt: skip
+        self.add("plotting.panels.page", pages.page, panels=Make(
+            lambda: [panels.Panel("title", "x", "y", [curve])]), title="a")  # fmt: skip
+
+    def of_panels(self):
+        numbers = {name: [1.0, 2.0] for name in ("x", "y", "low", "high")}
+        self.add("panels.Series", panels.Series, **numbers)
+        self.add("panels.Image", panels.Image, values=[[1.0, 2.0]], x=[1, 2], y=["a"])
+        image = panels.Image([[1.0, 2.0]], [1, 2], ["a"])
+        self.add("panels.Panel", panels.Panel, title="a", xlabel="x", ylabel="y",
+                 kind="heat", image=image)  # fmt: skip
 
     def of_readouts(self):
         linear = mfpde.readouts.Linear([[1.0, 2.0]])
@@ -918,7 +934,7 @@ NOT_CALLED = {
 
 
 # Areas in which some wrong arguments still get Python's own words, and the others.
-OPEN = {"plotting", "studies"}
+OPEN = {"studies"}
 KEPT = sorted({name[3:] for name in dir(Surface) if name.startswith("of_")} - OPEN)
 
 
@@ -1010,6 +1026,7 @@ def fault_of_call(entry: Entry, name: str, label: str) -> tuple[str, str] | None
     """Make a call; (fault, text), or None where all is well."""
     value = wrong_values()[label]
     before = set(os.listdir())
+    close_figures()
     try:
         signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
         found = entry.call(name, value)
@@ -1022,6 +1039,8 @@ def fault_of_call(entry: Entry, name: str, label: str) -> tuple[str, str] | None
         left = set(os.listdir()) - before
         if fault is None and left:
             fault = f"left {sorted(left)}"
+        if fault is None and close_figures():
+            fault = "left a figure open"
         if fault is None:
             return None
         frames = traceback.extract_tb(error.__traceback__)
@@ -1030,6 +1049,15 @@ def fault_of_call(entry: Entry, name: str, label: str) -> tuple[str, str] | None
     if not entry.may_be_nan and has_nan(found):
         return "nan", repr(found)[:80]
     return None
+
+
+def close_figures() -> int:
+    """Close what pyplot has open, return how many that were."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    n_open = len(pyplot.get_fignums()) if pyplot else 0
+    if n_open:
+        pyplot.close("all")
+    return n_open
 
 
 def _alarm(*_: Any) -> None:

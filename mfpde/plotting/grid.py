@@ -8,12 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from mfpde.arrays import checked, number, optional
 from mfpde.plotting import style
+from mfpde.plotting.checks import A_DENSITY, times
 from mfpde.plotting.sources import parameter_index, symbol
 
 MAX_CURVES = 6
 
 
+@checked(solution=A_DENSITY, s=optional(times), t=number(0.0, 1.0))
 @style.styled
 def density(
     solution: Any,
@@ -58,12 +61,12 @@ def density(
     return ax
 
 
-def _records(times: np.ndarray, s: ArrayLike | None) -> list[int]:
+def _records(recorded: np.ndarray, s: np.ndarray | None) -> list[int]:
     if s is None:
-        n_curves = min(len(times), MAX_CURVES)
-        spread = np.linspace(0, len(times) - 1, n_curves)
+        n_curves = min(len(recorded), MAX_CURVES)
+        spread = np.linspace(0, len(recorded) - 1, n_curves)
         return np.unique(spread.round().astype(int)).tolist()
-    return [int(np.argmin(np.abs(times - each))) for each in np.atleast_1d(s)]
+    return [int(np.argmin(np.abs(recorded - each))) for each in s]
 
 
 def _curves(

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from mfpde.plotting import style
-from mfpde.plotting.sources import Array, columns, find_column, plain
+from mfpde.plotting.sources import Array, column_beside, columns, find_column, plain
 
 
 @style.styled
@@ -36,12 +36,12 @@ def loss(run: Any, *, ax: Axes | None = None) -> Axes:
     """
     s, value = columns(run, "s", "loss")
     curves = [("loss $E$", value, {"color": style.BLUE})]
-    objective = find_column(run, "objective")
+    objective = column_beside(run, "objective", s)
     if objective is not None and not np.array_equal(objective, value, equal_nan=True):
         look = {"color": style.VERMILLION, "linestyle": "--"}
         curves.append(("objective $E_s$", objective, look))
     for name, linestyle in (("test", ":"), ("validation", "-.")):
-        values = find_column(run, f"{name}_loss")
+        values = column_beside(run, f"{name}_loss", s)
         if values is not None:
             look = {"color": style.BLACK, "linestyle": linestyle}
             curves.append((f"{name} loss", values, look))
@@ -84,9 +84,9 @@ def ledger(run: Any, *, ax: Axes | None = None) -> Axes:
     """
     s, objective = columns(run, "s", "objective")
     decrease = objective[0] - objective if len(s) else objective
-    residual = find_column(run, "energy_residual")
+    residual = column_beside(run, "energy_residual", s)
     if residual is None:
-        (dissipation,) = columns(run, "dissipation")
+        _, dissipation = columns(run, "s", "dissipation")
         steps = 0.5 * (dissipation[1:] + dissipation[:-1]) * np.diff(s)
         residual = np.concatenate([[0.0], np.cumsum(steps)])[: len(s)] - decrease
     curves = [
@@ -135,10 +135,11 @@ def accuracy(run: Any, *, ax: Axes | None = None) -> Axes:
     ValueError
         If no accuracy was recorded.
     """
+    columns(run, "s")
     names = accuracy_names(run)
     if not names:
         raise ValueError(
-            "The run must have a column whose name ends with 'accuracy', as the "
+            "`run` must have a column whose name ends with 'accuracy', as the "
             "configurations of classifiers record; it has none."
         )
     s, *values = columns(run, "s", *names)

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter1d
 
 from mfpde import evaluation as evaluations
+from mfpde.arrays import checked, choice, is_iterable, number, optional, shown
 from mfpde.plotting import style
+from mfpde.plotting.checks import AN_EVALUATION, times, which
 from mfpde.plotting.sources import (
     Array,
     letters,
@@ -22,9 +24,11 @@ from mfpde.snapshots import Snapshots, snapshots
 
 MAX_VIOLINS = 9  # more parameters than this are pooled by letter
 N_BINS = 256
+A_DEPTH = number(0.0, 1.0)
 LINE_STYLES = ("--", ":", "-.")
 
 
+@checked(s=optional(times), t=optional(A_DEPTH))
 @style.styled
 def marginals(
     run: Any,
@@ -57,26 +61,21 @@ def marginals(
     ax : matplotlib.axes.Axes
     """
     source = snapshots(run)
-    if s is None:
-        indices = source.first_and_last()
-    else:
-        indices = [source.at(each) for each in np.atleast_1d(s)]
+    indices = source.first_and_last()
+    if s is not None:
+        indices = [source.at(each) for each in s]
     if parameter is None:
         _violins(ax, source, indices, t)
     elif isinstance(parameter, (int, np.integer, str)):
         chosen = parameter_index(source.names, parameter)
         _histograms(ax, source, indices, t, chosen)
     else:
-        pair = [parameter_index(source.names, each) for each in parameter]
-        if len(pair) != 2:
-            raise ValueError(
-                "`parameter` must be one parameter, a pair or None, got "
-                f"{len(pair)} parameters."
-            )
+        pair = _pair(source.names, parameter)
         _plane(ax, source, indices, t, pair)
     return ax
 
 
+@checked(against=choice("t", "s"), t=A_DEPTH)
 @style.styled
 def particle_paths(
     run: Any,
@@ -111,16 +110,11 @@ def particle_paths(
     source = snapshots(run)
     component = parameter_index(source.names, parameter)
     n_particles = len(source.weights)
-    if np.ndim(particles) == 0:
-        count = min(int(particles), n_particles)
-        particles = np.unique(np.linspace(0, n_particles - 1, count).astype(int))
-    chosen = np.asarray(particles)
+    chosen = which("particles", particles, n_particles)
     if against == "t":
         _paths_in_depth(ax, source, component, chosen)
-    elif against == "s":
-        _paths_in_training(ax, source, component, chosen, source.node(t))
     else:
-        raise ValueError(f"`against` must be 't' or 's', got {against!r}.")
+        _paths_in_training(ax, source, component, chosen, source.node(t))
     place = f", {_depth_text(source, t)}" if against == "s" else ""
     ax.set_ylabel(
         f"{symbol(source.names[component])}{place}, "
@@ -130,6 +124,7 @@ def particle_paths(
     return ax
 
 
+@checked(evaluation=optional(AN_EVALUATION))
 @style.styled
 def depth_profile(run: Any, *, evaluation: Any = None, ax: Axes | None = None) -> Axes:
     """Root mean squares of the field F and of theta against depth t.
@@ -166,6 +161,18 @@ def depth_profile(run: Any, *, evaluation: Any = None, ax: Axes | None = None) -
     ax.set_ylabel("root mean square")
     style.legend_above_curves(ax)
     return ax
+
+
+def _pair(names: list[str], parameter: Any) -> list[int]:
+    """Positions of two parameters."""
+    is_list = isinstance(parameter, list | tuple | np.ndarray)
+    is_list = is_list and is_iterable(parameter)
+    if not is_list or len(parameter) != 2:
+        got = f"{len(parameter)} parameters" if is_list else shown(parameter)
+        raise (ValueError if is_list else TypeError)(
+            f"`parameter` must be one parameter, a pair or None, got {got}."
+        )
+    return [parameter_index(names, each) for each in parameter]
 
 
 def field_rms(evaluation: Any) -> Array:

@@ -11,10 +11,22 @@ from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike
 
 from mfpde import evaluation
-from mfpde.plotting import style
-from mfpde.plotting.sources import Array, plain
+from mfpde.arrays import a_function, checked, optional
+from mfpde.depth import A_DEPTH_GRID
+from mfpde.ensemble import AN_ENSEMBLE
+from mfpde.plotting import checks, style
+from mfpde.plotting.sources import Array, plain, readable
+from mfpde.problem import A_PROBLEM
 
 
+@checked(
+    problem=A_PROBLEM,
+    grid=A_DEPTH_GRID,
+    ensemble=AN_ENSEMBLE,
+    transform=optional(a_function),
+    restore=optional(a_function),
+    names=checks.two_names,
+)
 @style.styled
 def fit(
     problem: Any,
@@ -50,15 +62,19 @@ def fit(
     -------
     ax : matplotlib.axes.Axes
     """
-    x = np.ascontiguousarray(problem.x if x is None else x, dtype=float)
-    y = np.asarray(problem.y if y is None else y, dtype=float)
+    x = checks.points("x", problem.x if x is None else x)
+    y = checks.points("y", problem.y if y is None else y)
+    if len(x) != len(y):
+        raise ValueError(
+            f"`x` and `y` must have equally many rows, got {len(x)} and {len(y)}."
+        )
     is_curve = x.shape[1] == 1
     line = style.padded(x[:, 0], 400)
     points = line[:, np.newaxis] if is_curve else x
-    inputs = points if transform is None else transform(points)
-    output = evaluation.predict(problem, grid, ensemble, np.ascontiguousarray(inputs))
-    if restore is not None:
-        output = restore(output)
+    inputs = checks.mapped("transform", transform, points, problem.x.shape[1])
+    output = evaluation.predict(problem, grid, ensemble, inputs)
+    output = checks.mapped("restore", restore, output)
+    names = tuple(map(readable, names))
     if is_curve:
         ax.plot(x[:, 0], y[:, 0], "o", color=style.GREY, label="data", alpha=0.7)
         ax.plot(line, output[:, 0], color=style.BLUE, label="output", linewidth=2)
@@ -75,6 +91,11 @@ def fit(
     return ax
 
 
+@checked(
+    labels=checks.class_numbers,
+    predicted=checks.class_numbers,
+    names=optional(checks.names),
+)
 @style.styled
 def confusion(
     labels: ArrayLike,
@@ -102,17 +123,15 @@ def confusion(
     The shade is the share within the true class, so that a rare class weighs as
     much as a frequent one; off the diagonal it is on a scale of its own.
     """
-    labels, predicted = np.asarray(labels, int), np.asarray(predicted, int)
-    if labels.shape != predicted.shape or labels.ndim != 1 or not len(labels):
+    if labels.shape != predicted.shape:
         raise ValueError(
-            "`labels` and `predicted` must have one shape (n,) with n >= 1, got "
+            "`labels` and `predicted` must have one shape (n,), got "
             f"{labels.shape} and {predicted.shape}."
         )
     n_classes = int(max(labels.max(), predicted.max())) + 1
-    names = (
-        [str(c) for c in range(n_classes)] if names is None else list(map(plain, names))
-    )
-    n_classes = max(n_classes, len(names))
+    names = range(n_classes) if names is None else names
+    checks.enough_names(names, n_classes)
+    names, n_classes = list(map(plain, names)), len(names)
     counts = np.zeros((n_classes, n_classes), dtype=int)
     np.add.at(counts, (labels, predicted), 1)
     share = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[..., np.newaxis]

@@ -13,14 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mfpde import data, evaluation, limits
+from mfpde.arrays import checked, optional, text
+from mfpde.depth import A_DEPTH_GRID
+from mfpde.ensemble import AN_ENSEMBLE
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.plotting import history, measure, outputs, states, style
 from mfpde.plotting.sources import (
     classes_of,
+    columns,
     decide,
     find_column,
     plain,
 )
+from mfpde.problem import A_PROBLEM
 from mfpde.snapshots import has_snapshots, snapshots
 
 N_COLUMNS = 3
@@ -31,6 +36,12 @@ MOST_LETTERS = 120
 Panel = tuple[str, Callable[..., Axes]]
 
 
+@checked(
+    problem=optional(A_PROBLEM),
+    grid=optional(A_DEPTH_GRID),
+    ensemble=optional(AN_ENSEMBLE),
+    title=optional(text),
+)
 def summary(
     run: Any,
     problem: Any = None,
@@ -60,6 +71,7 @@ def summary(
     figure : matplotlib.figure.Figure
         Unknown to pyplot: nothing has to be closed. `save` writes it.
     """
+    columns(run, "s", "loss")
     limit = _limit(run, problem, grid, ensemble)
     recorded = dict(getattr(run, "data", None) or {})
     with style.applied():

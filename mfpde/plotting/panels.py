@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from mfpde.arrays import checked, instance, sequence, text
 from mfpde.panels import Image, Panel, Series
 from mfpde.plotting import style
 from mfpde.plotting.sources import readable
@@ -29,6 +30,7 @@ HATCHES = ("", "////", r"\\\\", "....")
 _MOST_LEGEND_ROWS = 6
 
 
+@checked(panels=sequence(instance(Panel)), title=text)
 def page(panels: Sequence[Panel], *, title: str = "") -> Figure:
     """Compose a page of panels.
 
@@ -58,6 +60,7 @@ def page(panels: Sequence[Panel], *, title: str = "") -> Figure:
     return figure
 
 
+@checked(panel=instance(Panel))
 @style.styled
 def draw(panel: Panel, *, ax: Axes | None = None) -> Axes:
     """Draw one panel.

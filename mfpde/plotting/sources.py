@@ -10,19 +10,43 @@ import numpy as np
 from matplotlib.mathtext import MathTextParser
 from numpy.typing import ArrayLike, NDArray
 
+from mfpde.arrays import float_array, shown
 from mfpde.streams import one_line
 
 Array = NDArray[np.float64]
 
+LARGEST = 1e300
+"""In size; matplotlib finds no limits of an axis for numbers near the largest."""
+
 
 def find_column(source: Any, name: str) -> Array | None:
     """Column `name` of a run, a solution or a mapping, shape (R,); None if absent."""
+    if isinstance(source, type):
+        return None
     if isinstance(source, Mapping):
         value = source.get(name)
     else:
         scalars = getattr(source, "scalars", {})
         value = scalars[name] if name in scalars else getattr(source, name, None)
-    return None if value is None else np.asarray(value, dtype=float)
+    if value is None:
+        return None
+    return float_array(f"run[{name!r}]", value, is_finite=False)
+
+
+def column_beside(source: Any, name: str, s: Array) -> Array | None:
+    """An optional column, of the shape of `s`; None if absent."""
+    found = find_column(source, name)
+    if found is not None and found.shape != s.shape:
+        raise ValueError(
+            f"`run[{name!r}]` must have the shape of the column s, {s.shape}, got "
+            f"{found.shape}."
+        )
+    return None if found is None else _drawable(found)
+
+
+def _drawable(values: Array) -> Array:
+    """The values, NaN, a gap, for those that no axis can show."""
+    return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
 
 def columns(source: Any, *names: str) -> list[Array]:
@@ -30,7 +54,7 @@ def columns(source: Any, *names: str) -> list[Array]:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If one is absent, or if they differ in length.
     """
     found = [find_column(source, name) for name in names]
@@ -38,16 +62,19 @@ def columns(source: Any, *names: str) -> list[Array]:
         name for name, column in zip(names, found, strict=True) if column is None
     ]
     if missing:
-        raise ValueError(
-            f"The first argument must have the column {missing[0]!r}, but it is "
-            f"missing from this {type(source).__name__}."
+        has_columns = isinstance(source, Mapping) or hasattr(source, "scalars")
+        kind = ValueError if has_columns else TypeError
+        raise kind(
+            f"`run` must have the column {missing[0]!r}, as a run, a solution or a "
+            f"dict of columns has, but it is missing from {shown(source)}."
         )
     lengths = [column.shape for column in found]
     if len(set(lengths)) != 1 or len(lengths[0]) != 1:
         raise ValueError(
-            f"The columns {', '.join(names)} must have one shape (R,), got {lengths}."
+            f"The columns {', '.join(names)} of `run` must have one shape (R,), got "
+            f"{lengths}."
         )
-    return found
+    return [_drawable(column) for column in found]
 
 
 def plain(name: object) -> str:
@@ -92,17 +119,20 @@ def parameter_index(names: list[str], parameter: int | str) -> int:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If there is no such parameter.
     """
+    is_index = isinstance(parameter, int | np.integer) and parameter is not True
+    is_index = is_index and parameter is not False
     if isinstance(parameter, str):
         if parameter in names:
             return names.index(parameter)
-    elif -len(names) <= parameter < len(names):
+    elif is_index and -len(names) <= parameter < len(names):
         return int(parameter) % len(names)
-    raise ValueError(
+    kind = ValueError if is_index or isinstance(parameter, str) else TypeError
+    raise kind(
         f"`parameter` must be one of {', '.join(names)} or an index below "
-        f"{len(names)}, got {parameter!r}."
+        f"{len(names)}, got {shown(parameter)}."
     )
 
 

@@ -14,10 +14,25 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
 from mfpde import evaluation
-from mfpde.plotting import style
+from mfpde.arrays import a_function, checked, optional, whole
+from mfpde.depth import A_DEPTH_GRID
+from mfpde.ensemble import AN_ENSEMBLE
+from mfpde.plotting import checks, style
 from mfpde.plotting.sources import Array, class_names, classes_of, plain
+from mfpde.problem import A_PROBLEM
+
+MOST_POINTS = 2000
+"""Along each axis of a picture."""
 
 
+@checked(
+    problem=A_PROBLEM,
+    grid=A_DEPTH_GRID,
+    ensemble=AN_ENSEMBLE,
+    names=optional(checks.names),
+    plane=checks.plane,
+    n_shown=whole(1),
+)
 @style.styled
 def trajectories(
     problem: Any,
@@ -61,9 +76,10 @@ def trajectories(
     A small dot is z(0), a marker (or the digit of the class) z(1). Schemes of order
     2 and above are drawn with a cubic spline through their states.
     """
-    x = np.asarray(problem.x if x is None else x, dtype=float)
-    y = np.asarray(problem.y if labels is None else labels)
+    x = checks.points("x", problem.x if x is None else x, problem.x.shape[1])
+    y = checks.targets("labels", problem.y if labels is None else labels, len(x))
     classes = classes_of(y)
+    names = _names(names, y, classes)
     chosen = _spread(len(x) if classes is None else classes, n_shown)
     t, z = evaluation.trajectories(
         problem, grid, ensemble, np.ascontiguousarray(x[chosen])
@@ -78,8 +94,7 @@ def trajectories(
     if classes is None:
         _paths_by_value(ax, paths, _real_values(y)[chosen])
     else:
-        names = class_names(y, classes) if names is None else names
-        _paths_by_class(ax, paths, classes[chosen], list(map(plain, names)))
+        _paths_by_class(ax, paths, classes[chosen], names)
     if classes is not None and z.shape[2] == 2 and plane in ("auto", "first"):
         _readout_boundary(ax, problem)
     ax.set_xlabel(axis_labels[0])
@@ -87,6 +102,14 @@ def trajectories(
     return ax
 
 
+@checked(
+    problem=A_PROBLEM,
+    grid=A_DEPTH_GRID,
+    ensemble=AN_ENSEMBLE,
+    names=optional(checks.names),
+    transform=optional(a_function),
+    resolution=whole(2, MOST_POINTS),
+)
 @style.styled
 def decision_regions(
     problem: Any,
@@ -129,19 +152,17 @@ def decision_regions(
     ValueError
         If the points are not two-dimensional.
     """
-    x = np.asarray(problem.x if x is None else x, dtype=float)
-    y = np.asarray(problem.y if labels is None else labels)
-    if x.ndim != 2 or x.shape[1] != 2:
-        raise ValueError(f"`x` must have shape (n, 2), got {x.shape}.")
+    x = checks.points("x", problem.x if x is None else x, 2)
+    y = checks.targets("labels", problem.y if labels is None else labels, len(x))
+    classes = classes_of(y)
+    names = _names(names, y, classes)
     axes = [style.padded(column, resolution) for column in x.T]
     points = np.stack(np.meshgrid(*axes, indexing="xy"), axis=-1).reshape(-1, 2)
-    inputs = np.ascontiguousarray(points if transform is None else transform(points))
+    inputs = checks.mapped("transform", transform, points, problem.x.shape[1])
     output = evaluation.predict(problem, grid, ensemble, inputs)
-    classes = classes_of(y)
     _regions(ax, axes, output.reshape(resolution, resolution, -1))
     if classes is not None:
-        names = class_names(y, classes) if names is None else names
-        _points_by_class(ax, x, classes, list(map(plain, names)))
+        _points_by_class(ax, x, classes, names)
         style.legend(ax, loc="best")
     ax.set_xlim(axes[0][[0, -1]])
     ax.set_ylim(axes[1][[0, -1]])
@@ -149,6 +170,18 @@ def decision_regions(
     ax.set_xlabel("input $x_1$")
     ax.set_ylabel("input $x_2$")
     return ax
+
+
+def _names(
+    given: Sequence[str] | None, y: NDArray[Any], classes: NDArray[np.int64] | None
+) -> list[str]:
+    """Names of the classes; none without classes."""
+    if classes is None:
+        return []
+    if given is None:
+        given = class_names(y, classes)
+    checks.enough_names(given, int(classes.max()) + 1)
+    return list(map(plain, given))
 
 
 def _regions(ax: Axes, axes: list[Array], output: Array) -> None:
@@ -268,7 +301,11 @@ def _project(z: Array, plane: str | Sequence[int]) -> tuple[Array, tuple[str, st
             f"first principal axis of $z(1)$, {first}",
             f"second principal axis, {second}",
         )
-    pair = (0, 1) if plane == "first" else tuple(plane)
+    pair = (0, 1) if plane == "first" else plane
+    if max(pair) >= z.shape[2]:
+        raise ValueError(
+            f"`plane` must name components below {z.shape[2]}, got {max(pair)}."
+        )
     first, second = (f"state $z_{{{index + 1}}}$" for index in pair)
     return z[..., list(pair)], (first, second)
 

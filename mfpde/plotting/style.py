@@ -19,7 +19,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from numpy.typing import ArrayLike
 
 from mfpde import __version__
+from mfpde.arrays import check_size, checked
+from mfpde.arrays import number as number_from
 from mfpde.paths import check_replaceable, picture_path
+from mfpde.plotting.checks import A_FIGURE, AN_AXIS
 
 # Okabe and Ito's colour-blind safe palette. Pairs that meet in one picture also
 # differ in lightness, in line style or in marker.
@@ -64,6 +67,9 @@ STYLE = {
 }
 
 
+MOST_PIXELS = 2**16
+"""Of one side of a bitmap; matplotlib draws no more."""
+
 # matplotlib's settings are one for all threads: pictures are drawn in turn.
 _DRAWING = threading.RLock()
 
@@ -99,7 +105,7 @@ def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
     @functools.wraps(draw)
     def wrapper(*args: Any, ax: Axes | None = None, **options: Any) -> Axes:
         if ax is not None:
-            return draw(*args, ax=ax, **options)
+            return draw(*args, ax=AN_AXIS("ax", ax), **options)
         # pyplot shows the figure in a notebook and chooses a backend, which is
         # of no use to the pages that `summary` writes: imported when needed.
         from matplotlib import pyplot
@@ -121,6 +127,7 @@ def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
     return wrapper
 
 
+@checked(figure=A_FIGURE, dpi=number_from(1.0, 4800.0))
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 150.0) -> None:
     """Write a figure; the ending of `path` chooses the format (png, pdf, svg, ...).
 
@@ -137,13 +144,20 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 150.0) ->
     Raises
     ------
     ValueError
-        If the ending is not one of `mfpde.paths.PICTURES`.
+        If the ending is not one of `mfpde.paths.PICTURES`, or the picture too large.
     FileNotFoundError, IsADirectoryError
         If the folder is missing, or `path` a folder.
     FileExistsError
         If something else than a picture of this format stands there.
     """
     path = picture_path(path)
+    pixels = figure.get_size_inches() * dpi
+    if pixels.max() >= MOST_PIXELS:
+        raise ValueError(
+            f"`dpi` must be such that the longer side of the figure has less than "
+            f"{MOST_PIXELS} pixels, got {dpi:g}, which makes {pixels.max():.0f}."
+        )
+    check_size("dpi", *pixels, 0.5)  # four bytes for each pixel
     suffix = path.suffix.lower()
     check_replaceable(path, "`path`", suffix)
     # By this entry a picture of ours is known from others.
