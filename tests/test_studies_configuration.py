@@ -93,6 +93,7 @@ def test_paths_start_in_the_folder_of_the_file(tmp_path, monkeypatch):
     np.savez(tmp_path / "mine" / "cloud.npz", theta=np.ones((4, 3)))
     path = tmp_path / "mine" / "tau.toml"
     csv = {"source": "csv", "path": "points.csv", "target_columns": "y"}
+    csv["task"] = "classification"
     path.write_text(
         write_toml({"study": "tau", "training": {"data": csv}}), encoding="utf-8"
     )

@@ -399,7 +399,7 @@ def test_a_wrong_share_is_a_sentence(text):
 
 def test_a_share_is_read():
     assert read_share("3/20") == (3, 20)
-    with pytest.raises(ConfigurationError, match="got 5/2"):
+    with pytest.raises(ValueError, match=r"`share` must be \(I, N\) .* got \(5, 2\)"):
         run_study(STUDY, None, "never-made", share=(5, 2))
     assert not Path("never-made").exists()
 

@@ -79,6 +79,8 @@ class Entry:
     omit: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     positional: tuple[Any, ...] = ()
+    # Errors of the whole call beside those below: they need no name.
+    whole: tuple[type, ...] = ()
     may_be_nan: bool = False
     integrates: bool = False
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -190,9 +192,10 @@ class Surface:
         self, name: str, function: Any, /, omit: Any = (), **arguments: Any
     ) -> None:
         """An entry."""
-        names = arguments.pop("_names", ())
+        names, whole = arguments.pop("_names", ()), arguments.pop("_whole", ())
         nan = arguments.pop("_may_be_nan", False)
         entry = Entry(name, function, arguments, tuple(omit), tuple(names))
+        entry.whole = tuple(whole)
         entry.may_be_nan, entry.integrates = nan, "s_end" in entry.parameters
         self.entries.append(entry)
 
@@ -471,6 +474,9 @@ class Surface:
         for name in ("Bias", "Bilinear", "Capped", "Linear", "Perceptron",
                      "SignedSquaredReLU", "SquaredReLU"):  # fmt: skip
             self.add(f"blocks.{name}", getattr(module, name), d=1)
+        for block in (self.block, module.Bias(1), module.Bilinear(1)):
+            self.add(f"blocks.{type(block).__name__}.kernels", block.kernels,
+                     dtype="float64")  # fmt: skip
         self.add("blocks.Custom", module.Custom, d=1, k=1, f=nothing, vjp_z=nothing,
                  vjp_theta=nothing)  # fmt: skip
         self.add("blocks.from_description", module.from_description,
@@ -837,6 +843,10 @@ class Surface:
         module = mfpde.storage
         self.add("Run", lambda path: module.Run(path).close(),
                  path=Make(self.run_file))  # fmt: skip
+        # A KeyError with a sentence, as a mapping has it.
+        for name in ("arrays", "to_xarray"):
+            self.add(f"Run.{name}", getattr(self.run, name), group="scalars",
+                     _whole=[KeyError])  # fmt: skip
         self.add("storage.check_writable", module.check_writable,
                  path=Make(self.new_path))  # fmt: skip
         self.add("storage.checkpoint_path", module.checkpoint_path, path="a.h5")
@@ -861,18 +871,24 @@ class Surface:
         table = module.Table({"a": [1, 2]}, {"b": (("a",), np.ones(2))})
         self.add("studies.Table", module.Table, axes={"a": [1, 2]},
                  variables={"b": (("a",), np.ones(2))})  # fmt: skip
-        self.add("Table.dims", table.dims, name="b")
-        self.add("Table.select", table.select, a=1)
-        self.add("Table[]", table.__getitem__, name="b")
-        self.add("studies.resolve", module.resolve, study=STUDY, given={})
+        # A KeyError with a sentence, as a mapping has it.
+        self.add("Table.dims", table.dims, name="b", _whole=[KeyError])
+        self.add("Table.select", table.select, a=1, _whole=[KeyError])
+        self.add("Table[]", table.__getitem__, name="b", _whole=[KeyError])
+        # The problems of a configuration are named by its keys, not by the argument;
+        # those of `problems` are the caller's own words.
+        configured = {"_whole": [mfpde.ConfigurationError]}
+        self.add("studies.resolve", module.resolve, omit=["problems"], study=STUDY,
+                 given={}, **configured)  # fmt: skip
         self.add("studies.load_study", module.load_study, source="quadrature",
-                 studies={"quadrature": STUDY})  # fmt: skip
+                 studies={"quadrature": STUDY}, **configured)  # fmt: skip
         config = module.resolve(STUDY, {})
         self.add("studies.resolved_text", module.resolved_text, study=STUDY,
                  config=config)  # fmt: skip
         small = {"depths": [2, 4], "widths": [1], "n_seeds": 2, "rules": ["left"]}
         self.add("studies.run_study", module.run_study, study=STUDY, config=small,
-                 folder=Make(lambda: tempfile.mkdtemp(dir=self.folder)))  # fmt: skip
+                 folder=Make(lambda: tempfile.mkdtemp(dir=self.folder)),
+                 **configured)  # fmt: skip
         folder = self.folder / "study"
         outcome = module.run_study(STUDY, small, folder)
         self.add("studies.open_study", module.open_study, path=outcome.path)
@@ -926,16 +942,13 @@ NOT_CALLED = {
         ),
         "called by the solver, which has checked what it passes on",
     ),
-    "Run.arrays": "a KeyError with a sentence, as a mapping has it",
     "data.Option": "an entry of SOURCES, made by us",
     "data.digits_path": "without arguments",
     "data.mnist5000": "reads for seconds; as data.digits",
 }
 
 
-# Areas in which some wrong arguments still get Python's own words, and the others.
-OPEN = {"studies"}
-KEPT = sorted({name[3:] for name in dir(Surface) if name.startswith("of_")} - OPEN)
+AREAS = [name[3:] for name in dir(Surface) if name.startswith("of_")]
 
 
 def is_result(thing: Any) -> bool:
@@ -988,7 +1001,7 @@ def _raises(path: str) -> list[tuple[int, int]]:
 
 def fault_of_error(entry: Entry, name: str, error: BaseException) -> str | None:
     """What is wrong with an error, None if it is a sentence of ours."""
-    if not isinstance(error, KINDS):
+    if not isinstance(error, (*KINDS, *entry.whole)):
         return "kind"
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__
@@ -1001,10 +1014,10 @@ def fault_of_error(entry: Entry, name: str, error: BaseException) -> str | None:
         return "raised elsewhere"
     if not any(a <= last.lineno <= b for a, b in _raises(last.filename)):
         return "no raise"
-    text = str(error)
+    text = error.args[0] if isinstance(error, KeyError) else str(error)
     if not re.search(r"[.?]$", text):
         return "no sentence"
-    if isinstance(error, OF_THE_WHOLE):
+    if isinstance(error, (*OF_THE_WHOLE, *entry.whole)):
         return None
     named = {w for w in re.findall(r"`([A-Za-z_]\w*)", text)}
     if not named & {name, *entry.parameters, *entry.names, *entry.omit}:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.analysis.clouds import METHODS
 from mfpde.analysis.transport import common_nodes, coupled_distance, w2_depth
-from mfpde.arrays import checked, choice, float_array, seed_number
+from mfpde.arrays import a_path, checked, choice, float_array, seed_number
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
@@ -220,7 +220,7 @@ class _Side:
 def _opened(name: str, source: Any) -> Iterator[_Side]:
     """The run behind a path, or the object itself, which stays open."""
     if isinstance(source, (str, os.PathLike)):
-        with open_run(source) as run:
+        with open_run(a_path(name, source)) as run:
             yield _side(run)
         return
     if not hasattr(source, "s") or not hasattr(source, "loss"):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mfpde.arrays import flag, number
+from mfpde.arrays import checked, flag, number
 from mfpde.blocks.parameters import (
+    DTYPE,
     LINEAR_REACH,
     check_activation,
     check_groups,
@@ -106,6 +107,7 @@ class Perceptron:
         """Names of the k parameters."""
         return parameter_names(self.param_groups)
 
+    @checked(dtype=DTYPE)
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         return build.generated_kernels(
@@ -171,6 +173,7 @@ class Bilinear(Sized):
         """Where u and v stand in theta."""
         return _dyadic_groups(self.d)
 
+    @checked(dtype=DTYPE)
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         return build.generated_kernels(
@@ -203,6 +206,7 @@ class Linear(Sized):
         """Names of the k parameters."""
         return matrix_names("Theta", self.d)
 
+    @checked(dtype=DTYPE)
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         name = f"linear_d{self.d}"
@@ -231,6 +235,7 @@ class Bias(Sized):
         """All parameters, as one group."""
         return {"theta": slice(0, self.d)}
 
+    @checked(dtype=DTYPE)
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         name = f"bias_d{self.d}"
@@ -311,6 +316,7 @@ class Custom:
         """Names of the k parameters."""
         return parameter_names(self.param_groups)
 
+    @checked(dtype=DTYPE)
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         return build.custom_kernels(self.d, self.k, *self.functions, dtype)

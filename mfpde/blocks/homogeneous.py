@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mfpde.arrays import checked
 from mfpde.blocks.elementary import Sized
 from mfpde.blocks.parameters import (
+    DTYPE,
     LINEAR_REACH,
     check_activation,
     check_size,
@@ -60,6 +62,7 @@ class _Damped(Sized):
         """Nothing is known: f has kinks in every parameter."""
         return {}
 
+    @checked(dtype=DTYPE)
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         n_parts = len(self.suffixes)
@@ -169,6 +172,7 @@ class Capped:
         """How far from the real line the flow is analytic, by group: rough."""
         return {"c": LINEAR_REACH, "W": CAPPED_REACH, "b": CAPPED_REACH}
 
+    @checked(dtype=DTYPE)
     def kernels(self, dtype: str = "float64") -> build.Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         return build.generated_kernels(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mfpde.arrays import integer, shown
+from mfpde.arrays import choice, integer, shown
 from mfpde.errors import did_you_mean
 from mfpde.kernels import ACTIVATIONS
 
+DTYPE = choice("float64", "float32")
+"""The number types of kernels."""
 LINEAR_REACH = 2.5
 """`param_reach` of a group in which f is linear."""
 

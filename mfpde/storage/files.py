@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from mfpde.arrays import checked, flag
+from mfpde.arrays import checked, flag, text
 from mfpde.paths import (
     RUN,
     Use,
@@ -56,7 +56,7 @@ def part_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-@checked(overwrite=flag)
+@checked(overwrite=flag, file_format=text)
 def check_writable(
     path: str | os.PathLike[str], overwrite: bool = False, file_format: str = RUN
 ) -> None:

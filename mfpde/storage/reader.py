@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import checked, text
 from mfpde.paths import user_path
 from mfpde.storage.access import format_errors
 from mfpde.storage.frames import frame
@@ -256,6 +257,7 @@ class Run:
         """Names of the groups of the file."""
         return self._file.names("/")
 
+    @checked(group=text)
     def arrays(self, group: str) -> dict[str, NDArray[Any] | Series]:
         """All datasets of a group by name: series lazily, the others read.
 
@@ -288,6 +290,7 @@ class Run:
             )
         return names
 
+    @checked(group=text)
     def to_xarray(self, group: str = "scalars") -> Any:
         """Return one group as an xarray.Dataset; the file is not locked.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
+from mfpde.arrays import sequence, shown, whole
 from mfpde.errors import ConfigurationError, did_you_mean
 from mfpde.studies.study import Config, Study, Task
 from mfpde.studies.table import find
@@ -69,6 +71,16 @@ def _check_parts(
         for name in task.needs:
             if name not in references:
                 raise ValueError(f"{task} needs {name!r}, which is no reference.")
+
+
+def a_share(name: str, value: Any) -> tuple[int, int]:
+    """(I, N) with 1 <= I <= N."""
+    pair = sequence(whole(1))(name, value)
+    if len(pair) != 2 or pair[0] > pair[1]:
+        raise ValueError(
+            f"`{name}` must be (I, N) with I from 1 to N, got {shown(value)}."
+        )
+    return pair[0], pair[1]
 
 
 def check_share(share: tuple[int, int] | None) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mfpde.arrays import checked, flag, mapping, sequence, text
 from mfpde.config.checks import Check, Flag, Integer, ListOf, Number, Text, suggest
 from mfpde.config.toml import read_toml, write_toml
 from mfpde.config.validation import apply_overrides, shown_value
 from mfpde.data.sources import check_description
 from mfpde.errors import ConfigurationError, did_you_mean, sentence
 from mfpde.paths import user_path
-from mfpde.studies.study import Config, Study
+from mfpde.studies.study import Config, Study, a_study
 
 SELECTOR = "study"
 """The key of a file that names its study."""
@@ -24,6 +25,7 @@ FILE = "path"
 """The key of a table, of data or of a law, that names a file."""
 
 
+@checked(source=text, studies=mapping, overrides=sequence(text), is_quick=flag)
 def load_study(
     source: str,
     studies: Mapping[str, Study],
@@ -54,7 +56,7 @@ def load_study(
     """
     table: dict[str, Any] = {SELECTOR: source}
     if source not in studies:
-        if not source.endswith(".toml") and not user_path(source).is_file():
+        if not source.endswith(".toml") and not user_path(source, "source").is_file():
             raise ConfigurationError([_unknown(source, studies)])
         table = _from_folder(read_toml(source), user_path(source).parent)
         if SELECTOR not in table:
@@ -86,6 +88,7 @@ def measured_config(study: Study, config: Config) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in left_out}
 
 
+@checked(study=a_study, given=mapping, problems=sequence(text))
 def resolve(
     study: Study, given: Mapping[str, Any], problems: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -122,6 +125,7 @@ def _problems(study: Study, config: Config) -> list[str]:
         return [sentence(error)]
 
 
+@checked(study=a_study, config=mapping)
 def resolved_text(study: Study, config: Config) -> str:
     """Return the resolved configuration as TOML, the name of the study first."""
     return write_toml({SELECTOR: study.name, **config})

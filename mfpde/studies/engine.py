@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mfpde import __version__
+from mfpde.arrays import a_path, checked, flag, having, mapping, optional, text
 from mfpde.errors import (
     ConfigurationError,
     ConvergenceError,
@@ -25,12 +26,12 @@ from mfpde.executors.base import counted
 from mfpde.progress import format_duration
 from mfpde.signals import as_interrupt, deliver
 from mfpde.studies.assemble import assemble, encode
-from mfpde.studies.checks import check_share, checked_tasks, share_of
+from mfpde.studies.checks import a_share, checked_tasks, share_of
 from mfpde.studies.configuration import resolve
 from mfpde.studies.progress import TaskReporter
 from mfpde.studies.report import Report, undecided
 from mfpde.studies.store import Store
-from mfpde.studies.study import Config, Study, Task
+from mfpde.studies.study import Config, Study, Task, a_study
 from mfpde.studies.table import STATUS, Table
 from mfpde.studies.work import Job, Piece
 
@@ -72,6 +73,21 @@ class Outcome:
         return f"<Outcome, {self.status}: {self.message}>"
 
 
+def _a_reporter(name: str, value: Any) -> Any:
+    """True, False, or what is told of tasks."""
+    return value if isinstance(value, TaskReporter) else flag(name, value)
+
+
+@checked(
+    study=a_study,
+    config=optional(mapping),
+    folder=a_path,
+    executor=optional(having("run", "__enter__", what="an executor")),
+    share=optional(a_share),
+    compute=flag,
+    progress=optional(_a_reporter),
+    command=text,
+)
 def run_study(
     study: Study,
     config: Mapping[str, Any] | None,
@@ -124,7 +140,6 @@ def run_study(
     >>> outcome = run_study(study, {"n_seeds": 4}, "out")  # doctest: +SKIP
     >>> print(outcome.message, outcome.table["error"].shape)  # doctest: +SKIP
     """
-    check_share(share)
     config = resolve(study, config or {})
     tasks = _tasks(study, config)
     mine = tasks if share is None else share_of(tasks, *share)

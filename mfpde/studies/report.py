@@ -6,13 +6,40 @@ import dataclasses
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from mfpde.arrays import (
+    a_float,
+    check_fields,
+    checked,
+    choice,
+    instance,
+    mapping,
+    optional,
+    sequence,
+    shown,
+    text,
+    whole,
+)
 from mfpde.panels import Panel
 
 VERDICTS = ("confirmed", "not resolved", "contradicted")
 WIDTH = 88
 _COLUMNS = ("claim", "expected", "value", "interval", "verdict")
 _CLAIM_WIDTH = 40
+
+
+def _shown_number(name: str, value: Any) -> float | str:
+    """A number, or words for it."""
+    return text(name, value) if isinstance(value, str) else a_float(name, value)
+
+
+def _interval(name: str, value: Any) -> tuple[float, float]:
+    """Two numbers, finite or not."""
+    ends = sequence(a_float)(name, value)
+    if len(ends) != 2:
+        raise ValueError(f"`{name}` must be two numbers, got {shown(value)}.")
+    return ends[0], ends[1]
 
 
 @dataclass(frozen=True)
@@ -46,10 +73,17 @@ class Verdict:
     row: int | None = None
 
     def __post_init__(self) -> None:
-        if self.verdict not in VERDICTS:
-            raise ValueError(
-                f"`verdict` must be one of {VERDICTS}, got {self.verdict!r}."
-            )
+        check_fields(
+            self,
+            claim=text,
+            expected=_shown_number,
+            value=optional(a_float),
+            interval=optional(_interval),
+            verdict=choice(*VERDICTS),
+            rule=text,
+            note=text,
+            row=optional(whole(0)),
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +103,12 @@ class Report:
     texts: Sequence[str] = ()
     figures: Mapping[str, Sequence[Panel]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        sequence(instance(Verdict))("verdicts", self.verdicts)
+        sequence(text)("texts", self.texts)
+        for name, panels in mapping("figures", self.figures).items():
+            sequence(instance(Panel))(f"figures[{name!r}]", panels)
+
 
 def undecided(report: Report, reason: str) -> Report:
     """Return a report that decides nothing: some of what it needs is not there."""
@@ -81,6 +121,7 @@ def undecided(report: Report, reason: str) -> Report:
     return dataclasses.replace(report, verdicts=verdicts)
 
 
+@checked(verdicts=sequence(instance(Verdict)))
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Return verdicts as a table in plain text, rules and notes below it."""
     if not verdicts:
@@ -90,24 +131,24 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     widths = [max(len(row[i]) for row in _lines(cells)) for i in range(len(_COLUMNS))]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in _lines(cells)]
     lines.insert(1, "-" * max(map(len, lines)))
-    for text, mark in marks.items():
+    for words, mark in marks.items():
         lines += textwrap.wrap(
-            f"[{mark}] {text}", WIDTH, subsequent_indent="    ", break_long_words=False
+            f"[{mark}] {words}", WIDTH, subsequent_indent="    ", break_long_words=False
         )
     return "".join(f"{line}\n" for line in lines)
 
 
 def _marks(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """Number the different rules and notes."""
-    texts = [text for each in verdicts for text in (each.rule, each.note) if text]
-    return {text: number for number, text in enumerate(dict.fromkeys(texts), 1)}
+    texts = [words for each in verdicts for words in (each.rule, each.note) if words]
+    return {words: number for number, words in enumerate(dict.fromkeys(texts), 1)}
 
 
 def _row(each: Verdict, marks: Mapping[str, int]) -> tuple[str, ...]:
     interval = ""
     if each.interval is not None:
         interval = f"[{number(each.interval[0])}, {number(each.interval[1])}]"
-    used = [str(marks[text]) for text in (each.rule, each.note) if text]
+    used = [str(marks[words]) for words in (each.rule, each.note) if words]
     verdict = f"{each.verdict} [{', '.join(used)}]" if used else each.verdict
     return (each.claim, number(each.expected), number(each.value), interval, verdict)
 
@@ -118,7 +159,7 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     for claim, *others in rows:
         first, *rest = textwrap.wrap(claim, _CLAIM_WIDTH) or [""]
         lines.append((first, *others))
-        lines += [(f"  {text}", *("" for _ in others)) for text in rest]
+        lines += [(f"  {words}", *("" for _ in others)) for words in rest]
     return lines
 
 

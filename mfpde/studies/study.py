@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mfpde.arrays import having
 from mfpde.studies.report import Report
 from mfpde.studies.table import Table
 
@@ -68,6 +69,11 @@ class Variable:
     long_name: str = ""
     units: str = "1"
     fill: float = float("nan")
+
+
+def a_study(name: str, value: Any) -> Any:
+    """An object with the parts of a study that are looked at first."""
+    return having("name", "defaults", "problems", what="a study")(name, value)
 
 
 class Study(Protocol):

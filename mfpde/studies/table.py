@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.arrays import instance, mapping, sequence, shown, text
 from mfpde.errors import did_you_mean
 
 STATUS = ("missing", "done", "diverged", "failed")
@@ -31,13 +32,33 @@ class Table:
     variables: Mapping[str, tuple[tuple[str, ...], NDArray[Any]]]
 
     def __post_init__(self) -> None:
-        for name, (dims, values) in self.variables.items():
+        for axis, values in mapping("axes", self.axes).items():
+            sequence()(f"axes[{axis!r}]", values)
+        for name, pair in mapping("variables", self.variables).items():
+            label = f"variables[{name!r}]"
+            dims, values = self._pair(label, pair)
             shape = tuple(len(self.axes[dim]) for dim in dims)
-            if values.shape != shape:
+            if instance(np.ndarray, what="an array")(label, values).shape != shape:
                 raise ValueError(
-                    f"`variables[{name!r}]` must have shape {shape} for its axes "
+                    f"`{label}` must have shape {shape} for its axes "
                     f"{dims}, got {values.shape}."
                 )
+
+    def _pair(self, label: str, pair: Any) -> tuple[tuple[str, ...], Any]:
+        """Names of axes, all known, and values."""
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(
+                f"`{label}` must be a pair, the names of its axes and an array, got "
+                f"{shown(pair)}."
+            )
+        dims = sequence(text)(label, pair[0])
+        for dim in dims:
+            if dim not in self.axes:
+                raise ValueError(
+                    f"`{label}` has the axis {dim!r}, which `axes` must have, too."
+                    + did_you_mean(dim, self.axes)
+                )
+        return dims, pair[1]
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._variable(name)[1]
@@ -96,12 +117,14 @@ class Table:
         if axis not in self.axes:
             hint = did_you_mean(axis, self.axes)
             raise KeyError(f"The table has no axis {axis!r}.{hint}")
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value[()]
         if isinstance(value, list | tuple | np.ndarray):
             return [find(self.axes, axis, entry) for entry in value]
         return find(self.axes, axis, value)
 
     def _variable(self, name: str) -> tuple[tuple[str, ...], NDArray[Any]]:
-        if name not in self.variables:
+        if text("name", name) not in self.variables:
             hint = did_you_mean(name, self.variables)
             raise KeyError(f"The table has no variable {name!r}.{hint}")
         return self.variables[name]
@@ -122,5 +145,7 @@ def find(axes: Mapping[str, list], axis: str, value: Any) -> int:
     try:
         return list(axes[axis]).index(value)
     except ValueError:
-        shown = ", ".join(map(str, axes[axis]))
-        raise KeyError(f"Axis {axis!r} has no value {value!r}, but {shown}.") from None
+        there = ", ".join(map(str, axes[axis]))
+        raise KeyError(
+            f"Axis {axis!r} has no value {shown(value)}, but {there}."
+        ) from None
