@@ -99,11 +99,19 @@ def instance(*kinds: type, what: str = "") -> Check:
     return apply
 
 
+def has(value: object, attribute: str) -> bool:
+    """Whether value has an attribute; some objects fail at looking for one."""
+    try:
+        return hasattr(value, attribute)
+    except Exception:
+        return False
+
+
 def having(*attributes: str, what: str) -> Check:
     """An object, and no class, that has some attributes."""
 
     def apply(name: str, value: Any) -> Any:
-        lacks = [each for each in attributes if not hasattr(value, each)]
+        lacks = [each for each in attributes if not has(value, each)]
         if isinstance(value, type) or lacks:
             lack = f", which has no `{lacks[0]}`" if lacks else ""
             raise TypeError(f"`{name}` must be {what}, got {shown(value)}{lack}.")

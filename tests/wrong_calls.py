@@ -196,7 +196,8 @@ class Surface:
         nan = arguments.pop("_may_be_nan", False)
         entry = Entry(name, function, arguments, tuple(omit), tuple(names))
         entry.whole = tuple(whole)
-        entry.may_be_nan, entry.integrates = nan, "s_end" in entry.parameters
+        entry.may_be_nan = nan
+        entry.integrates = bool({"s_end", "n_steps"} & set(arguments))
         self.entries.append(entry)
 
     @functools.cached_property
@@ -417,7 +418,9 @@ class Surface:
         def add(name, /, **arguments):
             self.add(f"analysis.{name}", getattr(module, name), **arguments)
 
-        add("bootstrap", statistic=np.mean, values=[1.0, 2.0, 4.0], **draws)
+        # The interval of a single run is NaN.
+        add("bootstrap", statistic=np.mean, values=[1.0, 2.0, 4.0], **draws,
+            _may_be_nan=True)  # fmt: skip
         cov = np.eye(2)
         add("bures", mean_a=[0.0, 0.0], cov_a=cov, mean_b=[1.0, 0.0], cov_b=cov)
         add("common_nodes", t_a=[0.0, 0.5], t_b=[0.0, 0.25, 0.5])
@@ -970,7 +973,8 @@ class Hangs(BaseException):
 
 # Right arguments, with which a run may take as long as it likes.
 LONG = {("s_end", label) for label in ("1e300", "10**30", "10**12")}
-LONG |= {("n_iterations", "10**12"), ("tol", "1e-300")}
+LONG |= {(n, "10**12") for n in ("n_iterations", "n_steps", "temperature")}
+LONG |= {("tol", "1e-300")}
 
 
 def calls(entries: list[Entry]):

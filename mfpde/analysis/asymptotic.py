@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.analysis.cells import positive_axis
+from mfpde.analysis.cells import cell_mask, positive_axis
 from mfpde.analysis.joint import RateFit, fit_rates
 from mfpde.analysis.rates import Interval, PowerFit, fit_power
 from mfpde.arrays import checked, float_array, number
@@ -159,8 +159,8 @@ def fit_asymptotic(
     """
     depths = positive_axis("depths", depths)
     widths = positive_axis("widths", widths, allow_inf=True)
-    if window is None:
-        window = np.ones((len(depths), len(widths)), dtype=bool)
+    shape = len(depths), len(widths)
+    window = np.ones(shape, bool) if window is None else cell_mask(window, shape)
     options["a"] = a
     fit = fit_rates(depths, widths, errors, window=window, **options)
     counts = np.where(fit.is_used, depths[:, np.newaxis] ** a * widths, np.inf)

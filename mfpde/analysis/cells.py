@@ -12,12 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import float_array, is_number, shown, whole
+from mfpde.arrays import as_array, float_array, is_number, shown, whole
 from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
 
 N_BOOTSTRAP = whole(2, 10**6)
+
+
+def cell_mask(window: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """True or False for each cell."""
+    mask = as_array("window", window)
+    if mask.shape != shape or mask.dtype.kind != "b":
+        raise ValueError(
+            f"`window` must hold True or False for each cell, {shape}, got "
+            f"{mask.dtype} of shape {mask.shape}."
+        )
+    return mask
+
 
 STATISTICS = ("rms", "mean", "median")
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.analysis.asymptotic import bent_interval
 from mfpde.analysis.cells import (
     N_BOOTSTRAP,
+    cell_mask,
     checked_share,
     positive_axis,
 )
@@ -90,13 +91,7 @@ def fit_fluctuation(
     is_there = ~np.isnan(table).any(axis=3)
     is_used = (is_there.sum(axis=2) > 1) & ~np.isinf(table).any(axis=(2, 3))
     if window is not None:
-        window = np.asarray(window)
-        if window.shape != is_used.shape or window.dtype.kind != "b":
-            raise ValueError(
-                f"`window` must hold True or False for each cell, {is_used.shape}, "
-                f"got {window.dtype} of shape {window.shape}."
-            )
-        is_used &= window
+        is_used &= cell_mask(window, is_used.shape)
     rows, columns = np.nonzero(is_used)
     if len(np.unique(rows)) < 2 or len(np.unique(columns)) < 2:
         raise ValueError(

@@ -38,7 +38,15 @@ from mfpde.analysis.resampling import (
     bootstrap_counts,
     jackknife_counts,
 )
-from mfpde.arrays import checked, is_number, seed_number, shown
+from mfpde.arrays import (
+    a_float,
+    as_array,
+    checked,
+    is_number,
+    seed_number,
+    sequence,
+    shown,
+)
 from mfpde.errors import did_you_mean
 
 Array = NDArray[np.float64]
@@ -241,19 +249,30 @@ def _inside(cells: _Cells, window: Any) -> Mask:
     if window is None or _is_automatic(window):
         return np.ones(shape, dtype=bool)
     if isinstance(window, dict) and set(window) <= {"depth", "width"}:
-        low, high = window.get("depth", (0.0, np.inf))
+        low, high = _ends(window, "depth")
         rows = (cells.depths >= low) & (cells.depths <= high)
-        low, high = window.get("width", (0.0, np.inf))
+        low, high = _ends(window, "width")
         return np.logical_and.outer(
             rows, (cells.widths >= low) & (cells.widths <= high)
         )
-    mask = np.asarray(window)
+    mask = as_array("window", window)
     if mask.dtype != bool or mask.shape != shape:
         raise ValueError(
             "`window` must be 'auto', a mapping with 'depth' and 'width', or a mask of "
-            f"shape (n_depths, n_widths) = {shape}, got {window!r}."
+            f"shape (n_depths, n_widths) = {shape}, got {shown(window)}."
         )
     return mask
+
+
+def _ends(window: dict[str, Any], axis: str) -> tuple[float, ...]:
+    """Least and largest size along an axis."""
+    ends = sequence(a_float)("window", window.get(axis, (0.0, np.inf)))
+    if len(ends) != 2:
+        raise ValueError(
+            f"`window` must have two sizes for {axis!r}, the least and the largest, "
+            f"got {shown(window[axis])}."
+        )
+    return ends
 
 
 def _sentences(cells: _Cells, reasons: NDArray[np.object_]) -> tuple[str, ...]:

@@ -99,8 +99,13 @@ class RateFit:
             return np.full(shape, np.nan), np.full(shape, np.nan)
         both = _terms(self.replicates, depths, widths, self.a)
         levels = tails(self.confidence)
-        low, high = np.quantile(_combined(both, self.combine), levels, axis=0)
-        return low, high
+        errors = _combined(both, self.combine)
+        with np.errstate(invalid="ignore"):
+            low, high = np.quantile(errors, levels, axis=0)
+        # Between two infinite errors the quantile is inf - inf.
+        return np.where(np.isnan(low), np.inf, low), np.where(
+            np.isnan(high), np.inf, high
+        )
 
     def _shown(self, name: str, exponent: str) -> str:
         """A number of a term, or its name where the exponent is not identified."""

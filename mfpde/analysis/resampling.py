@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import t as student
 
-from mfpde.arrays import a_function, checked, float_array, is_number, seed_number, whole
+from mfpde.arrays import (
+    a_function,
+    checked,
+    float_array,
+    is_number,
+    seed_number,
+    shown,
+    whole,
+)
 
 Array = NDArray[np.float64]
 
@@ -85,18 +93,28 @@ def bootstrap(
         By `bca_intervals`; NaN for a single run.
     """
     values = float_array("values", values)
-    if values.ndim == 0 or len(values) == 0:
+    if values.ndim == 0 or values.size == 0:
         raise ValueError(
             "`values` must hold one entry or more for each run along its first axis, "
             f"got shape {values.shape}."
         )
     n, n_bootstrap = len(values), _check_n_bootstrap(n_bootstrap)
-    value = float(statistic(values))
+
+    def number(rows: Array) -> float:
+        found = statistic(rows)
+        try:
+            return float(found)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"`statistic` must return a number, got {shown(found)}."
+            ) from None
+
+    value = number(values)
     rng = np.random.default_rng(seed)
     chosen = rng.integers(n, size=(n_bootstrap, n))
-    replicates = np.array([[statistic(values[rows])] for rows in chosen], dtype=float)
+    replicates = np.array([[number(values[rows])] for rows in chosen], dtype=float)
     others = [np.delete(values, i, axis=0) for i in range(n)] if n > 1 else [values]
-    jackknife = np.array([[statistic(rest)] for rest in others], dtype=float)
+    jackknife = np.array([[number(rest)] for rest in others], dtype=float)
     low, high = bca_intervals(np.array([value]), replicates, jackknife, confidence)[0]
     return value, (float(low), float(high))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import checked, positive
+from mfpde.arrays import checked, number
 from mfpde.exact.closed import (
     MOST_LAYERS,
     Array,
@@ -76,7 +76,7 @@ class ScalarBilinear(LayerCase):
             )
 
     @classmethod
-    @checked(sigma=positive)
+    @checked(sigma=number(above=0.0, most=1e154))
     def gaussian(
         cls,
         x: ArrayLike,

@@ -319,7 +319,8 @@ def _check_budget(rule: TensorRule, n_particles: int | None) -> None:
 
 
 def _checked_nodes(nodes: Any, n_random: int) -> tuple[int, ...]:
-    if not isinstance(nodes, list | tuple | np.ndarray) or np.ndim(nodes) == 0:
+    is_array = isinstance(nodes, np.ndarray) and nodes.ndim > 0
+    if not isinstance(nodes, list | tuple) and not is_array:
         raise TypeError(
             "`nodes` must be a sequence of numbers of nodes, one for each random "
             f"number of the law, got {shown(nodes)}."

@@ -53,6 +53,8 @@ def recover(path: str | os.PathLike[str]) -> str:
         If its writer is alive.
     """
     path = real_path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
     with folder_lock(path):
         with open_h5(path) as opened:
             with format_errors(path):
