@@ -343,7 +343,7 @@ def test_an_error_in_depth_that_grows_with_the_particles_refines_again(monkeypat
     """Few particles that hide an error in depth are found out by the check."""
     law = mfpde.laws.Gaussian(0.0, 0.7, 2)
     calm = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-6)
-    name = "mfpde.limit_solver._Search._depth_factor"
+    name = "mfpde.limit_search.Search._depth_factor"
     monkeypatch.setattr(name, lambda self, rule: 1e4)
     wary = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-6)
     assert wary.grid.n_nodes > calm.grid.n_nodes

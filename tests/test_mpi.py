@@ -345,13 +345,16 @@ def test_ranks_reproduce_one_process(n_ranks, alone, tmp_path):
             np.testing.assert_allclose(other[name], array, tolerance, err_msg=name)
 
 
+PROCESS = ("wall_time", "pid", "inode")
+
+
 def contents(path: Path) -> dict[str, np.ndarray]:
     """All arrays of numbers in a file but those of time and process."""
     arrays = {}
 
     def visit(name, item):
         is_number = isinstance(item, h5py.Dataset) and item.dtype.kind in "fi"
-        if is_number and name.rsplit("/", 1)[-1] not in ("wall_time", "pid"):
+        if is_number and name.rsplit("/", 1)[-1] not in PROCESS:
             arrays[name] = item[()]
 
     with h5py.File(path, "r") as file:

@@ -458,7 +458,9 @@ def test_fixed_steppers_pass_failures_on():
 def test_fixed_steppers_by_name(name):
     stepper = make_stepper(name, ds=0.25)
     assert stepper == FIXED[name](0.25)
-    assert stepper.describe() == {"stepper": name, "ds": 0.25}
+    described = stepper.describe()
+    assert (described["stepper"], described["ds"]) == (name, 0.25)
+    assert type(stepper).from_tableau(name, 0.25, described["tableau"]) == stepper
 
 
 def test_adaptive_stepper_by_name():

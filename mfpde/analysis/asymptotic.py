@@ -94,7 +94,9 @@ def power_limit(values: ArrayLike) -> tuple[float, Interval]:
         return float("nan"), (float("nan"), float("nan"))
     triples = (values[-5:-2], values[-4:-1], values[-3:])
     first, coarse, fine = (_aitken(*triple) for triple in triples)
-    moved = float(np.maximum(abs(fine - coarse), 0.5 * abs(coarse - first)))
+    if not np.isfinite([first, coarse, fine]).all():
+        return fine, (float("nan"), float("nan"))
+    moved = max(abs(fine - coarse), 0.5 * abs(coarse - first))
     return fine, refinement_interval(fine, fine - moved)
 
 
