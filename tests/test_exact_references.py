@@ -688,7 +688,7 @@ def test_t16_infima():
         (lambda: exact.ScalarLinear(X1, Y1, 0.0, [1, 1, -1]), "must not be negative"),
         (lambda: exact.ScalarLinear(X1, Y1, 0.0, [1, 1, 1]), "sum 1, got sum 3"),
         (lambda: exact.ScalarBilinear(1.0, 1.0, 0.1, 0.2), r"at least \|r\|"),
-        (lambda: exact.ScalarBilinear.gaussian(1.0, 1.0, 0.0), "`sigma` must be posit"),
+        (lambda: exact.ScalarBilinear.gaussian(1.0, 1.0, 0.0), "`sigma` must lie in"),
         (lambda: exact.ScalarBilinear(1.0, -1.0, 0.1).late_rate(), "y / x > 0"),
         (lambda: CASES["bilinear"].width_constant(1.0), "needs the start of"),
         (lambda: exact.TwoLayer(1.0, 0.3, 0.2), r"at least \|r\|"),
