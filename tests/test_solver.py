@@ -304,7 +304,13 @@ def test_stop_when_the_gradient_is_small(case):
 @pytest.mark.parametrize("name", ["loss_below", "gradient_norm_below"])
 @pytest.mark.parametrize(
     "stepper",
-    [{}, {"stepper": "rkc2"}, {"stepper": "auto"}, {"stepper": "rk4", "ds": 0.3}],
+    [
+        {},
+        # Of order 2: looser, or it takes thousands of steps.
+        {"stepper": "rkc2", "rtol": 1e-6, "atol": 1e-9},
+        {"stepper": "auto"},
+        {"stepper": "rk4", "ds": 0.3},
+    ],
     ids=["dopri5", "rkc2", "auto", "rk4"],
 )
 def test_a_limit_ends_a_run_on_its_crossing(relaxing, name, stepper, tmp_path):
@@ -312,21 +318,21 @@ def test_a_limit_ends_a_run_on_its_crossing(relaxing, name, stepper, tmp_path):
     limit, expected = (0.25, 0.5 * np.log(4.0)), (0.1, np.log(10.0))
     limit, expected = limit if name == "loss_below" else expected
     path, options = tmp_path / "a.h5", {"rtol": 1e-8, "atol": 1e-11, **stepper}
-    options |= {"record": Steps(1), "s_end": 20.0}
+    options |= {"record": Steps(1), "s_end": 6.0}
     found = solve(*relaxing, output=path, **{name: limit}, **options)
-    accuracy = 1e-6 if stepper.get("stepper") != "rk4" else 1e-3
+    accuracy = 100 * options["rtol"] if stepper.get("stepper") != "rk4" else 1e-3
     assert found.status == "finished"
     assert found.s[-1] == pytest.approx(expected, abs=accuracy)
     columns = found.scalars | {"loss_below": found.loss}
     columns["gradient_norm_below"] = found.scalars["gradient_norm"]
-    assert limit * (1.0 - 1e-7) < columns[name][-1] < limit
+    assert limit * (1.0 - 10 * options["rtol"]) < columns[name][-1] < limit
     with open_run(path) as run:
         assert run.s[-1] == found.s[-1]
         assert run.theta[-1].tobytes() == found.ensemble.theta.tobytes()
     with pytest.raises(ValueError, match="later time than that"):
         resume(path, s_end=found.s[-1])
     # What only the end called for is dropped: on it goes as if it had not ended.
-    again, whole = resume(path, s_end=20.0), solve(*relaxing, **options)
+    again, whole = resume(path, s_end=6.0), solve(*relaxing, **options)
     assert again.s.tobytes() == whole.s.tobytes()
     assert again.loss.tobytes() == whole.loss.tobytes()
     assert again.ensemble.theta.tobytes() == whole.ensemble.theta.tobytes()
