@@ -66,10 +66,7 @@ def main() -> None:
         "| --- | --- | --- |",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {
-            "MFPDE_CACHE_DIR": f"{folder}/kernels",
-            "NUMBA_CACHE_DIR": f"{folder}/numba",
-        }
+        environment = os.environ | {"MFPDE_CACHE_DIR": f"{folder}/kernels"}
         cases = plain | {
             f"first evaluate, {block}, {grid}": EVALUATE.format(
                 d=d, block=block, grid=grid

@@ -13,7 +13,7 @@ from mfpde.errors import DataWarning
 LARGE = 30.0
 """Root mean square of states z(0) or targets from which on we warn.
 
-Steps shrink like its square: with normal particles, dopri5 was seen to make 30
+Steps shrink like its square: with normal particles, dopri5 was seen to make some 40
 evaluations for a unit of s at 1, a few thousand at 30, and a million at 1000.
 """
 HUGE = 1e6

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from command_cases import TINY
 
 import mfpde
 from mfpde.cli import main
@@ -51,22 +52,6 @@ def kill(*_):
 os.kill = kill
 os.O_BINARY = 0
 sys.platform = "win32"
-"""
-
-TINY = """
-title = "Tiny"
-[data]
-source = "moons"
-n_samples = 8
-[grid]
-scheme = "euler"
-n = 2
-[ensemble]
-n_particles = 4
-[flow]
-s_end = 0.2
-rtol = 1e-3
-atol = 1e-3
 """
 
 STUDY = """

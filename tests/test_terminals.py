@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_cases import TINY
 
 import mfpde
 from mfpde import plotting
@@ -20,21 +21,6 @@ from mfpde.paths import PICTURES, picture_path, user_path
 from mfpde.plotting import panels
 from mfpde.streams import one_line
 
-TINY = """
-title = "Tiny"
-[data]
-source = "moons"
-n_samples = 8
-[grid]
-scheme = "euler"
-n = 2
-[ensemble]
-n_particles = 4
-[flow]
-s_end = 0.2
-rtol = 1e-3
-atol = 1e-3
-"""
 TITLE = "Kosten: 5 € = $6, \\\\frac $x 中文 😀 \\u001b[2J \\u0007 <b>&\\n'end'"
 
 
