@@ -26,8 +26,8 @@ import numpy as np
 from machine import header, write
 
 import mfpde
+from mfpde.engine.mpi import shard_of, world
 from mfpde.kernels.sweep import STRIDE
-from mfpde.mpi import shard_of, world
 
 D = 8
 LATENCY_S, BANDWIDTH = 2e-6, 1e10

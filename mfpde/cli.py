@@ -18,6 +18,7 @@ from typing import Any
 
 from mfpde import __version__
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
+from mfpde.environment import launched
 from mfpde.errors import (
     ConfigurationError,
     ConvergenceError,
@@ -25,7 +26,6 @@ from mfpde.errors import (
     StorageFormatError,
     sentence,
 )
-from mfpde.launch import launched
 from mfpde.signals import as_interrupt
 from mfpde.streams import drop_output, one_line, prepare_streams, say
 

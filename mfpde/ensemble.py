@@ -20,7 +20,7 @@ from mfpde.arrays import (
     instance,
     whole,
 )
-from mfpde.sharding import WHOLE, Shard
+from mfpde.engine.sharding import WHOLE, Shard
 
 SUM_TOLERANCE = 1e-12  # rounding of a sum of 1e8 terms stays below this
 AXES = ("node", "particle", "parameter")
@@ -86,7 +86,7 @@ class ParticleEnsemble:
     ----------
     shard : Shard
         Which of the particles these are where several ranks share them (see
-        `mfpde.sharding`); weights then sum to one over all ranks.
+        `mfpde.engine.sharding`); weights then sum to one over all ranks.
 
     Raises
     ------

@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde import lockstep
 from mfpde.arrays import checked, float_array, instance, number, shown
 from mfpde.depth import A_DEPTH_GRID, DepthGrid
+from mfpde.engine import distributed as lockstep
+from mfpde.engine.sharding import Shard
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels import sweep
 from mfpde.kernels.assembly import CHUNK, assemble
 from mfpde.kernels.build import outer_kernels
-from mfpde.kernels.crew import follow
 from mfpde.kernels.memory import empty_aligned
+from mfpde.kernels.queue import close, open_gate, wait_for_all
 from mfpde.kernels.samples import SampleLayout, sample_layout
 from mfpde.kernels.sweep import STRIDE
 from mfpde.kernels.threads import start_helpers
-from mfpde.kernels.turns import close, open_gate, wait_for_all
+from mfpde.kernels.workers import follow
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
-from mfpde.sharding import Shard
 from mfpde.sizes import cause
 
 Array = NDArray[np.float64]

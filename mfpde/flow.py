@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from mfpde.arrays import a_float, checked, float_array
 from mfpde.depth import DepthGrid
+from mfpde.engine.sharding import Space
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, check_shapes, evaluate
 from mfpde.gradients import own_parts
 from mfpde.ledger import LedgerBudget, objective_does_not_rise
 from mfpde.problem import MeanFieldProblem
-from mfpde.sharding import Space
 from mfpde.sizes import advice
 from mfpde.steppers import (
     Diffusion,

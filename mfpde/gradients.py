@@ -23,7 +23,7 @@ from mfpde.kernels import sweep
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import VECTOR
 from mfpde.kernels.sweep import STRIDE
-from mfpde.objectives import LOSSES, DecayingQuadratic, Functional
+from mfpde.losses import LOSSES, DecayingQuadratic, Functional
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 Array = NDArray[np.float64]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde import blocks, objectives
+from mfpde import blocks
+from mfpde import losses as objectives
 from mfpde.arrays import float_array, instance, mapping
 from mfpde.clipping import Clipping
 from mfpde.errors import did_you_mean
@@ -41,7 +42,7 @@ class MeanFieldProblem:
     readout : array_like, shape (q, d), or readouts.Linear, optional
         out = C z(1); None is the identity.
     loss : {"squared", "logistic", "cross_entropy"} or object
-        See `mfpde.objectives`.
+        See `mfpde.losses`.
     regulariser : DecayingQuadratic, optional
         Added to the loss to give the objective E_s, Eq. (12).
     metric : array_like, shape (k,), optional

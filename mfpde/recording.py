@@ -25,11 +25,11 @@ from mfpde.arrays import (
     whole,
 )
 from mfpde.depth import DepthGrid
+from mfpde.engine.sharding import Shard
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import AN_EVALUATION, Evaluation
 from mfpde.evaluation import field as mean_field
-from mfpde.sharding import Shard
 
 Array = NDArray[np.float64]
 Observer = Callable[[Evaluation], Any]

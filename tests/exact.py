@@ -1,8 +1,8 @@
 """Helpers for the exact cases of the theory, and NumPy twins of the depth schemes.
 
 t is depth, s is training time. The closed forms and closed systems themselves are
-`mfpde.exact`. The twins use textbook tableaus and none of the code under test; they
-also take complex states (a complex step gives tangents to rounding).
+`mfpde.references.exact`. The twins use textbook tableaus and none of the code
+under test; they also take complex states (a complex step gives tangents to rounding).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import mfpde
-from mfpde.mpi import world
+from mfpde.engine.mpi import world
 from mfpde.recording import collective
 
 GRIDS = {

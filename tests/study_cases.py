@@ -162,7 +162,7 @@ STUDY = Quadrature()
 def main():
     """The command `mfpde`, with the study among those that it knows."""
     from mfpde.cli import main as command
-    from mfpde.studies import names
+    from mfpde.papers import names
 
     names.STUDIES["quadrature"] = STUDY
     sys.exit(command())

@@ -296,15 +296,15 @@ def test_a_changed_text_has_another_key(tmp_path, monkeypatch):
     def keys():
         compiled.module_key.cache_clear()
         text = build.HEADER + build._import_of("tanh", "float32")
-        names = ("crew", "vectors", "turns")
+        names = ("workers", "vectors", "queue")
         found = [compiled.module_key(f"mfpde.kernels.{name}") for name in names]
         return [*found, compiled.text_key(text), compiled.text_key(build.HEADER)]
 
     first = keys()
     assert len(set(first)) == 5
-    # What is inlined counts: crew calls sweep, which calls turns.
+    # What is inlined counts: workers call sweep, which calls queue.
     for name, changed in (
-        ("turns", {0, 2}),
+        ("queue", {0, 2}),
         ("vectors", {1}),
         ("bits", {3}),
         ("sine", {3}),

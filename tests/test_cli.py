@@ -18,8 +18,8 @@ import mfpde
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
 from mfpde.digits import with_error
+from mfpde.limit.refinement import interpolated, refined_grid
 from mfpde.progress import BarReporter, LineReporter, format_duration, make_progress
-from mfpde.refinement import interpolated, refined_grid
 
 TINY = """
 title = "Tiny moons"

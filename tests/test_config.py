@@ -14,8 +14,8 @@ from mfpde.config import schema, toml
 from mfpde.config.assembly import build
 from mfpde.config.checks import Choice, Integer, ListOf, Number, by_group, schedule
 from mfpde.config.keys import all_paths
-from mfpde.objectives import accuracy
-from mfpde.observers import make_observers
+from mfpde.losses import accuracy
+from mfpde.run.observers import make_observers
 
 DATA = Path(__file__).parents[1] / "data"
 MINIMAL = {"data": {"source": "moons", "n_samples": 20}}

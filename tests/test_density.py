@@ -13,11 +13,11 @@ from scipy import special
 
 import mfpde
 from mfpde import blocks, laws, plotting
-from mfpde.density import fluxes, formulas
-from mfpde.density.collocation import lobatto, solve_adjoint, solve_states
-from mfpde.density.flow import GridFlow
-from mfpde.density.initial import cell_averages
-from mfpde.density.mesh import make_mesh
+from mfpde.references.density import fluxes, formulas
+from mfpde.references.density.collocation import lobatto, solve_adjoint, solve_states
+from mfpde.references.density.flow import GridFlow
+from mfpde.references.density.initial import cell_averages
+from mfpde.references.density.mesh import make_mesh
 
 RIDGE = 0.35
 

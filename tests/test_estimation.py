@@ -13,9 +13,9 @@ import pytest
 from exact import integrate
 
 import mfpde
-from mfpde.account import account
 from mfpde.cli import main
-from mfpde.estimation.estimate import ErrorEstimate
+from mfpde.limit.estimate import ErrorEstimate
+from mfpde.report.summary import account
 
 X, Y = 1.3, 2.0
 

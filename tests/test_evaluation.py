@@ -21,7 +21,7 @@ from mfpde import (
     trajectories,
 )
 from mfpde.blocks import Bias, Bilinear, Linear, Perceptron
-from mfpde.objectives import LOSSES
+from mfpde.losses import LOSSES
 from mfpde.readouts import Linear as LinearMap
 
 GRIDS = [

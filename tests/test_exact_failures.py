@@ -8,8 +8,9 @@ import pytest
 from exact import FEATURES, assert_order, at, flow
 
 import mfpde
-from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, exact
+from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble
 from mfpde.blocks import Linear, Perceptron
+from mfpde.references import exact
 
 # T16: obstructions
 

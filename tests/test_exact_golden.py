@@ -1,11 +1,11 @@
-"""Every printed number of the theory's section 6, to all digits, by `mfpde.exact`."""
+"""Every printed number of the section 6 of the theory, by `references.exact`."""
 
 import math
 
 import numpy as np
 import pytest
 
-from mfpde import exact
+from mfpde.references import exact
 
 DEPTHS = [8, 16, 32, 64, 128]
 GOLDEN_X = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]

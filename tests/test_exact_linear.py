@@ -7,15 +7,10 @@ import pytest
 from exact import FEATURES, TIGHT, assert_order, at, flow, in_depth
 
 import mfpde
-from mfpde import (
-    DecayingQuadratic,
-    DepthGrid,
-    MeanFieldProblem,
-    ParticleEnsemble,
-    exact,
-)
+from mfpde import DecayingQuadratic, DepthGrid, MeanFieldProblem, ParticleEnsemble
 from mfpde.blocks import Bilinear, Linear, Perceptron
-from mfpde.exact import BilinearMoments, DepthScheme
+from mfpde.references import exact
+from mfpde.references.exact import BilinearMoments, DepthScheme
 
 # T6: linear in theta
 

@@ -1,4 +1,4 @@
-"""`mfpde.exact` against independent routes, on data that the theory does not print."""
+"""`references.exact` against independent routes, on data the theory does not print."""
 
 import doctest
 import importlib
@@ -10,9 +10,10 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.linalg import expm, sqrtm
 
-from mfpde import ConvergenceError, NotFiniteError, exact
-from mfpde.exact import DepthScheme
-from mfpde.exact.schemes import sweep
+from mfpde import ConvergenceError, NotFiniteError
+from mfpde.references import exact
+from mfpde.references.exact import DepthScheme
+from mfpde.references.exact.schemes import sweep
 
 RNG = np.random.default_rng(12)
 X1, Y1 = np.array([0.7, -1.1, 1.6]), np.array([1.0, 0.4, 2.2])
@@ -107,7 +108,8 @@ def test_times_are_checked(name):
 
 
 @pytest.mark.parametrize(
-    "module", [m.name for m in pkgutil.iter_modules(exact.__path__, "mfpde.exact.")]
+    "module",
+    [m.name for m in pkgutil.iter_modules(exact.__path__, "mfpde.references.exact.")],
 )
 def test_examples_in_docstrings(module):
     result = doctest.testmod(importlib.import_module(module))
@@ -117,7 +119,7 @@ def test_examples_in_docstrings(module):
 def test_limits_of_the_integration(monkeypatch):
     with pytest.raises(NotFiniteError, match="not finite at s = 0"):
         exact.ScalarLinear(1.0, 1.0, 800.0).output(1.0)
-    monkeypatch.setattr("mfpde.exact.closed.MAX_EVALUATIONS", 2000)
+    monkeypatch.setattr("mfpde.references.exact.closed.MAX_EVALUATIONS", 2000)
     with pytest.raises(ConvergenceError, match="more than 2000 evaluations"):
         exact.ScalarLinear(1.0, 300.0).output(1.0)
 

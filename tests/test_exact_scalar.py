@@ -7,14 +7,9 @@ import pytest
 from exact import FEATURES, assert_order, at, flow, split
 
 import mfpde
-from mfpde import (
-    DecayingQuadratic,
-    DepthGrid,
-    MeanFieldProblem,
-    ParticleEnsemble,
-    exact,
-)
+from mfpde import DecayingQuadratic, DepthGrid, MeanFieldProblem, ParticleEnsemble
 from mfpde.blocks import Bias, Bilinear, Linear, Perceptron
+from mfpde.references import exact
 
 # Printed numbers are right to half a unit of their last digit.
 SCALAR_LINEAR = MeanFieldProblem([1.3], [2.0], Linear(1))

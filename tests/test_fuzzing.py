@@ -20,8 +20,8 @@ from mfpde.commands import WRONG_CALL
 from mfpde.commands import run as run_command
 from mfpde.config.toml import write_toml
 from mfpde.errors import ConvergenceError
+from mfpde.papers.names import ALL, STUDIES
 from mfpde.studies import collection, engine
-from mfpde.studies.names import ALL, STUDIES
 
 DATA = mfpde.__path__[0] + "/../data"
 RIGHT = 1

@@ -9,7 +9,7 @@ import mfpde
 from mfpde import blocks
 from mfpde.differences import Precision, judged
 from mfpde.gradients import check_own_parts
-from mfpde.objectives import Squared
+from mfpde.losses import Squared
 from mfpde.progress import crawl
 
 GRID = mfpde.DepthGrid.euler(2)

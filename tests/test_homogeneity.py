@@ -13,11 +13,10 @@ from mfpde import (
     ParticleEnsemble,
     blocks,
     evaluate,
-    homogeneity,
     solve,
-    supports,
 )
 from mfpde.analysis import power_limit
+from mfpde.theory import homogeneity, supports
 
 BLOCKS = [
     blocks.SignedSquaredReLU(2),

@@ -17,7 +17,8 @@ from mfpde import (
 )
 from mfpde.analysis import fit_power
 from mfpde.blocks import Linear, Perceptron
-from mfpde.joint import (
+from mfpde.steppers import ADAPTIVE, ErrorControl, heun, make_stepper
+from mfpde.theory.joint import (
     JointEnsemble,
     JointScheme,
     block_check,
@@ -35,8 +36,7 @@ from mfpde.joint import (
     solve_joint,
     swap_slopes,
 )
-from mfpde.shallow import scaled
-from mfpde.steppers import ADAPTIVE, ErrorControl, heun, make_stepper
+from mfpde.theory.shallow import scaled
 
 AUTODIFF = JointScheme(weights="gap", velocity="autodiff")
 

@@ -22,7 +22,6 @@ from mfpde import (
     ParticleEnsemble,
     evaluate,
     evaluation,
-    lockstep,
     predict,
 )
 from mfpde.blocks import (
@@ -35,16 +34,9 @@ from mfpde.blocks import (
     SignedSquaredReLU,
     SquaredReLU,
 )
-from mfpde.kernels import (
-    assembly,
-    build,
-    families,
-    samples,
-    sweep,
-    threads,
-    turns,
-    vectors,
-)
+from mfpde.engine import distributed as lockstep
+from mfpde.kernels import assembly, build, families, samples, sweep, threads, vectors
+from mfpde.kernels import queue as turns
 
 # ---- the kernels of every block
 

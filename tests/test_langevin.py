@@ -18,12 +18,12 @@ from mfpde import (
     resume,
     solve,
 )
-from mfpde.account import account
 from mfpde.blocks import Bias, Bilinear, Perceptron
-from mfpde.entropy import FreeEnergy, entropy
 from mfpde.plotting import ledger
 from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Steps
+from mfpde.report.summary import account
+from mfpde.theory.entropy import FreeEnergy, entropy
 
 NODE = DepthGrid.euler(1)
 

@@ -6,7 +6,7 @@ import pytest
 import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, laws
 from mfpde.blocks import Bilinear, Perceptron
-from mfpde.lazy import (
+from mfpde.theory.lazy import (
     SECOND_DERIVATIVES,
     lazy_law,
     lazy_order,

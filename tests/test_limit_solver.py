@@ -11,10 +11,10 @@ import pytest
 from exact import integrate
 
 import mfpde
-from mfpde.account import account
-from mfpde.estimation.search import coarsest_grid, grids, search_depth
-from mfpde.estimation.solves import Accuracy, Solves
 from mfpde.laws.origin import Sampling
+from mfpde.limit.search import coarsest_grid, grids, search_depth
+from mfpde.limit.solves import Accuracy, Solves
+from mfpde.report.summary import account
 from mfpde.waiting import waiting
 
 X, Y = 1.3, 2.0
@@ -226,7 +226,7 @@ def test_a_final_solve_that_is_stopped_has_no_error(monkeypatch):
     def stop(*args, **options):
         return mfpde.solve(*args, **options, wall_time_s=1e-9)
 
-    monkeypatch.setattr("mfpde.limit_search.solve.quietly", stop)
+    monkeypatch.setattr("mfpde.limit.extrapolation_search.solve.quietly", stop)
     solution = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-4)
     assert solution.status == "interrupted"
     assert solution.error is None
@@ -286,7 +286,7 @@ def test_a_final_solve_that_is_interrupted_says_where_it_is(tmp_path):
 
 def test_a_search_says_what_it_does(capsys, monkeypatch):
     often = functools.partial(waiting, every_s=0.02)
-    monkeypatch.setattr("mfpde.limit_solver.waiting", often)
+    monkeypatch.setattr("mfpde.limit.solver.waiting", often)
     law = mfpde.laws.Gaussian(0.0, 0.7, 2)
     options = {"s_end": 1.0, "tol": 1e-6, "progress": True}
     mfpde.solve_limit(bilinear(), law, **options)
@@ -343,7 +343,7 @@ def test_an_error_in_depth_that_grows_with_the_particles_refines_again(monkeypat
     """Few particles that hide an error in depth are found out by the check."""
     law = mfpde.laws.Gaussian(0.0, 0.7, 2)
     calm = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-6)
-    name = "mfpde.limit_search.Search._depth_factor"
+    name = "mfpde.limit.extrapolation_search.Search._depth_factor"
     monkeypatch.setattr(name, lambda self, rule: 1e4)
     wary = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-6)
     assert wary.grid.n_nodes > calm.grid.n_nodes

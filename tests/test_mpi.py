@@ -23,12 +23,12 @@ import pytest
 import mfpde
 from mfpde import cli
 from mfpde.depth import DepthGrid
+from mfpde.engine.distributed import _Iteration
+from mfpde.engine.mpi import all_or_none, shard_of, world
+from mfpde.engine.sharding import WHOLE, Space, balanced_bounds
+from mfpde.environment import launched
 from mfpde.errors import ConfigurationError
 from mfpde.kernels.threads import n_threads
-from mfpde.launch import launched
-from mfpde.lockstep import _Iteration
-from mfpde.mpi import all_or_none, shard_of, world
-from mfpde.sharding import WHOLE, Space, balanced_bounds
 from mfpde.steppers import ErrorControl
 
 CASES = Path(__file__).with_name("mpi_cases.py")
@@ -537,8 +537,8 @@ def test_other_commands_are_one_ranks_work(monkeypatch, capsys):
 
 def test_no_communicator_and_no_mpi4py():
     code = (
-        "import sys, mfpde.solver, mfpde.mpi\n"
-        "assert mfpde.mpi.world() is None\n"
+        "import sys, mfpde.run.solver, mfpde.engine.mpi\n"
+        "assert mfpde.engine.mpi.world() is None\n"
         "assert 'mpi4py' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,6 +8,7 @@ import pytest
 import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, ResNet, solve, train
 from mfpde.blocks import Bias, Perceptron
+from mfpde.losses import Squared
 from mfpde.networks import (
     SGD,
     Adam,
@@ -22,7 +23,6 @@ from mfpde.networks import (
 )
 from mfpde.networks.descent import Descent
 from mfpde.networks.optimisers import optimiser_from_description
-from mfpde.objectives import Squared
 from mfpde.readouts import Linear
 from mfpde.recording import Steps
 

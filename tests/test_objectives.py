@@ -8,7 +8,7 @@ import pytest
 import reference
 
 from mfpde import DecayingQuadratic
-from mfpde.objectives import (
+from mfpde.losses import (
     LOSSES,
     Squared,
     loss_from_name,

@@ -16,8 +16,8 @@ import storage_cases as cases
 
 import mfpde
 from mfpde.storage import RunWriter, open_run, presence, read_checkpoint, recover
+from mfpde.storage.hdf5.superblock import read_superblock
 from mfpde.storage.presence import WriterLock, lock_path, probe
-from mfpde.storage.superblock import read_superblock
 
 SPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 

@@ -26,7 +26,7 @@ from mfpde.storage import (
     read_checkpoint,
     recover,
 )
-from mfpde.storage.superblock import lookup3, read_superblock
+from mfpde.storage.hdf5.superblock import lookup3, read_superblock
 
 MODES = ["swmr", "no-swmr"]
 
@@ -56,7 +56,7 @@ def _kill_within_record(path: Path, mode: str) -> None:
 import os, sys
 from pathlib import Path
 import storage_cases as cases
-from mfpde.storage import rows
+from mfpde.storage.hdf5 import rows
 path, swmr = Path(sys.argv[1]), sys.argv[2] == "swmr"
 writer = cases.create(path, n=3, swmr=swmr)
 writer.write_checkpoint(*cases.state(3))

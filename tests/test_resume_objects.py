@@ -15,7 +15,6 @@ from mfpde import (
     ParticleEnsemble,
     blocks,
     networks,
-    objectives,
     open_run,
     recording,
     resume,
@@ -23,13 +22,14 @@ from mfpde import (
     steppers,
     train,
 )
+from mfpde import losses as objectives
 from mfpde.cli import main
 from mfpde.clipping import CLIPPINGS, Clipping
 from mfpde.depth import SCHEMES
-from mfpde.limits import problem_of
 from mfpde.networks import rates
 from mfpde.networks.optimisers import OPTIMISERS, optimiser_from_description
 from mfpde.readouts import Linear
+from mfpde.run.limits import problem_of
 
 CONTROL = steppers.ErrorControl(1e-4, 1e-7)
 MIDPOINT = steppers.FixedStepper("midpoint", 2, ((), (0.5,)), (0.0, 1.0), 0.05)

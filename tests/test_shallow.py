@@ -21,8 +21,13 @@ from mfpde.analysis import fit_power
 from mfpde.blocks import Capped, Linear, Perceptron
 from mfpde.evaluation import first_variation, first_variation_gradient
 from mfpde.kernels.sweep import STRIDE
-from mfpde.landscape import descent_changes, descent_directions, escape, perturbed
-from mfpde.shallow import compare_flows, scaled, shallow, shallow_gap
+from mfpde.theory.landscape import (
+    descent_changes,
+    descent_directions,
+    escape,
+    perturbed,
+)
+from mfpde.theory.shallow import compare_flows, scaled, shallow, shallow_gap
 
 
 @pytest.fixture(scope="module")
@@ -260,8 +265,8 @@ def test_a_flow_that_does_not_end_tells_why(setting, monkeypatch, kind):
     grid, times = DepthGrid.euler(3), np.array([0.0, 0.01])
     found = solve(problem, grid, ensemble, s_end=0.01)
     failed = dataclasses.replace(found, status="failed", message="No!", failure=kind)
-    monkeypatch.setattr("mfpde.landscape.solve.quietly", lambda *_, **__: failed)
-    monkeypatch.setattr("mfpde.shallow.solve.quietly", lambda *_, **__: failed)
+    monkeypatch.setattr("mfpde.theory.landscape.solve.quietly", lambda *_, **__: failed)
+    monkeypatch.setattr("mfpde.theory.shallow.solve.quietly", lambda *_, **__: failed)
     with pytest.raises(kind, match="No!"):
         escape(problem, grid, ensemble, np.ones((1, 5)), mass=0.5, s_end=1.0)
     with pytest.raises(kind, match="No!"):

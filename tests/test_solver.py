@@ -29,7 +29,7 @@ from mfpde import (
 from mfpde.blocks import Bias, Linear, Perceptron
 from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Logarithmic, Steps
-from mfpde.solution import finished as finished_solution
+from mfpde.run.solution import finished as finished_solution
 from mfpde.steppers import Step, euler
 
 BLOCK = Perceptron(2)

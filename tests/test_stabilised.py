@@ -17,7 +17,7 @@ from mfpde import (
     solve,
 )
 from mfpde.blocks import Bias, Linear
-from mfpde.objectives import DecayingQuadratic
+from mfpde.losses import DecayingQuadratic
 from mfpde.recording import Steps
 from mfpde.steppers import (
     Automatic,

@@ -25,8 +25,8 @@ from mfpde.storage import (
     open_run,
     read_checkpoint,
 )
-from mfpde.storage.rows import InPlaceRows, SwmrRows
-from mfpde.storage.superblock import lookup3, read_superblock
+from mfpde.storage.hdf5.rows import InPlaceRows, SwmrRows
+from mfpde.storage.hdf5.superblock import lookup3, read_superblock
 from mfpde.storage.texts import attributes
 
 GROUPS = ("config", "data", "scalars", "trajectory", "observations", "states", "run")
@@ -476,7 +476,7 @@ class TestInPlace:
     """Without SWMR (NFS): rows go to reserved places, the structure never changes."""
 
     def test_grows_and_is_trimmed_at_the_end(self, path, monkeypatch):
-        monkeypatch.setattr("mfpde.storage.rebuild._MAX_RESERVED_ROWS", 2)
+        monkeypatch.setattr("mfpde.storage.hdf5.rebuild._MAX_RESERVED_ROWS", 2)
         with cases.create(path, swmr=False) as writer:
             for i in range(20):
                 cases.append(writer, i)
@@ -632,7 +632,7 @@ class TestWriter:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr("mfpde.storage.parts.os.pwrite", no_space)
+            patch.setattr("mfpde.storage.hdf5.parts.os.pwrite", no_space)
             with pytest.raises(OSError, match=r"could not be written \(No space left"):
                 cases.create(path)
         assert os.listdir(path.parent) == []
@@ -725,7 +725,7 @@ class TestCheckpoint:
                 def no_space(*_):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-                patch.setattr("mfpde.storage.files.os.fsync", no_space)
+                patch.setattr("mfpde.storage.hdf5.files.os.fsync", no_space)
                 patch.setattr(SwmrRows, "sync", lambda self: None)
                 with pytest.raises(OSError, match=r"No space left.*before it is kept"):
                     writer.write_checkpoint(*cases.state(2))
@@ -929,7 +929,7 @@ class TestDiskFull:
 import resource, sys
 from pathlib import Path
 import storage_cases as cases
-from mfpde.storage import rebuild
+from mfpde.storage.hdf5 import rebuild
 path, limit, swmr = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "swmr"
 rebuild._MAX_RESERVED_ROWS = 20
 writer = cases.create(path, swmr=swmr)

@@ -16,8 +16,8 @@ from study_cases import STUDY
 
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
+from mfpde.papers.names import STUDIES
 from mfpde.studies import open_study, run_study, store
-from mfpde.studies.names import STUDIES
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {

@@ -10,9 +10,9 @@ from study_cases import STUDY
 import mfpde
 from mfpde.config.toml import write_toml
 from mfpde.errors import ConfigurationError
+from mfpde.papers.names import ALL, STUDIES
 from mfpde.studies import load_study, resolve, resolved_text
 from mfpde.studies.configuration import config_digest, differences
-from mfpde.studies.names import ALL, STUDIES
 
 KNOWN = {"quadrature": STUDY}
 PACKAGED = Path(mfpde.__file__).parents[1] / "data" / "studies"

@@ -9,10 +9,10 @@ import pytest
 
 from mfpde import DepthGrid, solve
 from mfpde.errors import ConfigurationError, NotFiniteError
+from mfpde.papers.depth_width import STUDY
+from mfpde.papers.depth_width_analysis import analyse
 from mfpde.studies import run_study
 from mfpde.studies.cases import build_case
-from mfpde.studies.papers.depth_width import STUDY
-from mfpde.studies.papers.depth_width_analysis import analyse
 from mfpde.studies.table import Table
 
 SMALL = {
@@ -183,9 +183,7 @@ def test_a_blow_up_is_inf_in_its_seed_alone(monkeypatch):
         found = solve(*args, **options)
         return dataclasses.replace(found, status="failed") if number == 4 else found
 
-    monkeypatch.setattr(
-        "mfpde.studies.papers.depth_width_networks.solve.quietly", failing
-    )
+    monkeypatch.setattr("mfpde.papers.depth_width_networks.solve.quietly", failing)
     (task,) = [t for t in STUDY.tasks(config) if t.coordinates["width"] == 1.0]
     found = STUDY.measure(task, config, {"limit-tanh": reference})
     for name in ("error_output", "error_loss"):

@@ -8,13 +8,13 @@ import pytest
 from mfpde.blocks import Custom
 from mfpde.depth import DepthGrid
 from mfpde.errors import ConfigurationError
+from mfpde.papers.exact_cases import STUDY
+from mfpde.papers.invariants import cross_polytope, four_points, second_moments
+from mfpde.papers.ledger import BLOCKS, ledger_residuals
+from mfpde.papers.names import STUDIES
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies import load_study, resolve
 from mfpde.studies.collection import parts_of, run_parts
-from mfpde.studies.names import STUDIES
-from mfpde.studies.papers.exact_cases import STUDY
-from mfpde.studies.papers.invariants import cross_polytope, four_points, second_moments
-from mfpde.studies.papers.ledger import BLOCKS, ledger_residuals
 
 SMALL = {
     "coefficient": {"depths": [8, 16, 32], "seeds": 8},
@@ -77,7 +77,7 @@ def slow(factor):
 def test_a_missing_factor_flips_the_verdict(
     name, module, factor, claim, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(f"mfpde.studies.papers.{module}.MeanFieldProblem", slow(factor))
+    monkeypatch.setattr(f"mfpde.papers.{module}.MeanFieldProblem", slow(factor))
     change = {"cases": ["T3"]} if name == "invariants" else {}
     assert verdicts(tmp_path, name, change)[claim].verdict == "contradicted"
 

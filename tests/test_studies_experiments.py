@@ -7,7 +7,7 @@ import pytest
 
 from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.executors import Processes
-from mfpde.panels import Panel
+from mfpde.figures import Panel
 from mfpde.studies import Report, Variable, open_study, resolve
 from mfpde.studies.collection import Collection, parts_of, run_parts
 from mfpde.studies.curves import centre, curves

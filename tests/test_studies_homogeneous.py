@@ -8,10 +8,10 @@ import pytest
 from mfpde import DepthGrid
 from mfpde.errors import ConfigurationError
 from mfpde.flow import Layout
+from mfpde.papers import flows, homogeneous, infima, obstructions, separating
+from mfpde.papers.homogeneous import STUDY
 from mfpde.studies import resolve
 from mfpde.studies.collection import parts_of, run_parts
-from mfpde.studies.papers import flows, homogeneous, infima, obstructions, separating
-from mfpde.studies.papers.homogeneous import STUDY
 
 
 def verdicts(folder, experiment, **keys):

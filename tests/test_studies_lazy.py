@@ -8,13 +8,13 @@ import pytest
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
-from mfpde.lazy import linearised
+from mfpde.papers.ends import evaluation_at
+from mfpde.papers.lazy import LIMIT, STUDY, Valley, draw
+from mfpde.papers.names import STUDIES
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies import load_study, resolve
 from mfpde.studies.collection import parts_of, run_parts
-from mfpde.studies.names import STUDIES
-from mfpde.studies.papers.ends import evaluation_at
-from mfpde.studies.papers.lazy import LIMIT, STUDY, Valley, draw
+from mfpde.theory.lazy import linearised
 
 SMALL = {
     "experiments": ["valley"],
@@ -44,7 +44,7 @@ def limits_once(monkeypatch):
             LIMITS[key] = evaluation_at(problem, grid, start, s_end, **options)
         return LIMITS[key]
 
-    monkeypatch.setattr("mfpde.studies.papers.lazy.evaluation_at", end_at)
+    monkeypatch.setattr("mfpde.papers.lazy.evaluation_at", end_at)
 
 
 BEST = "best alpha: power of L M"
@@ -87,7 +87,7 @@ def test_tied_layers_flip_the_verdict(tmp_path, monkeypatch):
         first = np.broadcast_to(start.theta[:1], start.theta.shape)
         return ParticleEnsemble(first, start.weights)
 
-    monkeypatch.setattr("mfpde.studies.papers.lazy.draw", tied)
+    monkeypatch.setattr("mfpde.papers.lazy.draw", tied)
     found = verdicts(tmp_path, seeds=16)
     assert found[RISING].verdict == "contradicted"
     assert found[BEST].verdict != "confirmed"
@@ -102,7 +102,7 @@ def test_a_wrong_multiplier_flips_the_verdict(tmp_path, monkeypatch):
         )
         return linearised(halved, ensemble)
 
-    monkeypatch.setattr("mfpde.studies.papers.lazy.linearised", slow)
+    monkeypatch.setattr("mfpde.papers.lazy.linearised", slow)
     found = verdicts(tmp_path, seeds=4)
     assert found[FALLING].verdict == "contradicted"
 

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from mfpde import DepthGrid, MeanFieldProblem, exact, laws, solve
+from mfpde import DepthGrid, MeanFieldProblem, laws, solve
 from mfpde.blocks import Bias, Linear, Perceptron
-from mfpde.objectives import DecayingQuadratic
-from mfpde.studies.cases import Case
-from mfpde.studies.limits import (
+from mfpde.losses import DecayingQuadratic
+from mfpde.papers.references import (
     Fields,
     chebyshev_points,
     limit_of,
     root_mean_square,
     trace,
 )
+from mfpde.references import exact
+from mfpde.studies.cases import Case
 
 S = [0.0, 0.4, 1.0]
 DEPTHS = [4, 8]

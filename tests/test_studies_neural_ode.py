@@ -9,11 +9,11 @@ import pytest
 import mfpde
 from mfpde import DepthGrid
 from mfpde.errors import ConfigurationError
+from mfpde.papers import local_pl, marion, neural_ode
+from mfpde.papers.marion import PRESETS, Setting, layer_steps
+from mfpde.papers.references import path_distance
 from mfpde.studies import resolve
 from mfpde.studies.collection import parts_of, run_parts
-from mfpde.studies.limits import path_distance
-from mfpde.studies.papers import local_pl, marion, neural_ode
-from mfpde.studies.papers.marion import PRESETS, Setting, layer_steps
 
 STUDY = neural_ode.STUDY
 TINY = Setting(2, 3, 4, 0.05, 20, (8, 16, 32))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import LogNorm
 
-from mfpde.panels import Image, Panel, Series
+from mfpde.figures import Image, Panel, Series
 from mfpde.plotting import panels as drawing
 from mfpde.plotting import save
 

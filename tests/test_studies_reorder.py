@@ -9,13 +9,13 @@ import pytest
 from mfpde.blocks import Linear
 from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import first_variation
-from mfpde.joint import brackets, evaluation, lesions, shuffles
-from mfpde.landscape import escape
-from mfpde.shallow import compare_flows
+from mfpde.papers.block_cases import CASES
+from mfpde.papers.names import STUDIES
 from mfpde.studies import resolve
 from mfpde.studies.collection import parts_of, run_parts
-from mfpde.studies.names import STUDIES
-from mfpde.studies.papers.block_cases import CASES
+from mfpde.theory.joint import brackets, evaluation, lesions, shuffles
+from mfpde.theory.landscape import escape
+from mfpde.theory.shallow import compare_flows
 
 STUDY = STUDIES["reorder"]
 SMALL_CASES = copy.deepcopy(CASES)
@@ -134,7 +134,7 @@ def test_another_two_layer_network_flips_the_verdict(tmp_path, monkeypatch):
         found = compare_flows(problem, grid, start, times)
         return dataclasses.replace(found, flow_gap=found.flow_gap / problem.block.scale)
 
-    monkeypatch.setattr("mfpde.studies.papers.reorder.compare_flows", unscaled)
+    monkeypatch.setattr("mfpde.papers.reorder.compare_flows", unscaled)
     found, _ = run("shallow", tmp_path)
     claim = "spirals: order of the gap in eps at s = 0.5/eps"
     assert found[claim] == "contradicted"
@@ -190,7 +190,7 @@ def test_a_wrong_sign_of_the_first_variation_flips_verdicts(tmp_path, monkeypatc
     def negated(*arguments):
         return -first_variation(*arguments)
 
-    monkeypatch.setattr("mfpde.landscape.first_variation", negated)
+    monkeypatch.setattr("mfpde.theory.landscape.first_variation", negated)
     found, outcome = run("landscape", tmp_path, s_end=1.0)
     assert (outcome.table["slope"] < 0).all()
     for start in ("dirac", "narrow"):
@@ -209,7 +209,7 @@ def test_a_run_that_diverges_decides_nothing(tmp_path, monkeypatch):
             raise NotFiniteError("E is not finite.")
         return escape(*arguments, **options)
 
-    monkeypatch.setattr("mfpde.studies.papers.landscape.escape", diverging)
+    monkeypatch.setattr("mfpde.papers.landscape.escape", diverging)
     config = {"starts": ["dirac"], "s_end": 1.0, "seeds": 8}
     found, outcome = run("landscape", tmp_path, **config)
     assert set(found.values()) == {"not resolved"}
@@ -219,9 +219,7 @@ def test_a_run_that_diverges_decides_nothing(tmp_path, monkeypatch):
 
 def test_a_linear_block_has_no_way_down(tmp_path, monkeypatch):
     """A block that is not universal, at rest at its best: E > 0, and nothing falls."""
-    monkeypatch.setattr(
-        "mfpde.studies.papers.landscape.Perceptron", lambda d, _: Linear(d)
-    )
+    monkeypatch.setattr("mfpde.papers.landscape.Perceptron", lambda d, _: Linear(d))
     config = {"starts": ["narrow"], "s_end": 10.0}
     found, _ = run("landscape", tmp_path, **config)
     assert found["narrow: perturbed, E falls by 1% more"] == "contradicted"

@@ -11,12 +11,9 @@ import mfpde
 from mfpde.blocks import Linear
 from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import trajectories
-from mfpde.exact import tau_growth
-from mfpde.studies import resolve, run_study
-from mfpde.studies.judging import judge_between
-from mfpde.studies.papers import tau, tau_iterations, tau_phases, tau_training
-from mfpde.studies.papers.powers import corrected_exponent, power_between
-from mfpde.studies.papers.residual import (
+from mfpde.papers import tau, tau_iterations, tau_phases, tau_training
+from mfpde.papers.powers import corrected_exponent, power_between
+from mfpde.papers.residual import (
     descend,
     factor_share,
     feature_problem,
@@ -26,7 +23,10 @@ from mfpde.studies.papers.residual import (
     steps_needed,
     steps_to,
 )
-from mfpde.studies.papers.tau import STUDY
+from mfpde.papers.tau import STUDY
+from mfpde.references.exact import tau_growth
+from mfpde.studies import resolve, run_study
+from mfpde.studies.judging import judge_between
 
 EXPONENTS = (-1.25, -1.0, -0.75, -0.5)
 ROOT = Path(__file__).parent.parent

@@ -5,14 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mfpde import DecayingQuadratic, objectives
+from mfpde import DecayingQuadratic
+from mfpde import losses as objectives
 from mfpde.errors import NotFiniteError
 from mfpde.flow import Layout
+from mfpde.papers import descents, zero_loss
+from mfpde.papers.fixed_steps import PerceptronSteps, RegularisedSteps
+from mfpde.papers.thresholds import Networks
+from mfpde.papers.zero_loss import STUDY, Bias, Regulariser, Unobstructed
 from mfpde.studies import resolve, run_study
-from mfpde.studies.papers import descents, zero_loss
-from mfpde.studies.papers.fixed_steps import PerceptronSteps, RegularisedSteps
-from mfpde.studies.papers.thresholds import Networks
-from mfpde.studies.papers.zero_loss import STUDY, Bias, Regulariser, Unobstructed
 
 TINY = {
     "unobstructed": {

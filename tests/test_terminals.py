@@ -12,13 +12,13 @@ from command_cases import TINY
 
 import mfpde
 from mfpde import plotting
-from mfpde.account import account
 from mfpde.cli import main
 from mfpde.commands import SUCCESS, WRONG_CALL
 from mfpde.data.files import existing
-from mfpde.panels import Panel, Series
+from mfpde.figures import Panel, Series
 from mfpde.paths import PICTURES, picture_path, user_path
 from mfpde.plotting import panels
+from mfpde.report.summary import account
 from mfpde.streams import one_line
 
 TITLE = "Kosten: 5 € = $6, \\\\frac $x 中文 😀 \\u001b[2J \\u0007 <b>&\\n'end'"

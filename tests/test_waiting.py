@@ -10,9 +10,10 @@ from types import ModuleType, SimpleNamespace
 import numba
 import pytest
 
-from mfpde import draining, progress, waiting
+from mfpde import progress, waiting
 from mfpde.commands import run as run_command
 from mfpde.progress import Line, LineReporter, terminal_width
+from mfpde.run import loop as draining
 from mfpde.studies.progress import TaskReporter
 
 TEXT = """

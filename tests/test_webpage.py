@@ -13,12 +13,12 @@ from test_studies_experiments import PAIR, Euler
 
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.papers.claims import CLAIMS, decide, reasons
+from mfpde.papers.names import ALL, STUDIES
+from mfpde.report.page import Decisions, Found, overview, write_page
 from mfpde.studies import resolve
-from mfpde.studies.claims import CLAIMS, decide, reasons
 from mfpde.studies.collection import Collection, parts_of, run_parts
 from mfpde.studies.judging import judge
-from mfpde.studies.names import ALL, STUDIES
-from mfpde.webpage import Decisions, Found, overview, write_page
 
 
 class Tree(HTMLParser):

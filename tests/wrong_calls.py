@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 
 import mfpde
-from mfpde import panels
+from mfpde import figures as panels
 
 PACKAGE = Path(mfpde.__file__).parent
 KINDS = (
@@ -266,11 +266,11 @@ class Surface:
 
     @functools.cached_property
     def joint(self):
-        return mfpde.joint.JointEnsemble(self.theta[0], [0.1, 0.3, 0.5, 0.8])
+        return mfpde.theory.joint.JointEnsemble(self.theta[0], [0.1, 0.3, 0.5, 0.8])
 
     @functools.cached_property
     def joint_evaluation(self):
-        return mfpde.joint.evaluate_joint(self.problem, self.joint)
+        return mfpde.theory.joint.evaluate_joint(self.problem, self.joint)
 
     @functools.cached_property
     def run_bytes(self):
@@ -533,15 +533,15 @@ class Surface:
     def of_entropy(self):
         self.add(
             "entropy.entropy",
-            mfpde.entropy.entropy,
+            mfpde.theory.entropy.entropy,
             theta=np.random.default_rng(2).normal(size=(8, 2)),
         )
-        free = mfpde.entropy.FreeEnergy(0.1, 2)
-        self.add("entropy.FreeEnergy", mfpde.entropy.FreeEnergy, temperature=0.1)
+        free = mfpde.theory.entropy.FreeEnergy(0.1, 2)
+        self.add("entropy.FreeEnergy", mfpde.theory.entropy.FreeEnergy, temperature=0.1)
         self.add("entropy.FreeEnergy()", free.__call__, evaluation=self.evaluation)
 
     def of_exact(self):
-        module = mfpde.exact
+        module = mfpde.references.exact
         data = {"x": [0.3, -0.7], "y": [0.5, -0.2]}
         rows = {"x": [[0.3], [-0.7]], "y": [[0.5], [-0.2]]}
         cases = {
@@ -618,7 +618,7 @@ class Surface:
                  function=max_of, units=[module.Unit("a", 1)], shared={})  # fmt: skip
 
     def of_homogeneity(self):
-        module = mfpde.homogeneity
+        module = mfpde.theory.homogeneity
         linear = mfpde.blocks.Bilinear(1)
         problem = mfpde.MeanFieldProblem(self.x, self.y, linear)
         ensemble = mfpde.ParticleEnsemble(self.theta[:, :, :2])
@@ -629,7 +629,7 @@ class Surface:
                      evaluation=evaluation)  # fmt: skip
 
     def of_joint(self):
-        module = mfpde.joint
+        module = mfpde.theory.joint
 
         def add(name, /, **arguments):
             self.add(f"joint.{name}", getattr(module, name), **arguments)
@@ -662,7 +662,7 @@ class Surface:
                      t=np.array([0.1, 0.5]))  # fmt: skip
 
     def of_landscape(self):
-        module = mfpde.landscape
+        module = mfpde.theory.landscape
 
         def add(name, /, **arguments):
             self.add(f"landscape.{name}", getattr(module, name), **arguments)
@@ -706,7 +706,7 @@ class Surface:
                      n_particles=4, method="iid", coupling="path", seed=0)  # fmt: skip
 
     def of_lazy(self):
-        module = mfpde.lazy
+        module = mfpde.theory.lazy
         self.add("lazy.lazy_law", module.lazy_law, d=1, share=0.5, size=1.0, spread=1.0)
         self.add("lazy.lazy_order", module.lazy_order, activation="tanh", share=0.5)
         self.add("lazy.lazy_problem", module.lazy_problem, problem=self.problem,
@@ -819,7 +819,7 @@ class Surface:
                  _names=("kind", "s"))  # fmt: skip
 
     def of_shallow(self):
-        module = mfpde.shallow
+        module = mfpde.theory.shallow
 
         def add(name, /, **arguments):
             self.add(f"shallow.{name}", getattr(module, name), **arguments)
@@ -897,7 +897,7 @@ class Surface:
         self.add("studies.open_study", module.open_study, path=outcome.path)
 
     def of_supports(self):
-        module = mfpde.supports
+        module = mfpde.theory.supports
         self.add("supports.circle", module.circle, n=4)
         self.add("supports.joined_circles", module.joined_circles, n=4, n_ratios=2)
         self.add("supports.square_sheet", module.square_sheet, n=3, half_width=1.0)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mfpde.arrays import checked, choice
 from mfpde.paths import user_path
 from mfpde.storage import Run, Series, check_writable, open_run
-from mfpde.storage.files import real_path, replacing
+from mfpde.storage.hdf5.files import real_path, replacing
 
 TABLES = ("scalars", "snapshots")
 

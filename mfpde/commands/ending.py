@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from mfpde import plotting
-from mfpde.account import account
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.environment import launched
 from mfpde.errors import Interrupted
-from mfpde.launch import launched
 from mfpde.progress import terminal_width
-from mfpde.solution import Solution
+from mfpde.report.summary import account
+from mfpde.run.solution import Solution
 from mfpde.storage import open_run
 from mfpde.waiting import waiting
 

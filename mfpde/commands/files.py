@@ -9,7 +9,7 @@ from typing import Any
 
 from mfpde.config.assembly import reported_as_configuration
 from mfpde.paths import Use, check_replaceable, check_uses, picture_path, user_path
-from mfpde.storage.files import run_uses
+from mfpde.storage.hdf5.files import run_uses
 
 
 def named_files(config: Any, folder: Path) -> Iterator[Use]:

@@ -8,11 +8,11 @@ import platform
 import sys
 
 from mfpde import __version__
-from mfpde.account import account
 from mfpde.commands import SUCCESS
 from mfpde.kernels.folders import cache_folder
 from mfpde.kernels.threads import n_cores, n_threads
 from mfpde.progress import terminal_width
+from mfpde.report.summary import account
 from mfpde.storage import open_run
 from mfpde.streams import one_line
 

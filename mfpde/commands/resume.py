@@ -8,9 +8,9 @@ from typing import Any
 
 from mfpde.commands.ending import ended, finish
 from mfpde.commands.files import check_files
+from mfpde.engine.mpi import all_or_none, world
 from mfpde.errors import ConfigurationError
-from mfpde.mpi import all_or_none, world
-from mfpde.solver import resume
+from mfpde.run.solver import resume
 from mfpde.storage import open_run
 
 DPI = 150

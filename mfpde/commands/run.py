@@ -18,14 +18,14 @@ from mfpde.config import NetworkConfiguration, load
 from mfpde.config.assembly import build, reported_as_configuration
 from mfpde.config.training import build_network
 from mfpde.data import Dataset
+from mfpde.engine.mpi import all_or_none, shard_of, world
 from mfpde.evaluation import evaluate
-from mfpde.mpi import all_or_none, shard_of, world
 from mfpde.paths import Use, user_path
-from mfpde.solution import Solution
-from mfpde.solver import solve
+from mfpde.run.solution import Solution
+from mfpde.run.solver import solve
+from mfpde.run.training import train
+from mfpde.run.training_specification import refuse_ranks
 from mfpde.storage import check_writable
-from mfpde.training import train
-from mfpde.training_plan import refuse_ranks
 from mfpde.waiting import waiting
 
 

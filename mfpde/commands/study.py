@@ -10,16 +10,18 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mfpde.account import format_size
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.commands.files import check_files, named_files
 from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
 from mfpde.kernels.threads import n_threads
+from mfpde.papers.names import ALL, STUDIES
 from mfpde.paths import Use
 from mfpde.plotting import panels, save
 from mfpde.progress import format_duration
+from mfpde.report.page import Decisions, Found, overview, write_page
+from mfpde.report.summary import format_size
 from mfpde.studies import load_study, resolved_text, verdict_table
 from mfpde.studies.checks import read_share
 from mfpde.studies.collection import (
@@ -30,10 +32,8 @@ from mfpde.studies.collection import (
     run_parts,
 )
 from mfpde.studies.engine import Outcome
-from mfpde.studies.names import ALL, STUDIES
 from mfpde.studies.store import ASSEMBLED, DESCRIPTION
 from mfpde.studies.study import Study
-from mfpde.webpage import Decisions, Found, overview, write_page
 
 DPI = 150
 PAGE = "report.html"

@@ -29,11 +29,11 @@ from mfpde.data import Dataset
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError, sentence
-from mfpde.objectives import DecayingQuadratic
-from mfpde.observers import make_observers
+from mfpde.losses import DecayingQuadratic
 from mfpde.paths import user_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
+from mfpde.run.observers import make_observers
 from mfpde.sizes import warn_of_sizes
 from mfpde.steppers import Langevin
 

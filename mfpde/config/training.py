@@ -23,8 +23,8 @@ from mfpde.config.rules import loss_of
 from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
 from mfpde.depth import PowerLaw
-from mfpde.objectives import has_classes, loss_from_name
-from mfpde.observers import make_observers
+from mfpde.losses import has_classes, loss_from_name
+from mfpde.run.observers import make_observers
 
 Array = NDArray[np.float64]
 

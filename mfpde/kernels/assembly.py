@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mfpde.kernels.compiled import njit
-from mfpde.kernels.turns import finish, take
+from mfpde.kernels.queue import finish, take
 
 # Particles in a chunk: its numbers stay in the first-level cache from loop to loop.
 CHUNK = 64

@@ -34,7 +34,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from mfpde.kernels.compiled import njit
-from mfpde.kernels.turns import (
+from mfpde.kernels.queue import (
     NEVER,
     fetch_and_add,
     finish,

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from mfpde.launch import launched
+from mfpde.environment import launched
 
 # About 50 microseconds of work on one core.
 SERIAL_BELOW = 200_000

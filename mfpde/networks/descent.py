@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.depth import DepthGrid
+from mfpde.engine.sharding import Space
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation, evaluate
 from mfpde.flow import Layout, Restart
+from mfpde.losses import accuracy, has_classes
 from mfpde.networks.batches import Batches
 from mfpde.networks.parts import evaluate_in_parts, predict_in_parts
 from mfpde.networks.resnet import ResNet
-from mfpde.objectives import accuracy, has_classes
 from mfpde.problem import MeanFieldProblem
-from mfpde.sharding import Space
 from mfpde.steppers.base import counted_time
 
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mfpde import data, evaluation, limits
+from mfpde import data, evaluation
 from mfpde.arrays import checked, optional, text
 from mfpde.depth import A_DEPTH_GRID
 from mfpde.ensemble import AN_ENSEMBLE
@@ -26,6 +26,7 @@ from mfpde.plotting.sources import (
     plain,
 )
 from mfpde.problem import A_PROBLEM
+from mfpde.run import limits
 from mfpde.snapshots import has_snapshots, snapshots
 
 N_COLUMNS = 3

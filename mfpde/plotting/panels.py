@@ -1,4 +1,4 @@
-"""Pages of panels that are given as data (`mfpde.panels`)."""
+"""Pages of panels that are given as data (`mfpde.figures`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mfpde.arrays import checked, instance, sequence, text
-from mfpde.panels import Image, Panel, Series
+from mfpde.figures import Image, Panel, Series
 from mfpde.plotting import style
 from mfpde.plotting.sources import readable
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mfpde.arrays import check_fields, positive
+from mfpde.engine.sharding import ALL, Space
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels.vectors import scaled_error
-from mfpde.sharding import ALL, Space
 from mfpde.steppers.base import (
     Array,
     Evaluate,

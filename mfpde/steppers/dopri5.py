@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.engine.sharding import Space
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels.vectors import combine, squares_of_differences
-from mfpde.sharding import Space
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step
 from mfpde.steppers.control import (
     ErrorControl,

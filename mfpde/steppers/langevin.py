@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mfpde.arrays import check_fields, number, positive, whole
+from mfpde.engine.sharding import ALL, Space
 from mfpde.kernels.vectors import combine
-from mfpde.sharding import ALL, Space
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step, even_step
 
 
@@ -59,8 +59,9 @@ class Langevin:
     -----
     With noise the objective is no longer minus the integrated dissipation, Eq. (14):
     the ledger's residual is NaN. What decreases, in the limit of many particles, is
-    the free energy, see `mfpde.entropy`. Particles of different nodes get independent
-    noise, so theta(t) is rough in depth while the law of the particles is smooth.
+    the free energy, see `mfpde.theory.entropy`. Particles of different nodes get
+    independent noise, so theta(t) is rough in depth while the law of the particles is
+    smooth.
     """
 
     temperature: float

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from mfpde.storage.checkpoint import read_checkpoint
 from mfpde.storage.estimates import write_errors
-from mfpde.storage.files import check_writable, checkpoint_path
+from mfpde.storage.hdf5.files import check_writable, checkpoint_path
+from mfpde.storage.hdf5.recovery import recover
 from mfpde.storage.header import RunHeader, StudyHeader
 from mfpde.storage.reader import Run, States, open_run
-from mfpde.storage.recovery import recover
 from mfpde.storage.series import Series
 from mfpde.storage.writer import RunWriter
 

@@ -20,17 +20,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde.errors import StorageFormatError
 from mfpde.paths import other_kind
-from mfpde.storage.access import (
+from mfpde.storage.hdf5.access import (
     FORMAT_VERSION,
     check_format,
     format_errors,
     open_h5,
     reason,
 )
-from mfpde.storage.files import checkpoint_path, real_path, replace_bytes
+from mfpde.storage.hdf5.files import checkpoint_path, real_path, replace_bytes
+from mfpde.storage.hdf5.superblock import CHECKPOINT_TITLE
 from mfpde.storage.layout import new_file
 from mfpde.storage.scales import add_plain
-from mfpde.storage.superblock import CHECKPOINT_TITLE
 from mfpde.storage.texts import attribute, set_attributes
 
 _USER_BLOCK = 512

@@ -8,11 +8,16 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.storage.access import check_format, format_errors, open_h5, refuse_if_live
-from mfpde.storage.files import check_writable, folder_lock, real_path
-from mfpde.storage.integrity import committed_lengths
-from mfpde.storage.parts import new_version
-from mfpde.storage.rebuild import copy_run
+from mfpde.storage.hdf5.access import (
+    check_format,
+    format_errors,
+    open_h5,
+    refuse_if_live,
+)
+from mfpde.storage.hdf5.files import check_writable, folder_lock, real_path
+from mfpde.storage.hdf5.integrity import committed_lengths
+from mfpde.storage.hdf5.parts import new_version
+from mfpde.storage.hdf5.rebuild import copy_run
 from mfpde.storage.scales import add_static, all_series
 
 GROUP = "errors"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import StorageFormatError
-from mfpde.storage.access import format_errors, open_h5
+from mfpde.storage.hdf5.access import format_errors, open_h5
 from mfpde.storage.runfile import RunFile
 from mfpde.storage.scales import dimension_names, is_series
 from mfpde.storage.texts import attribute, attributes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from numpy.typing import ArrayLike
 
-from mfpde.storage.access import KINDS
+from mfpde.storage.hdf5.access import KINDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from mfpde.storage.access import FORMAT_VERSION
-from mfpde.storage.files import process_start
+from mfpde.storage.hdf5.access import FORMAT_VERSION
+from mfpde.storage.hdf5.files import process_start
 from mfpde.storage.header import RunHeader, StudyHeader
 from mfpde.storage.meanings import EQUATIONS, REFERENCES
 from mfpde.storage.presence import STATUS, boot_id, pid_namespace

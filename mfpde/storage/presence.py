@@ -20,7 +20,7 @@ from pathlib import Path
 
 import h5py
 
-from mfpde.storage.files import process_start, real_path
+from mfpde.storage.hdf5.files import process_start, real_path
 from mfpde.storage.texts import line_of
 
 try:

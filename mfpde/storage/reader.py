@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mfpde.arrays import checked, text
 from mfpde.paths import user_path
-from mfpde.storage.access import format_errors
 from mfpde.storage.frames import frame
+from mfpde.storage.hdf5.access import format_errors
 from mfpde.storage.runfile import RunFile
 from mfpde.storage.scales import is_series
 from mfpde.storage.series import Columns, Series

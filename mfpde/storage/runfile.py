@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.errors import StorageFormatError
-from mfpde.storage.access import (
+from mfpde.storage.hdf5.access import (
     Opened,
     check_format,
     format_errors,
     open_h5,
 )
-from mfpde.storage.integrity import check_structure, committed_lengths
+from mfpde.storage.hdf5.integrity import check_structure, committed_lengths
 from mfpde.storage.presence import WriterState, read_writer_state
 from mfpde.storage.scales import digest, is_series
 from mfpde.storage.texts import attribute, attributes, decoded

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.storage.access import format_errors
+from mfpde.storage.hdf5.access import format_errors
 from mfpde.storage.runfile import RunFile
 
 

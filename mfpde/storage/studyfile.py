@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.storage.access import (
+from mfpde.storage.hdf5.access import (
     FORMAT_VERSION,
     check_format,
     format_errors,

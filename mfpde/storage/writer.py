@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mfpde.errors import StorageFormatError
-from mfpde.storage.access import (
+from mfpde.storage.checkpoint import Attribute, read_checkpoint, write_checkpoint
+from mfpde.storage.estimates import GROUP as ERRORS
+from mfpde.storage.hdf5.access import (
     Opened,
     check_format,
     format_errors,
@@ -23,11 +25,12 @@ from mfpde.storage.access import (
     reason,
     refuse_if_live,
 )
-from mfpde.storage.checkpoint import Attribute, read_checkpoint, write_checkpoint
-from mfpde.storage.estimates import GROUP as ERRORS
-from mfpde.storage.files import check_writable, folder_lock, real_path
+from mfpde.storage.hdf5.files import check_writable, folder_lock, real_path
+from mfpde.storage.hdf5.integrity import check_structure, committed_lengths
+from mfpde.storage.hdf5.parts import new_version
+from mfpde.storage.hdf5.rebuild import copy_run
+from mfpde.storage.hdf5.rows import HDF5_ERRORS, InPlaceRows, SwmrRows
 from mfpde.storage.header import RunHeader
-from mfpde.storage.integrity import check_structure, committed_lengths
 from mfpde.storage.layout import (
     create_layout,
     new_file,
@@ -35,10 +38,7 @@ from mfpde.storage.layout import (
     sign_writer,
     utc_now,
 )
-from mfpde.storage.parts import new_version
 from mfpde.storage.presence import STATUS, WriterLock, take_lock
-from mfpde.storage.rebuild import copy_run
-from mfpde.storage.rows import HDF5_ERRORS, InPlaceRows, SwmrRows
 from mfpde.storage.scales import all_series
 from mfpde.storage.texts import attribute, set_attributes
 

@@ -5,7 +5,7 @@ see `Study`. `run_study` does what is missing in a folder, through any executor 
 `mfpde.executors`, and `open_study` reads the result.
 """
 
-from mfpde.panels import Image, Panel, Series
+from mfpde.figures import Image, Panel, Series
 from mfpde.studies.assemble import AssembledStudy, open_study
 from mfpde.studies.configuration import load_study, resolve, resolved_text
 from mfpde.studies.engine import Outcome, run_study

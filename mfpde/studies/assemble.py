@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from mfpde import __version__
-from mfpde.journal import software
 from mfpde.paths import user_path
+from mfpde.run.recorder import software
 from mfpde.storage import StudyHeader
-from mfpde.storage.access import format_errors
+from mfpde.storage.hdf5.access import format_errors
 from mfpde.storage.studyfile import Column, encode_study, read_study
 from mfpde.studies.configuration import resolved_text
 from mfpde.studies.report import Report, Verdict

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mfpde.analysis import PowerFit
-from mfpde.panels import Panel, Series
+from mfpde.figures import Panel, Series
 
 
 def curves(

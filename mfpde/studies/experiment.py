@@ -32,7 +32,7 @@ class Experiment:
     shows, leaves_out : str
         What its figures show, and what they do not: sentences for the report.
     rows : tuple of int
-        Claims of `mfpde.studies.claims` that its verdicts decide.
+        Claims of `mfpde.papers.claims` that its verdicts decide.
     defaults, quick : dict
         The configuration with every key, and what is different in a quick run. With
         `first_seed` among the keys, axes that are counts begin there.

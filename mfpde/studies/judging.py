@@ -1,6 +1,6 @@
 """Rules by which a verdict follows from a value, its interval and a claim.
 
-Every rule takes `row`, the number of the claim in `mfpde.studies.claims` that the
+Every rule takes `row`, the number of the claim in `mfpde.papers.claims` that the
 verdict decides, and `note`, a sentence that stands below it.
 """
 

@@ -21,7 +21,7 @@ from mfpde.arrays import (
     text,
     whole,
 )
-from mfpde.panels import Panel
+from mfpde.figures import Panel
 
 VERDICTS = ("confirmed", "not resolved", "contradicted")
 WIDTH = 88
@@ -60,7 +60,7 @@ class Verdict:
         How the verdict follows, for example "expected value in the 95 % interval".
     note : str
     row : int or None
-        The claim of `mfpde.studies.claims` that it decides; None if it stands beside.
+        The claim of `mfpde.papers.claims` that it decides; None if it stands beside.
     """
 
     claim: str

@@ -17,7 +17,7 @@ from typing import Any
 from mfpde import __version__
 from mfpde.errors import ConfigurationError, StorageFormatError
 from mfpde.paths import RUN, check_readable, check_replaceable, user_path
-from mfpde.storage.files import replace_bytes
+from mfpde.storage.hdf5.files import replace_bytes
 from mfpde.storage.studyfile import encode_piece, read_piece
 from mfpde.studies.configuration import (
     config_digest,

@@ -1,0 +1,1 @@
+"""Driving the kernels: threads, ranks, buffers."""

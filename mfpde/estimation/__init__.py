@@ -1,8 +1,0 @@
-"""Error estimates by solving again: of depth, particles and training time apart."""
-
-from __future__ import annotations
-
-from mfpde.estimation.direct import estimate_error
-from mfpde.estimation.estimate import ErrorEstimate
-
-__all__ = ["ErrorEstimate", "estimate_error"]

@@ -1,0 +1,32 @@
+"""The studies that come with the package, by the name that `mfpde study` takes."""
+
+from __future__ import annotations
+
+from mfpde.papers.depth_width import STUDY as DEPTH_WIDTH
+from mfpde.papers.exact_cases import STUDY as EXACT
+from mfpde.papers.homogeneous import STUDY as HOMOGENEOUS
+from mfpde.papers.lazy import STUDY as LAZY
+from mfpde.papers.neural_ode import STUDY as NEURAL_ODE
+from mfpde.papers.reorder import STUDY as REORDER
+from mfpde.papers.tau import STUDY as TAU
+from mfpde.papers.zero_loss import STUDY as ZERO_LOSS
+from mfpde.studies.collection import Collection
+from mfpde.studies.study import Study
+
+ALL = Collection(
+    "all",
+    "Every claim",
+    (
+        DEPTH_WIDTH,
+        ZERO_LOSS,
+        HOMOGENEOUS,
+        REORDER,
+        NEURAL_ODE,
+        TAU,
+        LAZY,
+        EXACT,
+    ),
+)
+"""Every study, each in a folder of its name."""
+STUDIES: dict[str, Study | Collection] = {each.name: each for each in ALL.parts}
+STUDIES[ALL.name] = ALL
