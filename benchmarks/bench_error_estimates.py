@@ -161,14 +161,16 @@ def reference(case: Case, limit: Any, plain: Any) -> np.ndarray:
     """Outputs of a level much finer than both solutions."""
     n_stages = max(limit.grid.n_stages * 3 // 2, 6)
     grid = mfpde.DepthGrid.gauss(n_stages, limit.grid.n_steps)
-    rule = limit.setup.ensemble.origin
+    rule = limit.initial.ensemble.origin
     # Sobol points leave a larger error; with a kink, more digits cost as many steps.
     rtol = 1e-6 if is_smooth(case) else 1e-4
     if rule.is_tensor or rule.is_exact:
-        rtol = max(1e-11, 0.03 * min(limit.setup.rtol, plain.setup.rtol))
+        rtol = max(
+            1e-11, 0.03 * min(limit.initial.method.rtol, plain.initial.method.rtol)
+        )
     if rule.is_tensor:
         counts = np.array(rule.rule.counts)
-        other = plain.setup.ensemble.origin
+        other = plain.initial.ensemble.origin
         if other is not None and other.is_tensor:
             counts = np.maximum(counts, other.rule.counts)
         counts += 2 * np.maximum(1, counts // 4)

@@ -1,7 +1,7 @@
 """The command `mfpde`: arguments, exit statuses and error sentences.
 
-Exit status: 0 success, 2 wrong call or configuration, 1 failed or interrupted
-computation.
+Exit status: 0 success, 2 wrong call or configuration, 1 failed computation, and that
+of the signal that interrupted one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -60,29 +61,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     status : int
         0 success, 1 failed computation, 2 wrong call or configuration. A wrong
-        call that argparse notices raises SystemExit(2).
+        call that argparse notices raises SystemExit(2). After SIGINT, SIGTERM or
+        SIGHUP the process itself ends by that signal, once all is closed.
     """
     has_output = prepare_streams()
     rank, size = launched()
     if rank == 0:
-        return _run(argv, size, has_output=has_output)
+        caught: list[int] = []
+        status = _run(argv, size, caught, has_output=has_output)
+        if caught and argv is None and size == 1:
+            _end_by(caught[0])
+        return status
     # All ranks do the same, and rank 0 tells of it.
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):
-        return _run(argv, size, is_first=False)
+        return _run(argv, size, [], is_first=False)
 
 
 def _run(
     argv: Sequence[str] | None,
     n_ranks: int,
+    caught: list[int],
     *,
     is_first: bool = True,
     has_output: bool = True,
 ) -> int:
-    """Run one command on this rank."""
+    """Run one command on this rank; `caught` takes the signals that came."""
     arguments = make_parser().parse_args(argv)
     if not has_output and not getattr(arguments, "quiet", False):
         text = "Standard output is closed. Lead it to a file or to /dev/null."
@@ -99,17 +106,17 @@ def _run(
         os.environ["MPLBACKEND"] = "agg"
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        return _status(arguments)
+        return _status(arguments, caught)
 
 
-def _status(arguments: argparse.Namespace) -> int:
+def _status(arguments: argparse.Namespace, caught: list[int]) -> int:
     """Run the command and turn its errors into sentences and an exit status."""
     try:
         # Commands are imported when they are called: numba and matplotlib take
         # longer to import than `mfpde --help` and `mfpde info` take in all.
         command = importlib.import_module(f"mfpde.commands.{arguments.command}")
         # A signal to end ends every command as Ctrl-C does: in order.
-        with as_interrupt():
+        with as_interrupt(caught):
             status = command.main(arguments)
         sys.stdout.flush()
         return status
@@ -128,6 +135,14 @@ def _status(arguments: argparse.Namespace) -> int:
         text = f"Internal error, {type(error).__name__}: {error}."
         hint = "" if arguments.debug else " Run again with --debug for the traceback."
         return _report(arguments, text + hint, FAILED)
+
+
+def _end_by(number: int) -> None:
+    """End this process by a signal, so that a loop of the shell ends with it."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -165,6 +180,7 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     run.add_argument("config", type=_path, metavar="CONFIG.toml")
     run.add_argument("--out", type=_path, metavar="FILE", help="the HDF5 file to write")
     _add_overrides(run)
+    _add_estimate(run)
     run.add_argument(
         "--overwrite", action="store_true", help="replace an existing output file"
     )
@@ -172,6 +188,7 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
         "resume", parents=parents, help="continue an interrupted run"
     )
     resume.add_argument("file", type=_path, metavar="FILE")
+    _add_estimate(resume)
     resume.add_argument(
         "--until", type=_positive_float, metavar="S", help="new end of training time s"
     )
@@ -180,6 +197,15 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
         type=_positive_int,
         metavar="N",
         help="new number of iterations of a network, those made included",
+    )
+
+
+def _add_estimate(command: Any) -> None:
+    """Add `--estimate`."""
+    command.add_argument(
+        "--estimate",
+        action="store_true",
+        help="estimate errors at the end by solving again, coarser and finer",
     )
 
 

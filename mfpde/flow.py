@@ -7,12 +7,12 @@ ledger of Eq. (28), which is integrated beside them by the same method.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import a_float, checked, float_array
 from mfpde.depth import DepthGrid
@@ -22,8 +22,10 @@ from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, check_shapes, evaluate
 from mfpde.gradients import own_parts
 from mfpde.ledger import LedgerBudget, objective_does_not_rise
+from mfpde.options import accepting
 from mfpde.problem import MeanFieldProblem
 from mfpde.sizes import advice
+from mfpde.states import Checkpoint, InitialState, Method, MethodOptions, State
 from mfpde.steppers import (
     Diffusion,
     ErrorControl,
@@ -36,100 +38,16 @@ from mfpde.steppers import (
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """The flow after an accepted step.
-
-    Attributes
-    ----------
-    s : float
-        Training time.
-    step, n_evaluations, n_rejected : int
-        Counts since s = 0.
-    step_size : float
-        Size of the last step, 0 at the start.
-    evaluation : Evaluation
-        At this state; its `problem` holds the present trained maps.
-    ledger : float
-        Objective at the start plus the integral of -D_s + lambda' M2, Eq. (28); NaN
-        with noise, which adds to the objective what no integral of rates counts.
-    y, rate : ndarray
-        The flat vector of the steppers, and its derivative in s; with the particles of
-        this rank, where several share them.
-    memory : dict of str to float
-        What the stepper carries from step to step.
-    """
-
-    s: float
-    step: int
-    step_size: float
-    n_evaluations: int
-    n_rejected: int
-    evaluation: Evaluation
-    ledger: float
-    y: Array
-    rate: Array
-    memory: dict[str, float]
-
-    @property
-    def energy_residual(self) -> float:
-        """Residual of the ledger, Eq. (28): objective minus `ledger`."""
-        return self.evaluation.objective - self.ledger
-
-    @property
-    def problem(self) -> MeanFieldProblem:
-        """The problem with the present trained maps."""
-        return self.evaluation.problem
-
-    @property
-    def grid(self) -> DepthGrid:
-        """The grid on depth."""
-        return self.evaluation.grid
-
-    @property
-    def ensemble(self) -> ParticleEnsemble:
-        """The present particles."""
-        return self.evaluation.ensemble
-
-    @property
-    def latest(self) -> tuple[float, float]:
-        """Loss and objective, for whoever shows progress."""
-        return self.evaluation.loss, self.evaluation.objective
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Where a flow continues: the fields of a `State` that a checkpoint keeps.
-
-    y is that of a single process, whatever wrote it and whatever goes on with it.
-    """
-
-    s: float
-    step: int
-    step_size: float
-    n_evaluations: int
-    n_rejected: int
-    y: Array
-    memory: dict[str, float]
-    end: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Setup:
-    """What a flow was started with: the arguments of `iterate` at s = 0."""
-
-    problem: MeanFieldProblem
-    grid: DepthGrid
-    ensemble: ParticleEnsemble
-    stepper: Any = "dopri5"
-    rtol: float = 1e-6
-    atol: float = 1e-9
-    ds: float | None = None
-
-
 @dataclass(frozen=True)
 class Layout:
-    """Places of theta (J, M, k), the trained maps, and the ledger in a flat vector."""
+    """Places of theta (J, M, k), the trained maps, and the ledger in a flat vector.
+
+    Dynamics that carry more than theta (a momentum, second moments; theory, section 10)
+    get their place here, between the trained maps and the ledger: one more entry of
+    `parts`, which `pack` and `unpack` follow, and its rate in `point`. Steppers,
+    checkpoints and ranks see a flat vector only. What belongs to particles has the
+    shape of theta, and `Space` has to share it out in the same way.
+    """
 
     problem: MeanFieldProblem
     grid: DepthGrid
@@ -216,6 +134,7 @@ class Layout:
         raise IndexError(index)
 
 
+@accepting(MethodOptions)
 @checked(s_end=a_float)
 def iterate(
     problem: MeanFieldProblem,
@@ -223,12 +142,9 @@ def iterate(
     ensemble: ParticleEnsemble,
     *,
     s_end: float,
-    stepper: Any = "dopri5",
-    rtol: float = 1e-6,
-    atol: float = 1e-9,
-    ds: float | None = None,
-    hits: Iterable[float] = (),
-    restart: Restart | None = None,
+    tstops: ArrayLike | Set[float] = (),
+    checkpoint: Checkpoint | None = None,
+    **options: Unpack[MethodOptions],
 ) -> Iterator[State]:
     """Advance the flow of Eq. (6), yielding the start and every accepted step.
 
@@ -238,12 +154,12 @@ def iterate(
         As for `evaluate`; the ensemble is rho at s = 0.
     s_end : float
         End in training time s.
-    stepper, rtol, atol, ds
-        As for `solve`.
-    hits : iterable of float
+    tstops : array_like or set of float
         Training times on which a step shall end exactly; s_end is one of them.
-    restart : Restart, optional
+    checkpoint : Checkpoint, optional
         Continue from here instead of from the ensemble.
+    **options
+        stepper, rtol, atol, ds: as for `solve`.
 
     Yields
     ------
@@ -258,76 +174,117 @@ def iterate(
     ConvergenceError
         If a step cannot meet the tolerance; says at which particle and layer.
     """
-    flow = make_flow(problem, grid, ensemble, stepper, rtol=rtol, atol=atol, ds=ds)
-    return flow.states(ensemble, s_end, hits, restart)
-
-
-def make_flow(
-    problem: MeanFieldProblem,
-    grid: DepthGrid,
-    ensemble: ParticleEnsemble,
-    stepper: Any = "dopri5",
-    *,
-    rtol: float = 1e-6,
-    atol: float = 1e-9,
-    ds: float | None = None,
-) -> Flow:
-    """The equations of a flow and the method that solves them; see `iterate`."""
-    check_shapes(problem, grid, ensemble)
-    space = Space(ensemble.shard, ensemble.theta.shape)
-    layout = Layout(problem, grid, space, ensemble.weights)
-    # Kinks of f or pi are kinks of the dissipation in s: steps in the budget would be
-    # tiny.
-    is_smooth = grid.is_smooth and not problem.has_kinks
-    control = ErrorControl(
-        rtol,
-        atol,
-        layout.parts,
-        accept=objective_does_not_rise,
-        defect=LedgerBudget(rtol, atol) if is_smooth else None,
-        space=space,
-    )
-    method = make_stepper(stepper, ds=ds, control=control)
-    if isinstance(method, Langevin):
-        method = method.diffusing(layout.diffusion)
-    return Flow(layout, method)
+    initial = InitialState(problem, grid, ensemble, Method(**options))
+    return Flow.of(initial).states(ensemble, s_end, tstops, checkpoint)
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """A flow: its state vector and rates, and the method that advances it."""
+    """A flow: its state vector and rates, and the stepper that advances it."""
 
     layout: Layout
-    method: Any
+    stepper: Any
+
+    @classmethod
+    def of(cls, initial: InitialState) -> Flow:
+        """The flow of a problem on a grid with particles; see `iterate`."""
+        problem, grid, ensemble = initial.problem, initial.grid, initial.ensemble
+        check_shapes(problem, grid, ensemble)
+        space = Space(ensemble.shard, ensemble.theta.shape)
+        layout = Layout(problem, grid, space, np.asarray(ensemble.weights))
+        method = initial.method
+        rtol, atol = method.rtol, method.atol
+        # Kinks of f or pi are kinks of the dissipation in s: steps in the budget would
+        # be tiny.
+        is_smooth = grid.is_smooth and not problem.has_kinks
+        control = ErrorControl(
+            rtol,
+            atol,
+            layout.parts,
+            accept=objective_does_not_rise,
+            defect=LedgerBudget(rtol, atol) if is_smooth else None,
+            space=space,
+        )
+        stepper = make_stepper(method.stepper, ds=method.ds, control=control)
+        if isinstance(stepper, Langevin):
+            stepper = stepper.diffusing(layout.diffusion)
+        return cls(layout, stepper)
 
     def states(
         self,
         ensemble: ParticleEnsemble,
         s_end: float,
-        hits: Iterable[float],
-        restart: Restart | None,
+        tstops: ArrayLike | Set[float],
+        checkpoint: Checkpoint | None,
     ) -> Iterator[State]:
         """The start and every accepted step; see `iterate`."""
-        has_ledger = not has_noise(self.method)
-        state = _start(self.layout, ensemble, restart, has_ledger=has_ledger)
+        state = self._start(ensemble, checkpoint)
         check_end(s_end, state.s)
-        hits = list(hits) if isinstance(hits, Set) else hits
-        hits = float_array("hits", hits).ravel().tolist()
-        targets = sorted({s for s in hits if state.s < s < s_end} | {s_end})
-        return self._steps(state, targets)
+        given = list(tstops) if isinstance(tstops, Set) else tstops
+        times = float_array("tstops", given).ravel().tolist()
+        return self._steps(state, sorted({s for s in times if s < s_end} | {s_end}))
 
     def advance(self, state: State, s: float) -> State:
         """The state at s, by as many accepted steps as it takes."""
         while state.s < s:
-            state = _advance(self.layout, self.method, state, s)
+            state = self._step(state, s)
         return state
 
     def _steps(self, state: State, targets: list[float]) -> Iterator[State]:
         yield state
         for target in targets:
             while state.s < target:
-                state = _advance(self.layout, self.method, state, target)
+                state = self._step(state, target)
                 yield state
+
+    def _start(
+        self, ensemble: ParticleEnsemble, checkpoint: Checkpoint | None
+    ) -> State:
+        layout = self.layout
+        if checkpoint is not None:
+            point = layout.point(checkpoint.s, layout.space.share(checkpoint.y))
+            kept: dict[str, Any] = vars(checkpoint) | {"y": point.y}
+            return State(**kept, rate=point.rate, evaluation=point.info)
+        maps = {name: m.matrix for name, m in layout.problem.trained_maps.items()}
+        point = layout.point(0.0, layout.pack(ensemble.theta, maps, 0.0))
+        point.y[-1] = np.nan if has_noise(self.stepper) else point.info.objective
+        return State(
+            s=0.0,
+            step=0,
+            step_size=0.0,
+            n_evaluations=1,
+            n_rejected=0,
+            y=point.y,
+            memory={},
+            rate=point.rate,
+            evaluation=point.info,
+        )
+
+    def _step(self, state: State, target: float) -> State:
+        point = Point(state.s, state.y, state.rate, state.evaluation)
+        try:
+            # What overflows is no finite number, and the step is refused for that.
+            with np.errstate(over="ignore", invalid="ignore"):
+                step = self.stepper.step(self.layout.point, point, target, state.memory)
+        except StepFailure as failure:
+            causes = _causes(self.layout.problem)
+            more = [*advice(state.evaluation.problem), causes]
+            if failure.index is not None:
+                more.insert(0, f"Worst: {self.layout.place(failure.index)}.")
+            # What it comes from says whether the state blew up.
+            text = " ".join([str(failure), *more])
+            raise StepFailure(text, failure.index) from failure.__cause__
+        return State(
+            s=step.point.s,
+            step=state.step + 1,
+            step_size=step.size,
+            n_evaluations=state.n_evaluations + step.n_evaluations,
+            n_rejected=state.n_rejected + step.n_rejected,
+            y=step.point.y,
+            memory=step.memory,
+            rate=step.point.rate,
+            evaluation=step.point.info,
+        )
 
 
 def has_noise(stepper: Any) -> bool:
@@ -342,34 +299,6 @@ def check_end(s_end: float, s: float) -> None:
         raise ValueError(
             f"`s_end` must be finite and at least the present s = {s:g}, got {s_end!r}."
         )
-
-
-def _start(
-    layout: Layout,
-    ensemble: ParticleEnsemble,
-    restart: Restart | None,
-    *,
-    has_ledger: bool,
-) -> State:
-    if restart is not None:
-        point = layout.point(restart.s, layout.space.share(restart.y))
-        return State(
-            s=restart.s,
-            step=restart.step,
-            step_size=restart.step_size,
-            n_evaluations=restart.n_evaluations,
-            n_rejected=restart.n_rejected,
-            evaluation=point.info,
-            ledger=float(point.y[-1]),
-            y=point.y,
-            rate=point.rate,
-            memory=restart.memory,
-        )
-    maps = {name: m.matrix for name, m in layout.problem.trained_maps.items()}
-    point = layout.point(0.0, layout.pack(ensemble.theta, maps, 0.0))
-    ledger = point.info.objective if has_ledger else np.nan
-    point.y[-1] = ledger
-    return State(0.0, 0, 0.0, 1, 0, point.info, ledger, point.y, point.rate, {})
 
 
 def _causes(problem: MeanFieldProblem) -> str:
@@ -388,30 +317,3 @@ def _causes(problem: MeanFieldProblem) -> str:
         "particles that grow without bound",
     ]
     return f"Likely causes: {', '.join(causes)}."
-
-
-def _advance(layout: Layout, method: Any, state: State, target: float) -> State:
-    point = Point(state.s, state.y, state.rate, state.evaluation)
-    try:
-        # What overflows is no finite number, and the step is refused for that.
-        with np.errstate(over="ignore", invalid="ignore"):
-            step = method.step(layout.point, point, target, state.memory)
-    except StepFailure as failure:
-        more = [*advice(state.evaluation.problem), _causes(layout.problem)]
-        if failure.index is not None:
-            more.insert(0, f"Worst: {layout.place(failure.index)}.")
-        # What it comes from says whether the state blew up.
-        text = " ".join([str(failure), *more])
-        raise StepFailure(text, failure.index) from failure.__cause__
-    return State(
-        s=step.point.s,
-        step=state.step + 1,
-        step_size=step.size,
-        n_evaluations=state.n_evaluations + step.n_evaluations,
-        n_rejected=state.n_rejected + step.n_rejected,
-        evaluation=step.point.info,
-        ledger=float(step.point.y[-1]),
-        y=step.point.y,
-        rate=step.point.rate,
-        memory=step.memory,
-    )

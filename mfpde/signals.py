@@ -51,9 +51,9 @@ def collected() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def as_interrupt() -> Iterator[list[int]]:
+def as_interrupt(caught: list[int] | None = None) -> Iterator[list[int]]:
     """The signals of `ENDING` raise KeyboardInterrupt in the block, and are noted."""
-    caught: list[int] = []
+    caught = [] if caught is None else caught
     before = _handlers()
 
     def stop(number: int, _frame: Any) -> NoReturn:

@@ -37,7 +37,7 @@ def flow(problem, grid, ensemble, times, **options):
         options = TIGHT | options
     wanted = [float(s) for s in np.atleast_1d(times)]
     states = mfpde.iterate(
-        problem, grid, ensemble, s_end=wanted[-1], hits=wanted, **options
+        problem, grid, ensemble, s_end=wanted[-1], tstops=wanted, **options
     )
     return [state.evaluation for state in states if state.s in wanted]
 

@@ -208,7 +208,7 @@ def case_calls(folder: Path, communicator) -> None:
     lines = [f"{found.status}: {found.message}"]
     grid = GRIDS["euler"]
     lines += blow_ups(communicator)
-    for name, value in (("n_particles", 1), ("stepper", "eulr"), ("estimate", True)):
+    for name, value in (("n_particles", 1), ("stepper", "eulr")):
         options = {"stepper": "euler", "ds": 0.1, "s_end": 0.2, name: value}
         ensemble = particles(grid, options.pop("n_particles", 7))
         try:

@@ -72,7 +72,7 @@ def test_a_standardised_target_is_undone(regression, capsys):
         assert run.data["y_mean"] == pytest.approx([food[rows].mean()])
         assert run.data["y_std"] == pytest.approx([food[rows].std()])
         assert run.data["y"].std() == pytest.approx(1.0)
-        output = mfpde.predict_run(run, income[:, None])
+        output = run.predict(income[:, None])
         error = np.sqrt(np.mean((output[rows, 0] - food[rows]) ** 2))
         # Squared loss in standardised units: |out - y|^2 / 2.
         assert error == pytest.approx(food[rows].std() * np.sqrt(2 * run.loss[-1]))
@@ -80,10 +80,10 @@ def test_a_standardised_target_is_undone(regression, capsys):
         test = run.data["test_index"]
         error = np.sqrt(np.mean((output[test, 0] - food[test]) ** 2))
         assert error == pytest.approx(run.test_rmse[-1])
-        start = mfpde.predict_run("run.h5", income[:, None], s=0.0)
+        start = run.predict(income[:, None], s=0.0)
         assert np.abs(start - output).max() > 1.0
         with pytest.raises(ValueError, match="`s` must be the time of a snapshot"):
-            mfpde.predict_run(run, income[:, None], s=0.123)
+            run.predict(income[:, None], s=0.123)
         figure = plotting.summary(run)
     (fit,) = (ax for ax in figure.axes if ax.get_xlabel() == "income")
     assert fit.get_ylabel() == "food and output"
@@ -98,8 +98,8 @@ def test_errors_keep_their_units_when_a_run_is_resumed(regression):
     options = ["--quiet", "--no-plot"]
     assert cli.main(["run", "run.toml", *options]) == 0
     assert cli.main(["resume", "run.h5", "--until", "0.6", *options]) == 0
-    output = mfpde.predict_run("run.h5", income[:, None])
     with mfpde.open_run("run.h5") as run:
+        output = run.predict(income[:, None])
         test = run.data["test_index"]
         error = np.sqrt(np.mean((output[test, 0] - food[test]) ** 2))
         assert run.s[-1] == 0.6
@@ -121,7 +121,7 @@ def test_names_and_checksum_belong_to_the_file(folder, capsys):
             "length",
             "cost ($)",
         ]
-        assert mfpde.predict_run(run, [[1.0, -1.0]]).shape == (1, 2)
+        assert run.predict([[1.0, -1.0]]).shape == (1, 2)
         figure = plotting.summary(run)
     labels = [ax.get_xlabel() for ax in figure.axes]
     assert "length" in labels
@@ -140,8 +140,9 @@ def test_predictions_of_a_file_without_preparation(folder):
     solution = mfpde.solve(*parts, s_end=0.1, output="run.h5")
     x = np.array([[0.1, 0.2]])
     expected = mfpde.predict(problem, parts[1], solution.ensemble, x)
-    assert np.array_equal(mfpde.predict_run("run.h5", x), expected)
+    assert np.array_equal(solution.predict(x), expected)
     with mfpde.open_run("run.h5") as run:
+        assert np.array_equal(run.predict(x), expected)
         assert (run.feature_names, run.source_sha256) == ([], {})
 
 
@@ -266,3 +267,48 @@ def test_targets_come_back():
         dataset.inverse_transform_targets(dataset.y[:, :1])
     with pytest.raises(ValueError, match="`standardise_target` must be left out with"):
         data.prepare(x, np.arange(12) % 2, standardise_target=True)
+
+
+# Problems and predictions, rebuilt
+
+
+def test_a_problem_comes_with_the_maps_of_its_snapshot(tmp_path):
+    x = np.linspace(-1.0, 1.0, 5)[:, None]
+    readout = mfpde.readouts.Linear([[1.0]], trainable=True)
+    block = mfpde.blocks.Bias(1)
+    problem = mfpde.MeanFieldProblem(x, 2.0 * x, block, readout=readout)
+    grid = mfpde.DepthGrid.euler(1)
+    start = mfpde.ParticleEnsemble(np.zeros((1, 1, 1)))
+    path = tmp_path / "a.h5"
+    solution = mfpde.solve(problem, grid, start, s_end=1.0, output=path)
+    new = np.array([[3.0], [-0.5]])
+    with mfpde.open_run(path) as run:
+        first, last = run.problem(s=0.0), run.problem()
+        np.testing.assert_array_equal(first.readout.matrix, [[1.0]])
+        np.testing.assert_array_equal(
+            last.readout.matrix, solution.problem.readout.matrix
+        )
+        assert last.readout.matrix[0, 0] > 1.05
+        np.testing.assert_array_equal(last.x, x)
+        # A bias has moved nothing yet at s = 0.
+        np.testing.assert_array_equal(run.predict(new, s=0.0), new)
+        np.testing.assert_array_equal(run.predict(new), solution.predict(new))
+        with pytest.raises(ValueError, match="`s` must be the time of a snapshot"):
+            run.problem(s=0.5)
+    network = mfpde.ResNet(problem, start)
+    trained = mfpde.train(network, mfpde.networks.SGD(ds=0.1), n_iterations=3)
+    np.testing.assert_array_equal(trained.predict(new), trained.net.predict(new))
+
+
+def test_a_solution_in_memory_undoes_the_preparation_of_its_data():
+    x, y = np.linspace(0.0, 100.0, 20)[:, None], np.linspace(-30.0, 50.0, 20)
+    options = {"standardise": True, "standardise_target": True, "target": "value"}
+    dataset = mfpde.data.prepare(x, y, **options)
+    problem = mfpde.MeanFieldProblem(dataset.x, dataset.y, mfpde.blocks.Bias(1))
+    grid, start = mfpde.DepthGrid.euler(1), np.zeros((1, 1, 1))
+    metadata = {"extra_data": dataset.extra_data()}
+    solution = mfpde.solve(
+        problem, grid, mfpde.ParticleEnsemble(start), s_end=0.1, metadata=metadata
+    )
+    # Inputs and targets are affine in each other, and the bias has nothing to do.
+    np.testing.assert_allclose(solution.predict(x)[:, 0], y, rtol=0.0, atol=1e-10)

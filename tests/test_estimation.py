@@ -14,8 +14,8 @@ from exact import integrate
 
 import mfpde
 from mfpde.cli import main
-from mfpde.limit.estimate import ErrorEstimate
 from mfpde.report.summary import account
+from mfpde.run.error_estimate import ErrorEstimate
 
 X, Y = 1.3, 2.0
 
@@ -77,7 +77,7 @@ def test_time_is_found_where_it_dominates(options):
     )
     error = mfpde.estimate_error(solution)
     states = mfpde.iterate(
-        problem, grid, start, s_end=1.5, stepper=stepper, hits=[0.75], **options
+        problem, grid, start, s_end=1.5, stepper=stepper, tstops=[0.75], **options
     )
     outputs = {state.s: state.evaluation.output[0, 0] for state in states}
     true = max(abs(outputs[s] - exact_linear(s)) for s in (0.75, 1.5))
@@ -200,7 +200,7 @@ def test_a_solution_without_start_or_end_is_refused():
     problem = scalar(mfpde.blocks.Linear(1))
     solution = mfpde.solve(problem, grid, dirac().sample(grid, 1), s_end=0.1)
     with pytest.raises(ValueError, match="must hold its start"):
-        mfpde.estimate_error(dataclasses.replace(solution, setup=None))
+        mfpde.estimate_error(dataclasses.replace(solution, initial=None))
     with pytest.raises(ValueError, match="got a failed run"):
         mfpde.estimate_error(dataclasses.replace(solution, status="failed"))
     with pytest.raises(ValueError, match="`max_cost`"):
@@ -222,17 +222,15 @@ def test_the_file_keeps_the_errors_until_the_run_goes_on(tmp_path):
     grid = mfpde.DepthGrid.euler(8)
     problem = scalar(mfpde.blocks.Bilinear(1))
     start = mfpde.laws.Gaussian(0.0, 0.7, 2).sample(grid, 64)
-    solution = mfpde.solve(
-        problem, grid, start, s_end=0.5, output=path, estimate=True, record=[0.25]
-    )
-    assert solution.estimated_error == solution.error.output
-    assert solution.n_kernel_evaluations > solution.error.n_kernel_evaluations > 0
+    solution = mfpde.solve(problem, grid, start, s_end=0.5, output=path, record=[0.25])
+    error = mfpde.estimate_error(solution)
+    assert error.n_kernel_evaluations > 0
     with mfpde.open_run(path) as run:
-        assert run.errors == solution.error.table()
+        assert run.errors == error.table()
         assert run.status == "finished"
         np.testing.assert_array_equal(run.s, solution.s)
         text = " ".join(account(run).split())
-        assert f"output {solution.error.output:.1e} (depth" in text
+        assert f"output {error.output:.1e} (depth" in text
         assert "2 standard deviations over 4 fresh draws" in text
         table = run.to_xarray("errors")
         assert table["estimate"].dims == ("quantity", "part")
@@ -241,9 +239,14 @@ def test_the_file_keeps_the_errors_until_the_run_goes_on(tmp_path):
         assert run.errors == {}
         assert run.error_notes == ""
     # The particles at s = 0 come from the file: groups of them are compared.
-    error = mfpde.estimate_error(again)
-    assert error.is_complete
-    assert 0.1 < error.output / solution.error.output < 10.0
+    later = mfpde.estimate_error(again)
+    assert later.is_complete
+    assert 0.1 < later.output / error.output < 10.0
+    # From the path alone, the same to the bit.
+    by_path = mfpde.estimate_error(path)
+    assert by_path.table() == later.table()
+    with mfpde.open_run(path) as run:
+        assert run.errors == later.table()
 
 
 def test_the_start_goes_with_a_copy_of_an_ensemble():
@@ -274,14 +277,13 @@ n_particles = 16
 
 [flow]
 s_end = 0.5
-estimate = true
 """
 
 
-def test_a_configuration_asks_for_errors(tmp_path, monkeypatch, capsys):
+def test_the_command_line_estimates_errors(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "short.toml").write_text(CONFIGURATION, encoding="utf-8")
-    assert main(["run", "short.toml", "--no-plot"]) == 0
+    assert main(["run", "short.toml", "--no-plot", "--estimate"]) == 0
     text = capsys.readouterr().out
     assert "errors     output" in text
     assert "half the difference between two halves" not in text

@@ -218,8 +218,8 @@ def test_a_resumed_run_needs_no_stepper(tmp_path):
         names = ("stepper", "temperature", "ds", "seed")
         assert [flow[name] for name in names] == ["langevin", 0.5, 0.1, 7]
     # It knows what it was started with, noise included.
-    assert extended.setup.stepper.temperature == 0.5
-    assert extended.setup.ds is None
+    assert extended.initial.method.stepper.temperature == 0.5
+    assert extended.initial.method.ds is None
     assert np.isnan(mfpde.estimate_error(extended).parts["output"]["time"])
 
 

@@ -114,11 +114,11 @@ def test_the_tanh_flow_against_a_much_finer_rule(name):
     assert solution.estimated_error <= tol
     assert solution.ensemble.n_particles <= most
     assert solution.grid.n_nodes <= 16
-    origin = solution.setup.ensemble.origin
+    origin = solution.initial.ensemble.origin
     finer = [n + 2 * (n // 8 + 1) for n in origin.rule.counts]
     grid = mfpde.DepthGrid.gauss(solution.grid.n_nodes + 1)
     ensemble = origin.with_counts(finer).ensemble(grid)
-    rtol = 0.2 * solution.setup.rtol
+    rtol = 0.2 * solution.initial.method.rtol
     exact = outputs_of(golden(), ensemble, grid, 8.0, rtol)
     true = np.abs(solution.observations["output"][-1] - exact).max()
     assert true < min(tol, 3.0 * solution.estimated_error)
@@ -226,7 +226,7 @@ def test_a_final_solve_that_is_stopped_has_no_error(monkeypatch):
     def stop(*args, **options):
         return mfpde.solve(*args, **options, wall_time_s=1e-9)
 
-    monkeypatch.setattr("mfpde.limit.extrapolation_search.solve.quietly", stop)
+    monkeypatch.setattr("mfpde.limit.levels.solve.quietly", stop)
     solution = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-4)
     assert solution.status == "interrupted"
     assert solution.error is None
@@ -343,7 +343,7 @@ def test_an_error_in_depth_that_grows_with_the_particles_refines_again(monkeypat
     """Few particles that hide an error in depth are found out by the check."""
     law = mfpde.laws.Gaussian(0.0, 0.7, 2)
     calm = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-6)
-    name = "mfpde.limit.extrapolation_search.Search._depth_factor"
+    name = "mfpde.limit.levels.Search._depth_factor"
     monkeypatch.setattr(name, lambda self, rule: 1e4)
     wary = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-6)
     assert wary.grid.n_nodes > calm.grid.n_nodes

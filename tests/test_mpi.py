@@ -421,8 +421,7 @@ def test_what_all_ranks_see_alike(tmp_path):
         "(mpiexec -n)."
     )
     assert "Did you mean 'euler'?" in lines[4]
-    assert lines[5].startswith("`estimate` must be False with several ranks")
-    assert lines[6].startswith("failed: The prediction is not finite. The last good")
+    assert lines[5].startswith("failed: The prediction is not finite. The last good")
 
 
 # The command line

@@ -51,7 +51,7 @@ def cases(f, i, b):
         "steady_state": flow(steady_state=f(2.0**-10)),
         "wall_time_s": flow(wall_time_s=f(1024.0)),
         "checkpoint_every_s": flow(checkpoint_every_s=f(16.0), swmr=b(True)),
-        "flags": flow(overwrite=b(False), progress=b(False), estimate=b(False)),
+        "flags": flow(overwrite=b(False), progress=b(False)),
         "regulariser": flow(
             lambda: problem(regulariser=mfpde.DecayingQuadratic(f(0.125), f(0.5)))
         ),

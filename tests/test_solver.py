@@ -374,7 +374,7 @@ def test_a_rule_that_holds_at_the_start_makes_no_step(case):
 
 
 def test_iterate_yields_the_start_and_every_step(case):
-    states = list(iterate(*case, s_end=1.0, hits=[0.3, 5.0, -1.0]))
+    states = list(iterate(*case, s_end=1.0, tstops=[0.3, 5.0, -1.0]))
     assert [state.step for state in states] == list(range(len(states)))
     assert states[0].s == 0.0
     np.testing.assert_array_equal(states[0].evaluation.ensemble.theta, case[2].theta)

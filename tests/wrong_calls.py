@@ -372,13 +372,15 @@ class Surface:
             add(name, getattr(mfpde, name), problem=self.problem, theta=self.theta,
                 **states)  # fmt: skip
         add("check_gradient", mfpde.check_gradient, **parts)
-        add("iterate", lambda **o: next(mfpde.iterate(**o)), omit=["restart"], **parts,
+        add("iterate", lambda **o: next(mfpde.iterate(**o)), omit=["checkpoint"], **parts,
             s_end=0.1, stepper="dopri5", rtol=1e-6, atol=1e-9, ds=None,
-            hits=())  # fmt: skip
+            tstops=())  # fmt: skip
         add("linearised", mfpde.linearised, problem=self.problem, ensemble=ensemble)
         add("check_gradient", mfpde.check_gradient, problem=self.problem,
             grid=self.grid, ensemble=ensemble)  # fmt: skip
-        add("predict_run", mfpde.predict_run, run=Make(self.run_file), x=self.x)
+        add("Run.predict", lambda path, **o: mfpde.open_run(path).predict(**o),
+            path=Make(self.run_file), x=self.x)  # fmt: skip
+        add("Solution.predict", self.solution.predict, x=self.x)
         add("late_rate", mfpde.late_rate, kernel=np.eye(2))
         add("tangent_kernel", mfpde.tangent_kernel, **parts)
         add("open_run", lambda path: mfpde.open_run(path).close(),

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from mfpde import plotting
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.environment import launched
-from mfpde.errors import Interrupted
+from mfpde.errors import ConfigurationError, Interrupted
+from mfpde.limit import estimate_error
 from mfpde.progress import terminal_width
 from mfpde.report.summary import account
 from mfpde.run.solution import Solution
@@ -26,6 +28,29 @@ def ended(start: Callable[[], Solution]) -> Solution:
         if ending.solution is None:
             raise
         return ending.solution
+
+
+def estimated(solution: Solution, *, is_quiet: bool) -> None:
+    """Estimate the errors of a finished run and write them to its file."""
+    if solution.status != "finished":
+        return
+    with nullcontext() if is_quiet else waiting("estimating errors"):
+        try:
+            estimate_error(solution)
+        except KeyboardInterrupt:
+            text = "Interrupted while errors were estimated; the run is finished."
+            print(f"mfpde: {text}", file=sys.stderr)
+
+
+def refuse_estimate(is_wanted: bool, communicator: Any) -> None:
+    """Raise ConfigurationError if errors are to be estimated by several ranks."""
+    if is_wanted and communicator is not None and communicator.Get_size() > 1:
+        raise ConfigurationError(
+            [
+                "`--estimate` cannot be given with several ranks: the solves that it "
+                "compares with are those of one process."
+            ]
+        )
 
 
 def finish(

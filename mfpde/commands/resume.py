@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mfpde.commands.ending import ended, finish
+from mfpde.commands.ending import ended, estimated, finish, refuse_estimate
 from mfpde.commands.files import check_files
 from mfpde.engine.mpi import all_or_none, world
 from mfpde.errors import ConfigurationError
@@ -23,6 +23,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
+    refuse_estimate(arguments.estimate, communicator)
     with open_run(arguments.file) as run:
         described, config = run.description, run.config
         own = set(described["observers"]) - set(described["built_in_observers"])
@@ -57,6 +58,8 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
         text = str(error).replace("`s_end`", "--until")
         text = text.replace("`n_iterations`", "--iterations")
         raise ConfigurationError([text]) from error
+    if arguments.estimate:
+        estimated(solution, is_quiet=arguments.quiet)
     return finish(
         solution,
         picture=picture,

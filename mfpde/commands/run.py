@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfpde.commands.ending import ended, finish
+from mfpde.commands.ending import ended, estimated, finish, refuse_estimate
 from mfpde.commands.files import check_files, named_files
 from mfpde.config import NetworkConfiguration, load
 from mfpde.config.assembly import build, reported_as_configuration
@@ -24,7 +24,7 @@ from mfpde.paths import Use, user_path
 from mfpde.run.solution import Solution
 from mfpde.run.solver import solve
 from mfpde.run.training import train
-from mfpde.run.training_specification import refuse_ranks
+from mfpde.run.trainings import refuse_ranks
 from mfpde.storage import check_writable
 from mfpde.waiting import waiting
 
@@ -50,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, communicator: Any) -> int:
+    refuse_estimate(arguments.estimate, communicator)
     config = load(arguments.config, arguments.overrides)
     stem = Path(arguments.config).stem
     output = user_path(arguments.out or config.output.file or f"{stem}.h5")
@@ -88,6 +89,8 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
             progress=not arguments.quiet,
         )
     )
+    if arguments.estimate:
+        estimated(solution, is_quiet=arguments.quiet)
     return finish(
         solution,
         picture=picture,

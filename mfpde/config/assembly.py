@@ -263,7 +263,6 @@ def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
         "gradient_norm_below": flow.gradient_norm_below,
         "steady_state": flow.steady_state,
         "wall_time_s": flow.wall_time_s,
-        "estimate": flow.estimate,
         "checkpoint_every_s": config.output.checkpoint_every_s,
         "theta_dtype": THETA_DTYPES[config.output.theta_dtype],
         "swmr": config.output.swmr,

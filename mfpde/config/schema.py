@@ -441,10 +441,6 @@ class Flow:
         default=None,
         metadata=key(_POSITIVE, "stop after so many seconds", example=600.0),
     )
-    estimate: bool = field(
-        default=False,
-        metadata=key(Flag(), "estimate errors at the end by solving again"),
-    )
 
 
 # Keys that a run and the training of a network share.

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from mfpde.limit.direct import estimate_error
-from mfpde.limit.estimate import ErrorEstimate
+from mfpde.limit.solver import solve_limit
 
-__all__ = ["ErrorEstimate", "estimate_error"]
+__all__ = ["estimate_error", "solve_limit"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import checked, having, optional, positive
+from mfpde.arrays import a_path, checked, having, optional, positive
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.flow import Setup
-from mfpde.limit.estimate import PARTS, ErrorEstimate
 from mfpde.limit.parts import (
     CONFIDENCE,
     N_DRAWS,
@@ -34,17 +35,28 @@ from mfpde.limit.solves import (
     Solves,
 )
 from mfpde.recording import check_observers
+from mfpde.run.error_estimate import PARTS, ErrorEstimate
+from mfpde.run.resumption import initial_of
+from mfpde.run.solution import Solution
+from mfpde.run.stored import Run, problem_of
+from mfpde.states import InitialState
+from mfpde.storage import write_errors
 
 N_TIMES = 9
 """Records that are compared at most."""
 
 
-@checked(
-    solution=having("setup", "status", what="a solution of mfpde.solve"),
-    max_cost=optional(positive),
-)
+def _solution(name: str, value: Any) -> Any:
+    """A solution, or the path of a run."""
+    if isinstance(value, str | os.PathLike):
+        return a_path(name, value)
+    what = "a solution of mfpde.solve, or the path of a run"
+    return having("initial", "status", what=what)(name, value)
+
+
+@checked(solution=_solution, max_cost=optional(positive))
 def estimate_error(
-    solution: Any,
+    solution: Solution | str | os.PathLike[str],
     *,
     observables: Mapping[str, Observable] | None = None,
     max_cost: float | None = None,
@@ -54,18 +66,19 @@ def estimate_error(
     Each part is the change when one thing is refined and the flow is solved again from
     the start: the grid in depth t; the particles (each node number of a tensor rule
     raised; fresh draws of a law; groups of particles whose law is not known); the
-    tolerances or the step of the stepper in s.
+    tolerances or the step of the stepper in s. If the solution has a file, the estimate
+    is written to its group /errors.
 
     Parameters
     ----------
-    solution : Solution
-        From `solve` or `resume`.
+    solution : Solution or path
+        From `solve` or `resume`, or the file of a run.
     observables : dict of str to callable, optional
         Further functions of an `Evaluation`, numbers or arrays, besides "output" (N, q)
         and "loss".
     max_cost : float, optional
         Kernel evaluations (node x particle x sample x right-hand side) allowed;
-        default ten times those of the solution. Parts beyond are NaN, and told.
+        default ten times those of the solution. Parts beyond are NaN; `notes` says so.
 
     Returns
     -------
@@ -74,7 +87,9 @@ def estimate_error(
     Raises
     ------
     ValueError
-        If the solution does not know its start, or is not finished.
+        If the solution does not hold its start, or is not finished.
+    StorageFormatError, OSError
+        If the file is damaged, being written, or cannot be written.
 
     Notes
     -----
@@ -82,24 +97,75 @@ def estimate_error(
     coarse grid in depth, the other two with few particles.
     """
     observables = check_observers(observables, "observables")
-    setup = solution.setup
-    if setup is None:
-        raise ValueError(
-            "`solution` must hold its start (`setup`): it is not there for a run "
-            "resumed from a file without a snapshot at s = 0, nor for a network, which "
-            "is no approximation."
+    if isinstance(solution, Path):
+        with Run(solution) as run:
+            found = _of_file(run)
+    else:
+        found = _Finished(
+            solution.initial,
+            solution.status,
+            solution.message,
+            solution.s,
+            solution.n_evaluations,
+            solution.path,
         )
-    if solution.status == "failed":
+    initial = found.initial
+    if initial is None:
         raise ValueError(
-            "`solution` must have reached its end, got a failed run: "
-            f"{solution.message}"
+            "`solution` must hold its start (`initial`): it is not there for a run "
+            "from a file without a snapshot at s = 0, nor for a network, which is no "
+            "approximation."
         )
-    own = setup.grid.n_nodes * setup.ensemble.n_particles * setup.problem.n_samples
+    if found.status == "failed":
+        raise ValueError(
+            f"`solution` must have reached its end, got a failed run: {found.message}"
+        )
+    own = initial.grid.n_nodes * initial.ensemble.n_particles
     if max_cost is None:
-        max_cost = 10.0 * own * solution.n_evaluations
-    s = compared_times(solution.s)
-    solves = Solves(setup.problem, s, observables, max_cost)
-    return _Estimator(setup, solves).estimate()
+        max_cost = 10.0 * own * initial.problem.n_samples * found.n_evaluations
+    s = compared_times(found.s)
+    solves = Solves(initial.problem, s, observables, max_cost)
+    error = _Estimator(initial, solves).estimate()
+    if found.path is not None:
+        write_estimate(found.path, error)
+    return error
+
+
+@dataclass(frozen=True, eq=False)
+class _Finished:
+    """What an estimate has to know of a solution."""
+
+    initial: InitialState | None
+    status: str
+    message: str
+    s: NDArray[np.float64]
+    n_evaluations: int
+    path: Path | None
+
+
+def _of_file(run: Run) -> _Finished:
+    initial = None
+    if run.kind == "run":
+        if run.description["flow"]["stepper"] is None:
+            raise ValueError(
+                f"The run in {run.path} used a stepper of your own: give the solution "
+                "of `solve` or `resume` in place of the path."
+            )
+        initial = initial_of(run, problem_of(run, None))
+    n_evaluations = int(run.scalars["n_evaluations"][-1])
+    path = run.path
+    return _Finished(initial, run.status, run.message, run.s, n_evaluations, path)
+
+
+def write_estimate(path: Path, error: ErrorEstimate) -> None:
+    """Write an estimate to the file of a run."""
+    write_errors(
+        path,
+        error.table(),
+        s=error.s,
+        notes=" ".join(error.notes),
+        n_kernel_evaluations=error.n_kernel_evaluations,
+    )
 
 
 def compared_times(s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,12 +178,12 @@ def compared_times(s: NDArray[np.float64]) -> NDArray[np.float64]:
 class _Estimator:
     """The parts of one solution; a part that fails is NaN and leaves a note."""
 
-    def __init__(self, setup: Setup, solves: Solves) -> None:
-        self._grid = setup.grid
+    def __init__(self, initial: InitialState, solves: Solves) -> None:
+        self._grid = initial.grid
         self._solves = solves
-        self._accuracy = Accuracy(setup.stepper, setup.rtol, setup.atol, setup.ds)
-        origin = setup.ensemble.origin
-        self._rule: Rule = origin or Given(setup.grid, setup.ensemble)
+        self._accuracy = Accuracy(**initial.method.options)
+        origin = initial.ensemble.origin
+        self._rule: Rule = origin or Given(initial.grid, initial.ensemble)
         self._is_rough = origin is not None and origin.coupling == "layer"
         self._notes: list[str] = []
 

@@ -24,9 +24,9 @@ from mfpde.arrays import (
 )
 from mfpde.depth import DepthGrid
 from mfpde.errors import Interrupted, ToleranceWarning
-from mfpde.flow import State, check_end
+from mfpde.flow import check_end
 from mfpde.gradients import check_own_parts
-from mfpde.limit.extrapolation_search import Limits, Search
+from mfpde.limit.levels import Limits, Search
 from mfpde.limit.solves import (
     BudgetExceeded,
     Solves,
@@ -37,6 +37,7 @@ from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
 from mfpde.run.solution import Solution, announcing
 from mfpde.signals import collected, deliver
+from mfpde.states import State
 from mfpde.storage import check_writable
 from mfpde.waiting import waiting
 

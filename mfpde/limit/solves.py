@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation
-from mfpde.flow import State, iterate
+from mfpde.flow import iterate
 from mfpde.problem import MeanFieldProblem
+from mfpde.states import Method, State
 
 Array = NDArray[np.float64]
 Values = dict[str, Array]
@@ -46,24 +47,13 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Stepper in training time s and what controls its error, as for `solve`."""
-
-    stepper: Any = "dopri5"
-    rtol: float = 1e-6
-    atol: float = 1e-9
-    ds: float | None = None
+class Accuracy(Method):
+    """A method whose accuracy can be raised."""
 
     @property
     def is_known(self) -> bool:
         """Whether it can be tightened: not a stepper of the user's own."""
         return isinstance(self.stepper, str)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Keywords of `solve` and `iterate`."""
-        names = ("stepper", "rtol", "atol", "ds")
-        return {name: getattr(self, name) for name in names}
 
     def tightened(self, factor: float) -> Accuracy:
         """Tolerances divided by `factor`, or half the step of a fixed stepper."""
@@ -214,7 +204,7 @@ class Solves:
             grid,
             ensemble,
             s_end=float(self.s[-1]),
-            hits=self.s.tolist(),
+            tstops=self.s,
             **accuracy.options,
         )
         for state in states:

@@ -18,12 +18,13 @@ from mfpde.depth import DepthGrid
 from mfpde.engine.sharding import Space
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation, evaluate
-from mfpde.flow import Layout, Restart
+from mfpde.flow import Layout
 from mfpde.losses import accuracy, has_classes
 from mfpde.networks.batches import Batches
 from mfpde.networks.parts import evaluate_in_parts, predict_in_parts
 from mfpde.networks.resnet import ResNet
 from mfpde.problem import MeanFieldProblem
+from mfpde.states import Checkpoint
 from mfpde.steppers.base import counted_time
 
 Array = NDArray[np.float64]
@@ -51,7 +52,8 @@ class Descent:
         """Places of theta and the trained maps in the flat vector."""
         ensemble = self.net.ensemble
         space = Space(ensemble.shard, ensemble.theta.shape)
-        return Layout(self.net.problem, self.net.grid, space, ensemble.weights)
+        weights = np.asarray(ensemble.weights)
+        return Layout(self.net.problem, self.net.grid, space, weights)
 
     def times(self, n_iterations: int) -> Array:
         """Training time s after 0, ..., n_iterations iterations.
@@ -89,18 +91,12 @@ class Descent:
         return problem.on_samples(index, problem.sample_weights[index] * factor)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingState:
-    """A network after so many iterations.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingState(Checkpoint):
+    """A network after `step` iterations; see `Checkpoint`.
 
     Attributes
     ----------
-    s : float
-        Training time.
-    step, n_evaluations, n_rejected : int
-        Iterations, evaluations of a batch, and 0.
-    step_size : float
-        Training time that the last iteration counted, 0 at the start.
     y, rate : ndarray
         Parameters (theta, trained maps and one unused entry) and minus the gradient of
         the batch of the next iteration.
@@ -110,16 +106,8 @@ class TrainingState:
     """
 
     descent: Descent
-    s: float
-    step: int
-    step_size: float
-    n_evaluations: int
-    y: Array
     rate: Array
-    memory: dict[str, Any]
     on_batch: Evaluation | None
-
-    n_rejected = 0
 
     @property
     def grid(self) -> DepthGrid:
@@ -130,7 +118,7 @@ class TrainingState:
     def ensemble(self) -> ParticleEnsemble:
         """The present particles."""
         theta, _, _ = self.descent.layout.unpack(self.y)
-        return ParticleEnsemble.view(theta, self.descent.net.ensemble.weights)
+        return ParticleEnsemble.view(theta, self.descent.layout.weights)
 
     @functools.cached_property
     def problem(self) -> MeanFieldProblem:
@@ -148,13 +136,13 @@ class TrainingState:
 
     @property
     def latest(self) -> tuple[float, float]:
-        """Mean loss of the latest batches, twice: for whoever shows progress."""
+        """Mean loss of the latest batches, twice, as progress shows it."""
         loss = self.memory["batch_loss"]
         return loss, loss
 
 
 def descend(
-    descent: Descent, restart: Restart | None = None
+    descent: Descent, checkpoint: Checkpoint | None = None
 ) -> Iterator[TrainingState]:
     """Iterate without end, yielding the start and the state after every iteration.
 
@@ -163,14 +151,14 @@ def descend(
     NotFiniteError
         If a network blows up.
     """
-    layout, net = descent.layout, descent.net
-    if restart is None:
+    if checkpoint is None:
+        net, layout = descent.net, descent.layout
         maps = {name: m.matrix for name, m in net.problem.trained_maps.items()}
         y = layout.pack(net.ensemble.theta, maps, 0.0)
-        restart = Restart(0.0, 0, 0.0, 0, 0, y, descent.optimiser.start(len(y)))
-    state = _state(
-        descent, restart.s, restart.step, restart.step_size, restart.y, restart.memory
-    )
+        state = _state(descent, 0.0, 0, 0.0, y, descent.optimiser.start(len(y)))
+    else:
+        at = checkpoint
+        state = _state(descent, at.s, at.step, at.step_size, at.y, at.memory)
     while True:
         yield state
         state = _advance(descent, state)
@@ -194,7 +182,7 @@ def _state(
     y: Array,
     memory: dict[str, Any],
 ) -> TrainingState:
-    """The state with parameters y, which a restart has counted already."""
+    """The state with parameters y, which a checkpoint has counted already."""
     is_whole = descent.batches.is_whole
     evaluation = evaluate_in_parts if is_whole else evaluate
     point = descent.layout.point(s, y, descent.batch(step), evaluation)
@@ -206,6 +194,7 @@ def _state(
         step=step,
         step_size=step_size,
         n_evaluations=step + 1,
+        n_rejected=0,
         y=y,
         rate=point.rate,
         memory=_with_loss(memory, step, point.info.loss, descent.batches.n_batches),
@@ -218,7 +207,7 @@ def _with_loss(
 ) -> dict[str, Any]:
     """The memory, in which the loss of batch number `step` counts.
 
-    "n_losses" tells whether it does already, as after a restart.
+    "n_losses" tells whether it does already, as in a checkpoint.
     """
     if memory.get("n_losses", 0) == step + 1:
         return memory

@@ -96,7 +96,7 @@ def limit_of(
         observables={"state": state},
         max_particles=max_particles,
     )
-    rule = found.setup.ensemble.origin
+    rule = found.initial.ensemble.origin
     if found.status != "finished":
         raise ConvergenceError(f"The limit of case {case.name}: {found.message}")
     fields = _fields_of(case, found.grid, _coarser(rule), s, rtol)

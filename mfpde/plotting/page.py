@@ -26,7 +26,7 @@ from mfpde.plotting.sources import (
     plain,
 )
 from mfpde.problem import A_PROBLEM
-from mfpde.run import limits
+from mfpde.run.stored import limit_of
 from mfpde.snapshots import has_snapshots, snapshots
 
 N_COLUMNS = 3
@@ -106,7 +106,7 @@ def _limit(run: Any, *given: Any) -> tuple[Any, Any, Any] | None:
     found = tuple(getattr(run, name, None) for name in ("problem", "grid", "ensemble"))
     if any(part is None for part in given) and hasattr(run, "description"):
         try:
-            found = limits.limit_of(run)
+            found = limit_of(run)
         except ValueError:  # no snapshot yet, or parts of the user's own
             found = (None, None, None)
     limit = [

@@ -289,7 +289,7 @@ def _errors(run: Any) -> list[Line]:
         lines.append(("", run.error_notes))
         return lines
     text = (
-        "none are estimated. `--set flow.estimate=true`, in Python "
+        "none are estimated. `--estimate`, in Python "
         "`mfpde.estimate_error(solution)`, solves again coarser and finer, at a few "
         "times the work, and gives them"
     )

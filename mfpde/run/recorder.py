@@ -1,9 +1,8 @@
-"""The journal of a run: what is recorded, in memory and, if asked for, in a file.
+"""The recorder of a run: it observes states when they are due and hands on records.
 
-It keeps flows and trainings of networks alike. A state has `s`, `step`, `problem`,
-`grid`, `ensemble`, `evaluation`, and what a checkpoint needs: `y`, `step_size`,
-`n_evaluations`, `n_rejected` and `memory`, a dict of numbers and arrays. The evaluation
-may be computed when it is first asked for; it is, for a record only.
+A backend keeps them: in memory, in an HDF5 file, or, on other ranks than the one that
+writes the file, nowhere. The evaluation of a state may be computed when it is first
+used, which is for a record only.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ import contextlib
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numba
@@ -26,76 +25,105 @@ from numpy.typing import NDArray
 from mfpde import __version__
 from mfpde.engine.sharding import Space
 from mfpde.errors import NotFiniteError
-from mfpde.flow import Restart
 from mfpde.kernels.threads import n_threads
-from mfpde.recording import Clock, Observer, apply_observers
+from mfpde.recording import Clock, apply_observers
+from mfpde.run.specification import Row, Specification
+from mfpde.states import Checkpoint
 from mfpde.storage import RunHeader, RunWriter
 
+__all__ = ["Recorder", "Records", "checkpoint_from", "software"]
+
 Array = NDArray[np.float64]
-Row = dict[str, float]
 ARRAY_PREFIX = "memory_"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metadata:
-    """What a file says about its run beside the numbers.
+@dataclass(frozen=True)
+class OutputSchedule:
+    """When scalars, theta and states are recorded."""
 
-    Attributes
-    ----------
-    title, command : str
-    seed : int, optional
-    config_toml : str
-        The configuration the run was made from, if any.
-    extra_data : dict
-        Name to (array, names of its dimensions), stored in /data.
-    """
-
-    title: str = ""
-    command: str = ""
-    seed: int | None = None
-    config_toml: str = ""
-    extra_data: Mapping[str, tuple[Any, tuple[str, ...]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which scalars are recorded, in the order of the file, and what gives them.
-
-    `row` gives those of a state but `s`, `step` and `wall_time`.
-    """
-
-    names: tuple[str, ...]
-    row: Callable[[Any], Row]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cadence:
-    """When scalars, theta and states are recorded, and checkpoints written.
-
-    `is_worth_keeping` tells from the rows so far whether theta is recorded with the
-    last of them, too.
-    """
-
-    scalars: Clock
+    record: Clock
     snapshots: Clock
     states: Clock | None
-    checkpoint_every_s: float
-    is_worth_keeping: Callable[[list[Row]], bool] = lambda rows: False
 
     @property
-    def hits(self) -> set[float]:
+    def tstops(self) -> set[float]:
         """Training times on which steps end."""
-        clocks = [self.scalars, self.snapshots, self.states]
+        clocks = [self.record, self.snapshots, self.states]
         return set().union(*(clock.exact for clock in clocks if clock is not None))
+
+
+class Backend(Protocol):
+    """What keeps the records; `mfpde.storage.RunWriter` is the one of files."""
+
+    @property
+    def path(self) -> Path | None: ...
+
+    def append_scalars(self, row: Row, observations: dict[str, Array]) -> None: ...
+
+    def append_snapshot(
+        self, s: float, theta: Any, maps: Mapping[str, Array]
+    ) -> None: ...
+
+    def append_states(self, s: float, z: Any, p: Any) -> None: ...
+
+    def write_checkpoint(
+        self, arrays: Mapping[str, Any], attributes: Mapping[str, Any]
+    ) -> None: ...
+
+    def finish(self, status: str, message: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Nowhere:
+    """The backend of the ranks that do not write the file."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+
+    def append_scalars(self, row: Row, observations: dict[str, Array]) -> None:
+        """Nothing: the recorder keeps the scalars."""
+
+    def append_snapshot(self, s: float, theta: Any, maps: Mapping[str, Array]) -> None:
+        """Nothing."""
+
+    def append_states(self, s: float, z: Any, p: Any) -> None:
+        """Nothing."""
+
+    def write_checkpoint(
+        self, arrays: Mapping[str, Any], attributes: Mapping[str, Any]
+    ) -> None:
+        """Nothing."""
+
+    def finish(self, status: str, message: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Memory(Nowhere):
+    """The backend of a run without a file: it keeps the snapshots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.snapshots: list[tuple[float, Array, Mapping[str, Array]]] = []
+
+    def append_snapshot(self, s: float, theta: Any, maps: Mapping[str, Array]) -> None:
+        """Keep theta, which no later step changes."""
+        self.snapshots.append((s, theta, maps))
 
 
 @dataclass
 class Records:
-    """Rows recorded so far, in memory."""
+    """Scalars and observed arrays recorded so far, and the time of the last snapshot.
 
-    rows: list[dict[str, float]] = field(default_factory=list)
+    They are kept in memory with every backend: conditions that end a run look at them.
+    """
+
+    rows: list[Row] = field(default_factory=list)
     observations: list[dict[str, Array]] = field(default_factory=list)
-    snapshots: list[tuple[float, Array, dict[str, Array]]] = field(default_factory=list)
+    last_snapshot_s: float | None = None
 
     def columns(self) -> dict[str, Array]:
         """Scalars by name, each (R,)."""
@@ -108,46 +136,30 @@ class Records:
         return {n: np.array([row[n] for row in self.observations]) for n in names}
 
 
-@dataclass(frozen=True)
-class Onlooker:
-    """What other ranks have in place of the file, which rank 0 writes: nothing."""
-
-    path: Path
-
-    def write_checkpoint(self, *_: Any) -> None:
-        """Nothing."""
-
-    append_scalars = append_snapshot = append_states = finish = write_checkpoint
-    close = write_checkpoint
-
-
-class Journal:
+class Recorder:
     """Observes the states of a run when they are due; owns the open file, if any."""
 
     def __init__(
         self,
-        cadence: Cadence,
-        columns: Columns,
-        observers: Mapping[str, Observer],
+        specification: Specification,
+        checkpoint: Checkpoint | None = None,
         *,
-        end: float,
         records: Records | None = None,
         earlier_s: float = 0.0,
     ) -> None:
         self.records = records or Records()
-        self.writer: RunWriter | Onlooker | None = None
-        self._end = end
-        self._cadence = cadence
-        self._columns = columns
-        self._observers = observers
-        self._began = time.monotonic()
+        self.backend: Backend = Memory()
+        self._specification = specification
+        dynamics, schedules = specification.dynamics, specification.schedules
+        clocks: Any = dynamics.clocks(schedules, checkpoint)
+        self.schedule = OutputSchedule(**clocks)
+        self._began = self._last_checkpoint = time.monotonic()
         self._earlier_s = earlier_s
-        self._last_checkpoint = time.monotonic()
         self._is_ended = False
 
     @property
     def wall_time_s(self) -> float:
-        """Seconds since the start, those before a restart included."""
+        """Seconds since the start, those of earlier sessions included."""
         return self._earlier_s + self.session_s
 
     @property
@@ -155,66 +167,55 @@ class Journal:
         """Seconds since the start or the restart."""
         return time.monotonic() - self._began
 
-    def open(
-        self,
-        state: Any,
-        path: Path,
-        *,
-        kind: str,
-        description: Mapping[str, Any],
-        metadata: Metadata,
-        overwrite: bool,
-        theta_dtype: str,
-        swmr: bool,
-    ) -> None:
+    def open(self, state: Any, path: Path) -> None:
         """Start the file of this run, from its first state."""
         shard = state.ensemble.shard
         row, arrays = self._row(state)
         checkpoint = self._checkpoint(state, is_recorded=False)
         weights = shard.gather(state.ensemble.weights[np.newaxis, :, None])
+        self.backend = Nowhere(path)
         if shard.rank > 0:
-            self.writer = Onlooker(path)
             return
-        header = _header(
-            state, row, arrays, weights.ravel(), kind, description, metadata,
-            theta_dtype,
-            self._cadence.states is not None,
-        )  # fmt: skip
-        self.writer = RunWriter.create(
-            path, header, checkpoint=checkpoint, overwrite=overwrite, swmr=swmr
+        header = self._header(state, row, arrays, weights.ravel())
+        self.backend = RunWriter.create(
+            path,
+            header,
+            checkpoint=checkpoint,
+            overwrite=self._specification.overwrite,
+            swmr=self._specification.swmr,
         )
 
-    def reopen(
-        self, state: Any, path: Path, lengths: Mapping[str, int], *, swmr: bool
-    ) -> None:
+    def reopen(self, state: Any, path: Path, lengths: Mapping[str, int]) -> None:
         """Go on with the file of a run that had stopped."""
-        if state.ensemble.shard.rank > 0:
-            self.writer = Onlooker(path)
-            return
-        self.writer = RunWriter.reopen(path, lengths, swmr=swmr, is_latest=True)
+        self.backend = Nowhere(path)
+        if state.ensemble.shard.rank == 0:
+            swmr = self._specification.swmr
+            self.backend = RunWriter.reopen(path, lengths, swmr=swmr, is_latest=True)
 
     def visit(self, state: Any) -> None:
         """Record what is due at this state; a checkpoint now and then."""
-        cadence = self._cadence
-        is_kept = cadence.snapshots.is_due(state.s, state.step)
-        if cadence.scalars.is_due(state.s, state.step):
+        due, s, step = self.schedule, state.s, state.step
+        is_kept = due.snapshots.is_due(s, step)
+        if due.record.is_due(s, step):
             self._record(state)
-            is_kept = is_kept or cadence.is_worth_keeping(self.records.rows)
+            dynamics = self._specification.dynamics
+            is_kept = is_kept or dynamics.is_worth_keeping(self.records.rows)
         if is_kept:
             self._snapshot(state)
-        if cadence.states is not None and cadence.states.is_due(state.s, state.step):
-            self._states(state)
-        if self.writer is None:
+        if due.states is not None and due.states.is_due(s, step):
+            evaluation = state.evaluation
+            self.backend.append_states(s, evaluation.z, evaluation.p)
+        if self.backend.path is None:
             return
         waited = time.monotonic() - self._last_checkpoint
         # The ranks' clocks differ: they write it together, or not at all.
         waited = state.ensemble.shard.stack([waited]).max()
-        if waited > cadence.checkpoint_every_s:
+        if waited > self._specification.checkpoint_every_s:
             self.checkpoint(state)
 
     def checkpoint(self, state: Any) -> None:
         """Write the checkpoint of this state."""
-        self.writer.write_checkpoint(*self._checkpoint(state, is_recorded=True))
+        self.backend.write_checkpoint(*self._checkpoint(state, is_recorded=True))
         self._last_checkpoint = time.monotonic()
 
     def end(self, state: Any, last: Any, status: str, message: str) -> None:
@@ -225,39 +226,42 @@ class Journal:
         never stopped. `last` is the same, or lies in the step after it. A state whose
         evaluation fails now has no record, only its particles.
         """
-        if self.writer is not None:
+        if self.backend.path is not None:
             self.checkpoint(state)
         if not self.records.rows or self.records.rows[-1]["s"] != last.s:
             with contextlib.suppress(NotFiniteError):
                 self._record(last)
-        if not self.records.snapshots or self.records.snapshots[-1][0] != last.s:
+        if self.records.last_snapshot_s != last.s:
             self._snapshot(last)
-        if self.writer is not None:
-            self.writer.finish(status, message)
+        self.backend.finish(status, message)
         self._is_ended = True
 
     def leave(
         self, _kind: Any, error: BaseException | None, _traceback: Any = None
     ) -> None:
         """Close the file; it says which error, if any, ended the run before its end."""
-        if self.writer is None:
-            return
         if error is not None and not self._is_ended:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             # The error itself is on its way to the caller.
             with contextlib.suppress(OSError):
-                self.writer.finish(status, f"{type(error).__name__}: {error}")
-        self.writer.close()
+                self.backend.finish(status, f"{type(error).__name__}: {error}")
+        self.backend.close()
+
+    def snapshots(self) -> list[tuple[float, Array, Mapping[str, Array]]]:
+        """Time, theta and trained maps of every snapshot that memory keeps."""
+        return self.backend.snapshots if isinstance(self.backend, Memory) else []
 
     def _row(self, state: Any) -> tuple[Row, dict[str, Array]]:
+        dynamics = self._specification.dynamics
         row = {
             "s": state.s,
             "step": float(state.step),
             "wall_time": self.wall_time_s,
-            **self._columns.row(state),
+            **dynamics.row(state),
         }
-        numbers, arrays = apply_observers(self._observers, state.evaluation)
-        names = ("s", *self._columns.names)
+        observers = self._specification.observers
+        numbers, arrays = apply_observers(observers, state.evaluation)
+        names = ("s", *dynamics.scalar_names)
         return {name: row[name] for name in names} | numbers, arrays
 
     def _record(self, state: Any) -> None:
@@ -266,49 +270,86 @@ class Journal:
             _check_shapes(self.records.observations[0], arrays)
         self.records.rows.append(row)
         self.records.observations.append(arrays)
-        if self.writer is not None:
-            self.writer.append_scalars(row, arrays)
+        self.backend.append_scalars(row, arrays)
 
     def _snapshot(self, state: Any) -> None:
-        ensemble = state.ensemble
-        maps = state.problem.trained_maps
+        ensemble, maps = state.ensemble, state.problem.trained_maps
         matrices = {name: trained.matrix for name, trained in maps.items()}
-        # A file holds the snapshots; memory then keeps only the time of the last.
-        kept = (ensemble.theta, matrices) if self.writer is None else (np.empty(0), {})
-        self.records.snapshots.append((state.s, *kept))
-        if self.writer is not None:
-            theta = ensemble.shard.gather(ensemble.theta)
-            self.writer.append_snapshot(state.s, theta, matrices)
-
-    def _states(self, state: Any) -> None:
-        if self.writer is not None:
-            evaluation = state.evaluation
-            self.writer.append_states(state.s, evaluation.z, evaluation.p)
+        is_in_memory = self.backend.path is None
+        theta = ensemble.shard.gather(ensemble.theta, everywhere=is_in_memory)
+        self.records.last_snapshot_s = state.s
+        self.backend.append_snapshot(state.s, theta, matrices)
 
     def _checkpoint(
         self, state: Any, *, is_recorded: bool
-    ) -> tuple[dict[str, Array], dict[str, Any]]:
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        arrays = {n: v for n, v in state.memory.items() if isinstance(v, np.ndarray)}
+        numbers = {n: v for n, v in state.memory.items() if n not in arrays}
         attributes = {
             "is_recorded": int(is_recorded),
-            "end": self._end,
-            "s": state.s,
-            "step": state.step,
-            "step_size": state.step_size,
-            "n_evaluations": state.n_evaluations,
-            "n_rejected": state.n_rejected,
-            "memory": json.dumps(
-                {n: v for n, v in state.memory.items() if not isinstance(v, np.ndarray)}
-            ),
+            "end": self._specification.dynamics.end,
+            **{name: getattr(state, name) for name in COUNTS},
+            "memory": json.dumps(numbers),
             "wall_time_s": self.wall_time_s,
-        }
-        arrays = {
-            f"{ARRAY_PREFIX}{name}": value
-            for name, value in state.memory.items()
-            if isinstance(value, np.ndarray)
         }
         ensemble = state.ensemble
         y = Space(ensemble.shard, ensemble.theta.shape).gather(state.y)
-        return {"y": y} | arrays, attributes
+        return {"y": y} | {
+            f"{ARRAY_PREFIX}{n}": v for n, v in arrays.items()
+        }, attributes
+
+    def _header(
+        self, state: Any, row: Row, observed: Mapping[str, Array], weights: Array
+    ) -> RunHeader:
+        specification = self._specification
+        dynamics, metadata = specification.dynamics, specification.metadata
+        problem, grid = state.problem, state.grid
+        dims = {
+            "embedding": ("state_component", "input_component"),
+            "readout": ("output_component", "state_component"),
+        }
+        extra = {"metric": (problem.metric, ("param",))}
+        for name in ("embedding", "readout"):
+            if getattr(problem, name) is not None:
+                extra[f"{name}_start"] = (getattr(problem, name).matrix, dims[name])
+        trained = problem.trained_maps
+        states = None
+        if self.schedule.states is not None:
+            states = (grid.state_depths(), problem.n_samples, problem.d)
+        ranks = {"ranks": state.ensemble.shard.size}
+        return RunHeader(
+            kind=dynamics.kind,
+            title=metadata.title or f"mfpde {dynamics.kind}",
+            source=f"mfpde {__version__}",
+            command=metadata.command,
+            seed=metadata.seed,
+            config_toml=metadata.config_toml,
+            description=json.dumps(specification.describe()),
+            software=json.dumps(software() | ranks),
+            x=problem.x,
+            y=problem.y,
+            sample_weight=problem.sample_weights,
+            extra_data={**extra, **dynamics.extra_data, **metadata.extra_data},
+            t=grid.nodes,
+            t_weight=grid.weights,
+            particle_weight=weights,
+            param_names=problem.block.param_names,
+            theta_dtype=specification.theta_dtype,
+            scalar_names=tuple(name for name in row if name != "s"),
+            observation_shapes={name: array.shape for name, array in observed.items()},
+            trainable={n: (m.matrix.shape, dims[n]) for n, m in trained.items()},
+            states=states,
+        )
+
+
+COUNTS = {
+    "s": float,
+    "step": int,
+    "step_size": float,
+    "n_evaluations": int,
+    "n_rejected": int,
+}
+"""Numbers of a checkpoint, with their types."""
 
 
 def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
@@ -321,23 +362,18 @@ def _check_shapes(first: Mapping[str, Array], now: Mapping[str, Array]) -> None:
             )
 
 
-def restart_from(arrays: Mapping[str, Array], attributes: Mapping[str, Any]) -> Restart:
-    """The restart that a checkpoint holds."""
+def checkpoint_from(
+    arrays: Mapping[str, Array], attributes: Mapping[str, Any]
+) -> Checkpoint:
+    """The checkpoint that a file holds."""
     kept = {
         name.removeprefix(ARRAY_PREFIX): np.array(array, dtype=np.float64)
         for name, array in arrays.items()
         if name.startswith(ARRAY_PREFIX)
     }
-    return Restart(
-        s=float(attributes["s"]),
-        step=int(attributes["step"]),
-        step_size=float(attributes["step_size"]),
-        n_evaluations=int(attributes["n_evaluations"]),
-        n_rejected=int(attributes["n_rejected"]),
-        y=np.array(arrays["y"], dtype=np.float64),
-        memory=json.loads(attributes["memory"]) | kept,
-        end=attributes.get("end"),
-    )
+    counts: Any = {name: kind(attributes[name]) for name, kind in COUNTS.items()}
+    y = np.array(arrays["y"], dtype=np.float64)
+    return Checkpoint(**counts, y=y, memory=json.loads(attributes["memory"]) | kept)
 
 
 def software() -> dict[str, Any]:
@@ -352,44 +388,3 @@ def software() -> dict[str, Any]:
         "threads": n_threads(),
         "threading_layer": "python threads, kernels without the GIL",
     }
-
-
-def _header(
-    state, row, observed, weights, kind, description, metadata, theta_dtype, has_states
-) -> RunHeader:
-    problem, grid = state.problem, state.grid
-    dims = {
-        "embedding": ("state_component", "input_component"),
-        "readout": ("output_component", "state_component"),
-    }
-    extra = {"metric": (problem.metric, ("param",))}
-    for name in ("embedding", "readout"):
-        if getattr(problem, name) is not None:
-            extra[f"{name}_start"] = (getattr(problem, name).matrix, dims[name])
-    trained = problem.trained_maps
-    states = None
-    if has_states:
-        states = (grid.state_depths(), problem.n_samples, problem.d)
-    return RunHeader(
-        kind=kind,
-        title=metadata.title or f"mfpde {kind}",
-        source=f"mfpde {__version__}",
-        command=metadata.command,
-        seed=metadata.seed,
-        config_toml=metadata.config_toml,
-        description=json.dumps(description),
-        software=json.dumps(software() | {"ranks": state.ensemble.shard.size}),
-        x=problem.x,
-        y=problem.y,
-        sample_weight=problem.sample_weights,
-        extra_data=extra | dict(metadata.extra_data),
-        t=grid.nodes,
-        t_weight=grid.weights,
-        particle_weight=weights,
-        param_names=problem.block.param_names,
-        theta_dtype=theta_dtype,
-        scalar_names=tuple(name for name in row if name != "s"),
-        observation_shapes={name: array.shape for name, array in observed.items()},
-        trainable={n: (m.matrix.shape, dims[n]) for n, m in trained.items()},
-        states=states,
-    )

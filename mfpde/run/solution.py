@@ -1,30 +1,32 @@
-"""What a run found, and the conditions that end it."""
+"""What a run found."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_fields, optional, positive
+from mfpde import data as preparation
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError, UnfinishedWarning
-from mfpde.flow import Setup, State
-from mfpde.limit import ErrorEstimate
+from mfpde.networks.parts import predict_in_parts
 from mfpde.problem import MeanFieldProblem
-from mfpde.run.crossing import log_ratio
-from mfpde.storage import write_errors
+from mfpde.run.error_estimate import ErrorEstimate
+from mfpde.states import InitialState
+
+__all__ = ["Solution", "finished"]
 
 Array = NDArray[np.float64]
-P, S = ParamSpec("P"), TypeVar("S")
+P = ParamSpec("P")
+S = TypeVar("S", covariant=True)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,11 +59,14 @@ class Solution:
         Seconds, those before a restart included.
     path : Path or None
         The file.
-    setup : Setup or None
-        Problem, particles and stepper at s = 0, from which `estimate_error` solves
-        again; None for a resumed run whose file does not hold the start.
+    data : dict of str to ndarray
+        Further arrays of the run: test samples, how raw samples were prepared.
+    initial : InitialState or None
+        Problem, particles and method at s = 0, from which `estimate_error` solves
+        again; None for a network, and for a resumed run whose file does not hold the
+        start.
     error : ErrorEstimate or None
-        Estimated errors, if asked for.
+        Estimated errors: those of `solve_limit`.
     failure : type or None
         Why a failed run failed: `NotFiniteError` where the state or the velocity was
         not finite, be it in steps however small, and else `ConvergenceError`.
@@ -82,7 +87,8 @@ class Solution:
     wall_time_s: float
     maps: dict[str, Array] = dataclasses.field(default_factory=dict)
     path: Path | None = None
-    setup: Setup | None = None
+    data: dict[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+    initial: InitialState | None = None
     error: ErrorEstimate | None = None
     failure: type[NotFiniteError | ConvergenceError] | None = None
 
@@ -127,6 +133,25 @@ class Solution:
         own = size * self.problem.n_samples * self.n_evaluations
         return own + (0 if self.error is None else self.error.n_kernel_evaluations)
 
+    def predict(self, x: ArrayLike) -> Array:
+        """Outputs for raw inputs, in the units of the raw targets.
+
+        Where the data of the run say how raw samples were prepared, as those of a
+        configuration do, inputs are prepared alike (standardisation, principal
+        components, missing values), and a standardisation of the targets is undone.
+        Otherwise inputs and outputs are those of the problem.
+
+        Parameters
+        ----------
+        x : array_like, shape (n, d_raw)
+
+        Returns
+        -------
+        output : ndarray, shape (n, q)
+            For classes, one column for each (or one, above 0 for the second class).
+        """
+        return predict_raw(self.problem, self.grid, self.ensemble, self.data, x)
+
     def __repr__(self) -> str:
         return (
             f"Solution({self.status}, s={self.s[-1]:g}, loss={self.loss[-1]:.6g}, "
@@ -134,88 +159,18 @@ class Solution:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class StopRules:
-    """Conditions beside s_end that end a run; None is no condition.
-
-    A limit on a quantity ends the run where it is crossed, in s to the tolerance rtol:
-    the last step is shortened. Steps of order 1 (Euler, with or without noise) are an
-    iteration and end with the first one beyond it.
-
-    The wall time counts from the start or the restart. A state is steady if, at its
-    present rate |dE_s/ds| = D_s - lambda'(s) M2, Eq. (14), the objective would change
-    over the whole horizon s_end by at most `steady_state` times what it was at s = 0.
-    Without metric and decay that bounds the gradient norm by
-    sqrt(steady_state E_0 / s_end).
-    """
-
-    loss_below: float | None = None
-    gradient_norm_below: float | None = None
-    steady_state: float | None = None
-    wall_time_s: float | None = None
-
-    def __post_init__(self) -> None:
-        names = [field.name for field in dataclasses.fields(self)]
-        check_fields(self, **dict.fromkeys(names, optional(positive)))
-
-    def reason(
-        self,
-        state: State,
-        *,
-        s_end: float,
-        objective_at_start: float,
-    ) -> tuple[str, str] | None:
-        """(status, sentence) if the run shall end at this state."""
-        evaluation = state.evaluation
-        at = f"at s = {state.s:g}"
-        limit = self.loss_below
-        if limit is not None and evaluation.loss < limit:
-            return "finished", f"The loss is below {limit:g} {at}."
-        limit = self.gradient_norm_below
-        if limit is not None and evaluation.gradient_norm < limit:
-            return "finished", f"The gradient norm is below {limit:g} {at}."
-        change = abs(evaluation.ledger_rate) * s_end
-        limit = self.steady_state
-        if limit is not None and change <= limit * abs(objective_at_start):
-            return "finished", (
-                f"Steady {at}: at the present rate the objective would change by "
-                f"{change:.2g} up to s_end = {s_end:g}, at most {limit:g} of that at "
-                "the start."
-            )
-        return None
-
-    @property
-    def is_void(self) -> bool:
-        """Whether there is no rule but the wall time."""
-        limits = self.loss_below, self.gradient_norm_below, self.steady_state
-        return limits == (None, None, None)
-
-    def margin(self, state: State, *, s_end: float, objective_at_start: float) -> float:
-        """ln of what is nearest to its limit, over it: negative where the run ends."""
-        evaluation = state.evaluation
-        ratios = []
-        if self.loss_below is not None:
-            ratios.append(log_ratio(evaluation.loss, self.loss_below))
-        if self.gradient_norm_below is not None:
-            norm = evaluation.gradient_norm
-            ratios.append(log_ratio(norm, self.gradient_norm_below))
-        if self.steady_state is not None:
-            change = abs(evaluation.ledger_rate) * s_end
-            limit = self.steady_state * abs(objective_at_start)
-            ratios.append(log_ratio(change, limit))
-        return min(ratios)
-
-    def waited_too_long(
-        self, state: State, wall_time_s: float
-    ) -> tuple[str, str] | None:
-        """(status, sentence) if the wall time is over."""
-        limit = self.wall_time_s
-        if limit is None or wall_time_s <= limit:
-            return None
-        return "interrupted", (
-            f"The wall time of {limit:g} s is over at s = {state.s:g}; resume "
-            "continues."
-        )
+def predict_raw(
+    problem: MeanFieldProblem,
+    grid: DepthGrid,
+    ensemble: ParticleEnsemble,
+    data: Mapping[str, NDArray[Any]],
+    x: ArrayLike,
+) -> Array:
+    """See `Solution.predict`; `data` as in the /data group of a file."""
+    if "n_padding" in data:
+        x = preparation.transform(data, x)
+    output = predict_in_parts(problem, grid, ensemble, x)
+    return preparation.inverse_transform_targets(data, output)
 
 
 class Announcing(Protocol[P, S]):
@@ -261,16 +216,3 @@ def finished(found: Solution) -> Solution:
     if found.converged:
         return found
     raise (found.failure or ConvergenceError)(found.message)
-
-
-def with_error(solution: Solution, error: ErrorEstimate) -> Solution:
-    """Return the solution with its errors, and write them to its file, if any."""
-    if solution.path is not None:
-        write_errors(
-            solution.path,
-            error.table(),
-            s=error.s,
-            notes=" ".join(error.notes),
-            n_kernel_evaluations=error.n_kernel_evaluations,
-        )
-    return dataclasses.replace(solution, error=error)

@@ -1,69 +1,43 @@
-"""`train`: the optimisation of a network, drained into the journal of a flow."""
+"""`train`: the optimisation of a network."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from mfpde.arrays import checked, float_array, instance, optional, seed_number, whole
+from mfpde.arrays import checked, float_array, instance, whole
 from mfpde.gradients import check_own_parts
 from mfpde.networks.batches import Batches
-from mfpde.networks.descent import Descent, TrainingState
+from mfpde.networks.descent import Descent
 from mfpde.networks.optimisers import check_optimiser
 from mfpde.networks.resnet import ResNet
-from mfpde.networks.stopping import EarlyStopping
-from mfpde.paths import user_path
+from mfpde.options import accepting
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import Observer, Steps, check_observers, make_schedule
-from mfpde.run.loop import RUN_OPTIONS, Progress, drain
-from mfpde.run.recorder import Journal, Metadata
+from mfpde.recording import Steps
+from mfpde.run.loop import run_from_start
 from mfpde.run.solution import announcing
-from mfpde.run.specification import make_metadata
-from mfpde.run.training_specification import Training, TrainingPlan
+from mfpde.run.specification import Specification, TrainingOptions
+from mfpde.run.trainings import Training, TrainingDynamics
 from mfpde.sizes import warn_of_sizes
-from mfpde.storage import check_writable
 
 __all__ = ["Training", "train"]
 
 Array = NDArray[np.float64]
-# Records of a training unless told otherwise.
+# Records of a training without a schedule.
 N_RECORDS = 100
 
 
 @announcing
-@checked(
-    net=instance(ResNet),
-    n_iterations=whole(1),
-    seed=seed_number,
-    early_stopping=optional(instance(EarlyStopping)),
-    **RUN_OPTIONS,
-)
+@accepting(TrainingOptions)
+@checked(net=instance(ResNet), n_iterations=whole(1))
 def train(
     net: ResNet,
     optimiser: Any,
     *,
     n_iterations: int,
-    batch_size: int | None = None,
-    seed: int = 0,
-    record: Any = None,
-    snapshots: Any = None,
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: bool | Progress = False,
-    validation: tuple[ArrayLike, ArrayLike] | None = None,
-    early_stopping: EarlyStopping | None = None,
-    observers: Mapping[str, Observer] | None = None,
-    loss_below: float | None = None,
-    wall_time_s: float | None = None,
-    metadata: Metadata | Mapping[str, Any] | None = None,
-    checkpoint_every_s: float = 10.0,
-    theta_dtype: str = "f8",
-    swmr: bool = True,
+    **options: Unpack[TrainingOptions],
 ) -> Training:
     """Train a residual network, Eq. (10), by an optimiser.
 
@@ -78,26 +52,13 @@ def train(
         See `mfpde.networks`.
     n_iterations : int
         Updates of the parameters.
-    batch_size : int, optional
-        Most samples in a mini-batch; None takes all data in every iteration.
-    seed : int
-        Of the shuffles, see `mfpde.networks.Batches`.
-    record, snapshots : sequence of float or schedule, optional
-        When quantities on all data, and theta, are recorded: training times s, of which
-        the nearest iterations are taken, or a schedule of `mfpde.recording` such as
-        Steps(100). None is about 100 records, and start and end of theta.
-    output, overwrite, progress, observers, metadata, checkpoint_every_s, theta_dtype, \
-swmr
-        As for `solve`. Progress shows the mean loss of the latest batches.
-    validation : (array_like, array_like), optional
-        x (n, d_in) and y (n, q), whose loss, and accuracy for classes, are recorded.
-    early_stopping : EarlyStopping, optional
-        End when the recorded validation loss does not improve; the best network is kept
-        as a snapshot, see `Training.best`.
-    loss_below : float, optional
-        End when a recorded loss is below.
-    wall_time_s : float, optional
-        End after so many seconds; `resume` continues.
+    **options
+        batch_size, seed, validation, early_stopping, and as for `solve` record,
+        snapshots, output, overwrite, progress, observers, loss_below, wall_time_s,
+        metadata, checkpoint_every_s, theta_dtype, swmr; each is described in
+        `TrainingOptions`. What is recorded is of all data; of training times s the
+        nearest iterations are taken. Progress shows the mean loss of the latest
+        batches.
 
     Returns
     -------
@@ -119,60 +80,23 @@ swmr
     FileExistsError, FileNotFoundError, PermissionError, OSError
         If the file cannot be created or written.
     """
+    given: dict[str, Any] = dict(options)
     check_optimiser(optimiser)
     warn_of_sizes(net.problem)
-    batches = Batches(net.problem.n_samples, batch_size, seed)
-    if early_stopping is not None and validation is None:
+    batches = Batches(net.problem.n_samples, given["batch_size"], given["seed"])
+    if given["early_stopping"] is not None and given["validation"] is None:
         raise ValueError("`early_stopping` needs `validation` samples, got None.")
-    if record is None:
-        record = Steps(max(1, n_iterations // N_RECORDS))
+    if given["record"] is None:
+        given["record"] = Steps(max(1, n_iterations // N_RECORDS))
     check_own_parts(net.problem, net.grid, net.ensemble)
-    plan = TrainingPlan(
+    dynamics = TrainingDynamics(
         descent=Descent(net, optimiser.bound(net, n_iterations), batches),
         n_iterations=n_iterations,
-        schedules={
-            "record": make_schedule("record", record),
-            "snapshots": make_schedule("snapshots", snapshots),
-        },
-        validation=_checked_validation(validation, net.problem),
-        early_stopping=early_stopping,
-        loss_below=loss_below,
-        wall_time_s=wall_time_s,
-        observers=check_observers(observers),
-        checkpoint_every_s=checkpoint_every_s,
-        theta_dtype=theta_dtype,
-        swmr=swmr,
-        metadata=make_metadata(metadata),
+        validation=_checked_validation(given["validation"], net.problem),
+        early_stopping=given["early_stopping"],
+        loss_below=given["loss_below"],
     )
-    _check_names(plan)
-    return _start(plan, output, overwrite, progress)
-
-
-def _start(
-    plan: TrainingPlan, output: Any, overwrite: bool, progress: bool | Progress
-) -> Training:
-    """Drain the training of a plan from its start."""
-    if output is not None:
-        check_writable(output, overwrite)
-    cadence = plan.cadence()
-    journal = Journal(cadence, plan.columns, plan.observers, end=plan.end)
-
-    def start(state: TrainingState) -> None:
-        if output is not None:
-            extra = plan.extra_data() | dict(plan.metadata.extra_data)
-            journal.open(
-                state,
-                user_path(output, "output"),
-                kind=plan.kind,
-                description=plan.describe(),
-                metadata=dataclasses.replace(plan.metadata, extra_data=extra),
-                overwrite=overwrite,
-                theta_dtype=plan.theta_dtype,
-                swmr=plan.swmr,
-            )
-        journal.visit(state)
-
-    return drain(plan, plan.states(cadence, None), journal, progress, start)
+    return run_from_start(Specification.of(dynamics, given))
 
 
 def _checked_validation(
@@ -205,11 +129,3 @@ def _checked_validation(
     if hasattr(problem.loss, "check"):
         problem.loss.check(arrays[1])
     return arrays[0], arrays[1]
-
-
-def _check_names(plan: TrainingPlan) -> None:
-    taken = sorted(set(plan.observers) & set(plan.columns.names))
-    if taken:
-        raise ValueError(
-            f"`observers` must not reuse the name {taken[0]!r} of a recorded scalar."
-        )

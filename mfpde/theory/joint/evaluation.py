@@ -99,6 +99,10 @@ class JointEvaluation:
         """Outputs (N, q)."""
         return self.network.output
 
+    def gather(self) -> JointEvaluation:
+        """Itself: one process has all particles."""
+        return self
+
     def __repr__(self) -> str:
         return f"JointEvaluation(loss={self.loss:.6g})"
 

@@ -21,6 +21,7 @@ from mfpde.arrays import (
     whole,
 )
 from mfpde.depth import DepthGrid
+from mfpde.engine.sharding import WHOLE
 
 Array = NDArray[np.float64]
 
@@ -40,6 +41,8 @@ class JointEnsemble:
 
     theta: Array
     t: Array
+
+    shard = WHOLE
 
     def __post_init__(self) -> None:
         theta = float_array("theta", self.theta, axes=("particle", "parameter"))

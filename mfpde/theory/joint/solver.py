@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from mfpde.depth import DepthGrid
+from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
+from mfpde.evaluation import predict
 from mfpde.flow import check_end, has_noise
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import check_observers, make_clocks, make_schedule
-from mfpde.run.divergence import blown_up
-from mfpde.run.solution import announcing
+from mfpde.recording import Clock, check_observers, make_clocks, make_schedule
+from mfpde.run.loop import run_from_start
+from mfpde.run.solution import Solution, announcing
+from mfpde.run.specification import ExtraData, Row, Specification
+from mfpde.run.stopping import Reason
+from mfpde.states import Checkpoint
 from mfpde.steppers import Point, check_steps, make_stepper
 from mfpde.steppers.names import ADAPTIVE
 from mfpde.theory.joint.evaluation import (
@@ -26,63 +32,65 @@ from mfpde.theory.joint.evaluation import (
 from mfpde.theory.joint.measure import JointEnsemble, count_swaps
 from mfpde.theory.joint.schemes import JointScheme
 
+__all__ = ["JointSolution", "solve_joint"]
+
 Array = NDArray[np.float64]
+DEPTHS = "depths of the particles"
+"""The name under which t is recorded: no observer can have it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointSolution:
-    """What a flow in (theta, t) found; R records.
+class JointSolution(Solution):
+    """What a flow in (theta, t) found: a `Solution`; R records.
 
     Attributes
     ----------
-    s, loss, objective : ndarray, shape (R,)
-        Training times, E and E_s.
-    dissipation, t_dissipation : ndarray, shape (R,)
-        As in `JointEvaluation`.
-    ledger : ndarray, shape (R,)
-        E_s at the start plus the integral of its rate between swaps: the objective
-        minus this is what swaps, at which E_s jumps, have changed. Of depths that leave
-        [0, 1] in a step it counts to where they are put: what a step over an end adds
-        to the error is of the order ds^2.
     theta : ndarray, shape (R, n, k), and t : ndarray, shape (R, n)
         The particles, each in its place from the first record to the last.
     swaps : ndarray of int, shape (n_steps,)
         Pairs of blocks that changed their order in each step.
     step_s : ndarray, shape (n_steps,)
         Training time after each step.
-    observations : dict of str to ndarray, shape (R, ...)
     ensemble : JointEnsemble
-        At the end.
-    status : {"finished", "failed"}
-    message : str
-    n_steps, n_evaluations : int
+        At the end; `grid` is that of the layers then.
     """
 
-    s: Array
-    loss: Array
-    objective: Array
-    dissipation: Array
-    t_dissipation: Array
-    ledger: Array
-    theta: Array
-    t: Array
-    swaps: NDArray[np.int64]
-    step_s: Array
-    observations: dict[str, Array]
     ensemble: JointEnsemble
-    status: str
-    message: str
-    n_evaluations: int
+    t: Array = field(kw_only=True)
+    swaps: NDArray[np.int64] = field(kw_only=True)
+    step_s: Array = field(kw_only=True)
 
     @property
-    def n_steps(self) -> int:
-        """Steps that were made."""
-        return len(self.swaps)
+    def t_dissipation(self) -> Array:
+        """As in `JointEvaluation` (R,)."""
+        return self.scalars["t_dissipation"]
+
+    @property
+    def ledger(self) -> Array:
+        """E_s at the start plus the integral of its rate between swaps (R,).
+
+        The objective minus this is what swaps, at which E_s jumps, have changed. Of
+        depths that leave [0, 1] in a step it counts to where they are put: what a step
+        over an end adds to the error is of the order ds^2.
+        """
+        return self.scalars["ledger"]
 
     @property
     def swap_gain(self) -> Array:
         """Change of the objective by swaps until each record (R,); lower is better."""
         return self.objective - self.ledger
+
+    @property
+    def n_kernel_evaluations(self) -> int:
+        """Block x sample x evaluation."""
+        size = self.ensemble.n_particles * self.problem.n_samples
+        return size * self.n_evaluations
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Outputs (n, q) of the network at the end for inputs x (n, d_in)."""
+        theta = self.ensemble.theta[self.ensemble.order]
+        layers = ParticleEnsemble.view(theta[:, np.newaxis], np.ones(1))
+        return predict(self.problem, self.grid, layers, x)
 
     def __repr__(self) -> str:
         return (
@@ -139,29 +147,21 @@ def solve_joint(
     check_end(s_end, 0.0)
     method = _fixed_stepper(stepper, ds)
     check_steps(method, s_end)
-    flow = _Flow(problem, ensemble, scheme)
-    clocks = make_clocks({"record": make_schedule("record", record)}, float(s_end))
-    recorder = _Recorder(clocks["record"], check_observers(observers))
-    times = {*clocks["record"].exact, float(s_end)}
-    targets = sorted(s for s in times if s > 0.0)
-    status, message = "finished", f"The end s = {s_end:g} is reached."
-    point = None
-    try:
-        for point, order in flow.steps(method, targets):
-            recorder.visit(point, order)
-            where = f"step {len(recorder.swaps)} (s = {point.s:g})"
-            at_start = recorder.rows[0]["objective"]
-            failed = blown_up(problem, point.info.objective, at_start, where)
-            if failed is not None:
-                status, message = failed
-                break
-    except NotFiniteError as failure:
-        if point is None:
-            raise
-        status, message = "failed", str(failure)
-    if recorder.rows[-1]["s"] < point.s:
-        recorder.write(point)
-    return recorder.solution(point.info.ensemble, status, message, flow.n_evaluations)
+    own = check_observers(observers)
+    schedule = make_schedule("record", record)
+    specification = Specification(
+        dynamics=JointDynamics(
+            problem=problem,
+            ensemble=ensemble,
+            scheme=scheme,
+            stepper=method,
+            s_end=float(s_end),
+            observed=tuple(own),
+        ),
+        schedules={"record": schedule, "snapshots": schedule, "states": None},
+        observers={**own, DEPTHS: lambda found: found.ensemble.t},
+    )
+    return run_from_start(specification)
 
 
 def _fixed_stepper(stepper: Any, ds: float | None) -> Any:
@@ -183,25 +183,181 @@ def _fixed_stepper(stepper: Any, ds: float | None) -> Any:
     return make_stepper(stepper, ds=ds)
 
 
-class _Flow:
-    """The flat vector of the steppers: theta, t, and the ledger."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JointState(Checkpoint):
+    """The joint flow after a step; y holds theta, t and the ledger."""
 
-    def __init__(
-        self, problem: MeanFieldProblem, ensemble: JointEnsemble, scheme: JointScheme
-    ) -> None:
-        self.problem = problem
-        self.ensemble = ensemble
-        self.scheme = scheme
-        self.n_evaluations = 0
+    point: Point
 
-    def point(self, s: float, y: Array) -> Point:
-        """The rate of the flat vector."""
-        self.n_evaluations += 1
+    @property
+    def evaluation(self) -> JointEvaluation:
+        """At this state."""
+        return self.point.info
+
+    @property
+    def problem(self) -> MeanFieldProblem:
+        """The problem."""
+        return self.evaluation.network.problem
+
+    @property
+    def grid(self) -> DepthGrid:
+        """The layers of the sorted blocks."""
+        return self.evaluation.network.grid
+
+    @property
+    def ensemble(self) -> JointEnsemble:
+        """The present particles."""
+        return self.evaluation.ensemble
+
+    @property
+    def latest(self) -> tuple[float, float]:
+        """Loss and objective, as progress shows them."""
+        return self.evaluation.loss, self.evaluation.objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointDynamics:
+    """The flow of Eq. (18); see `run.specification.Dynamics`.
+
+    Attributes
+    ----------
+    observed : tuple of str
+        Names of the user's observers.
+    swaps : list of (float, int)
+        Training time after every step, and the swaps in it.
+    """
+
+    problem: MeanFieldProblem
+    ensemble: JointEnsemble
+    scheme: JointScheme
+    stepper: Any
+    s_end: float
+    observed: tuple[str, ...]
+    swaps: list[tuple[float, int]] = field(default_factory=list)
+
+    kind = "run"
+    scalar_names = (
+        "step",
+        "loss",
+        "objective",
+        "dissipation",
+        "t_dissipation",
+        "ledger",
+    )
+
+    @property
+    def end(self) -> float:
+        """End in training time."""
+        return self.s_end
+
+    @property
+    def extra_data(self) -> ExtraData:
+        """No further arrays."""
+        return {}
+
+    def row(self, state: JointState) -> Row:
+        """The scalars of a state."""
+        found = state.evaluation
+        return {
+            "loss": found.loss,
+            "objective": found.objective,
+            "dissipation": found.dissipation,
+            "t_dissipation": found.t_dissipation,
+            "ledger": float(state.y[-1]),
+        }
+
+    def clocks(
+        self, schedules: Mapping[str, Any], checkpoint: Checkpoint | None
+    ) -> dict[str, Clock | None]:
+        """When what is recorded."""
+        return make_clocks(schedules, self.s_end)
+
+    def limit(self, before: Any, after: Any, rows: Sequence[Row]) -> None:
+        """None: there are no limits."""
+
+    def stop(self, state: JointState, rows: Sequence[Row]) -> Reason | None:
+        """The end of training time."""
+        if state.s >= self.s_end:
+            return "finished", f"The end s = {self.s_end:g} is reached."
+        return None
+
+    def is_worth_keeping(self, rows: Sequence[Row]) -> bool:
+        """Never: the schedule decides."""
+        return False
+
+    def place(self, state: JointState) -> str:
+        """The step."""
+        return f"step {state.step} (s = {state.s:g})"
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing: a joint flow has no file."""
+        return {}
+
+    def solution(self, values: dict[str, Any], state: JointState) -> JointSolution:
+        """The solution of the run."""
+        observations, scalars = values["observations"], values["scalars"]
+        t = observations.pop(DEPTHS)
+        numbers = {n: scalars.pop(n) for n in self.observed if n not in observations}
+        observations |= numbers
+        values["theta"] = np.array(values["theta"])
+        return JointSolution(
+            **values,
+            ensemble=state.ensemble,
+            t=t,
+            swaps=np.array([n for _, n in self.swaps], dtype=np.int64),
+            step_s=np.array([s for s, _ in self.swaps]),
+        )
+
+    def states(
+        self, tstops: set[float], checkpoint: Checkpoint | None
+    ) -> Iterator[JointState]:
+        """The start and the state after every step."""
+        start, rng = self.ensemble, np.random.default_rng(self.scheme.seed)
+        point = self._point(0.0, np.concatenate([start.theta.ravel(), start.t, [0.0]]))
+        point.y[-1] = point.info.objective
+        state = JointState(
+            s=0.0,
+            step=0,
+            step_size=0.0,
+            n_evaluations=1,
+            n_rejected=0,
+            y=point.y,
+            memory={},
+            point=point,
+        )
+        yield state
+        for target in sorted({*tstops, self.s_end} - {0.0}):
+            while state.s < target:
+                state = self._step(state, target, rng)
+                yield state
+
+    def _step(
+        self, state: JointState, target: float, rng: np.random.Generator
+    ) -> JointState:
+        step = self.stepper.step(self._point, state.point, target, state.memory)
+        point = self._settled(step.point, rng)
+        self.swaps.append(
+            (point.s, count_swaps(state.ensemble.order, point.info.order))
+        )
+        n_more = step.n_evaluations + (point is not step.point)
+        return JointState(
+            s=point.s,
+            step=state.step + 1,
+            step_size=step.size,
+            n_evaluations=state.n_evaluations + n_more,
+            n_rejected=0,
+            y=point.y,
+            memory=step.memory,
+            point=point,
+        )
+
+    def _point(self, s: float, y: Array) -> Point:
+        """The rate of the flat vector: theta, t, and the ledger."""
         if not np.isfinite(y).all():
             raise NotFiniteError(
                 f"The particles are not finite at training time s = {s:g}. Reduce `ds`."
             )
-        theta, t, _ = self._unpack(y)
+        theta, t = self._unpack(y)
         t, sign = self.scheme.inside(t)
         ensemble = dataclasses.replace(self.ensemble, theta=theta, t=t)
         found = evaluate_joint(self.problem, ensemble, self.scheme, s)
@@ -211,27 +367,9 @@ class _Flow:
         rate = np.concatenate([found.velocity.ravel(), t_rate, [ledger_rate]])
         return Point(s, y, rate, found)
 
-    def steps(
-        self, method: Any, targets: list[float]
-    ) -> Iterator[tuple[Point, NDArray[np.int64]]]:
-        """The start and every step, each with the order of the blocks before it."""
-        start = self.ensemble
-        y = np.concatenate([start.theta.ravel(), start.t, [0.0]])
-        point = self.point(0.0, y)
-        point.y[-1] = point.info.objective
-        yield point, start.order
-        rng = np.random.default_rng(self.scheme.seed)
-        memory: dict[str, float] = {}
-        for target in targets:
-            while point.s < target:
-                order = point.info.order
-                step = method.step(self.point, point, target, memory)
-                memory, point = step.memory, self._settled(step.point, rng)
-                yield point, order
-
     def _settled(self, point: Point, rng: np.random.Generator) -> Point:
-        """The point with its depths inside [0, 1], and dealt anew if so asked."""
-        _, t, _ = self._unpack(point.y)
+        """The point with its depths inside [0, 1]; dealt anew if the scheme says so."""
+        _, t = self._unpack(point.y)
         inside, _ = self.scheme.inside(t)
         undone = inside - t
         if self.scheme.velocity == "shuffle":
@@ -242,69 +380,8 @@ class _Flow:
         self._unpack(y)[1][:] = inside
         # The way beyond an end and back is none of the flow.
         y[-1] += point.info.change_along(undone)
-        return self.point(point.s, y)
+        return self._point(point.s, y)
 
-    def _unpack(self, y: Array) -> tuple[Array, Array, Array]:
-        shape = self.ensemble.theta.shape
-        size = self.ensemble.theta.size
-        return y[:size].reshape(shape), y[size:-1], y[-1:]
-
-
-class _Recorder:
-    """The records, and the swaps of every step."""
-
-    def __init__(self, clock: Any, observers: dict[str, Any]) -> None:
-        self.clock = clock
-        self.observers = observers
-        self.rows: list[dict[str, Any]] = []
-        self.swaps: list[int] = []
-        self.step_s: list[float] = []
-
-    def visit(self, point: Point, order: NDArray[np.int64]) -> None:
-        """Count the swaps of a step from the order before it; record if it is due."""
-        if self.rows:
-            self.swaps.append(count_swaps(order, point.info.order))
-            self.step_s.append(point.s)
-        if self.clock.is_due(point.s, len(self.swaps)):
-            self.write(point)
-
-    def write(self, point: Point) -> None:
-        """Record a point."""
-        found = point.info
-        self.rows.append(
-            {
-                "s": point.s,
-                "loss": found.loss,
-                "objective": found.objective,
-                "dissipation": found.dissipation,
-                "t_dissipation": found.t_dissipation,
-                "ledger": point.y[-1],
-                "theta": found.ensemble.theta,
-                "t": found.ensemble.t,
-                "observed": {n: np.array(f(found)) for n, f in self.observers.items()},
-            }
-        )
-
-    def solution(
-        self, ensemble: JointEnsemble, status: str, message: str, n_evaluations: int
-    ) -> JointSolution:
-        """All of it."""
-        columns = {
-            name: np.array([row[name] for row in self.rows])
-            for name in self.rows[0]
-            if name != "observed"
-        }
-        observations = {
-            name: np.array([row["observed"][name] for row in self.rows])
-            for name in self.observers
-        }
-        return JointSolution(
-            **columns,
-            swaps=np.array(self.swaps, dtype=np.int64),
-            step_s=np.array(self.step_s),
-            observations=observations,
-            ensemble=ensemble,
-            status=status,
-            message=message,
-            n_evaluations=n_evaluations,
-        )
+    def _unpack(self, y: Array) -> tuple[Array, Array]:
+        shape, size = self.ensemble.theta.shape, self.ensemble.theta.size
+        return y[:size].reshape(shape), y[size:-1]

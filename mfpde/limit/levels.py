@@ -11,8 +11,7 @@ import numpy as np
 
 from mfpde.depth import DepthGrid
 from mfpde.laws.origin import Sampling
-from mfpde.limit import ErrorEstimate
-from mfpde.limit.estimate import PARTS
+from mfpde.limit.direct import write_estimate
 from mfpde.limit.parts import Error
 from mfpde.limit.search import (
     Found,
@@ -31,7 +30,8 @@ from mfpde.limit.solves import (
     difference,
     scaled,
 )
-from mfpde.run.solution import Solution, with_error
+from mfpde.run.error_estimate import PARTS, ErrorEstimate
+from mfpde.run.solution import Solution
 from mfpde.run.solver import solve
 
 SHARES = {"time": 0.02, "depth": 0.15, "particles": 0.7}
@@ -275,7 +275,9 @@ class Search:
         )
         error = dataclasses.replace(error, notes=notes)
         message = " ".join((solution.message, *notes))
-        return dataclasses.replace(with_error(solution, error), message=message)
+        if solution.path is not None:
+            write_estimate(solution.path, error)
+        return dataclasses.replace(solution, error=error, message=message)
 
 
 def _output(evaluation: Any) -> Any:

@@ -1,0 +1,110 @@
+"""Options of a call, each declared once: type, default, check and help.
+
+The options of a function are the entries of a TypedDict,
+
+    class Waiting(TypedDict, total=False):
+        wall_time_s: Annotated[float | None, Option(None, positive, "Seconds.")]
+
+and a function that is decorated with `accepting(Waiting)` and takes `**options:
+Unpack[Waiting]` gets all of them, checked. Type checkers and editors know the names
+and types from the TypedDict; `inspect.signature` and `help` show defaults and help.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+
+from mfpde.arrays import Check
+from mfpde.errors import did_you_mean
+
+__all__ = ["Option", "accepting", "options_of"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Option:
+    """Default, check and help of an option.
+
+    Attributes
+    ----------
+    default : object
+        Not checked. Where it is None, None can be given, too.
+    check : callable or None
+        As in `mfpde.arrays`; None if the function that uses the option checks it.
+    help : str
+        In a sentence or two.
+    """
+
+    default: Any
+    check: Check | None
+    help: str
+
+    def checked(self, name: str, value: Any) -> Any:
+        """The value, as the check returns it."""
+        if self.check is None or (value is None and self.default is None):
+            return value
+        return self.check(name, value)
+
+
+@functools.cache
+def options_of(kind: type) -> dict[str, Option]:
+    """The options that a TypedDict declares, by name."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
+def accepting(kind: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator: the keywords `**options` of a function are those of a TypedDict.
+
+    The function gets all of them, with their defaults. Other keywords raise TypeError.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        declared = options_of(kind)
+        parameters = inspect.signature(function).parameters.values()
+        own = [each for each in parameters if each.kind is not each.VAR_KEYWORD]
+        names = [each.name for each in own]
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **given: Any) -> Any:
+            options = {name: option.default for name, option in declared.items()}
+            for name, value in given.items():
+                if name in declared:
+                    options[name] = declared[name].checked(name, value)
+                elif name not in names:
+                    known = [*names, *declared]
+                    raise TypeError(
+                        f"{function.__name__}() has no argument `{name}`."
+                        + did_you_mean(name, known)
+                    )
+            given = {name: given[name] for name in given if name not in declared}
+            return cast(Any, function)(*arguments, **given, **options)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        added = [
+            inspect.Parameter(name, keyword, default=option.default)
+            for name, option in declared.items()
+        ]
+        cast(Any, call).__signature__ = inspect.Signature([*own, *added])
+        call.__doc__ = _documented(inspect.getdoc(function) or "", declared)
+        return cast("Callable[P, R]", call)
+
+    return decorate
+
+
+def _documented(text: str, declared: dict[str, Option]) -> str:
+    """A docstring, and the help of the options behind it."""
+    lines = ["", "", "Other Parameters", "----------------"]
+    for name, option in declared.items():
+        lines.append(f"{name} : default {option.default!r}")
+        lines += textwrap.wrap(
+            option.help, 84, initial_indent="    ", subsequent_indent="    "
+        )
+    return text + "\n".join(lines) + "\n"
