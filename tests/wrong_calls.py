@@ -372,8 +372,8 @@ class Surface:
             add(name, getattr(mfpde, name), problem=self.problem, theta=self.theta,
                 **states)  # fmt: skip
         add("check_gradient", mfpde.check_gradient, **parts)
-        add("iterate", lambda **o: next(mfpde.iterate(**o)), omit=["checkpoint"], **parts,
-            s_end=0.1, stepper="dopri5", rtol=1e-6, atol=1e-9, ds=None,
+        add("iterate", lambda **o: next(mfpde.iterate(**o)), omit=["checkpoint"],
+            **parts, s_end=0.1, stepper="dopri5", rtol=1e-6, atol=1e-9, ds=None,
             tstops=())  # fmt: skip
         add("linearised", mfpde.linearised, problem=self.problem, ensemble=ensemble)
         add("check_gradient", mfpde.check_gradient, problem=self.problem,
