@@ -577,8 +577,8 @@ def test_shapes_of_a_loss_of_the_users_own(method, rng):
 # Perceptrons whose kernels in both precisions other tests use, too: few and many
 # components, different activations.
 FLOAT32_BLOCKS = [
-    Perceptron(5, "gelu"),
-    Perceptron(17, "softplus", bias=False, scale=-0.4),
+    Perceptron(6, "gelu"),
+    Perceptron(1, "softplus", scale=-0.4),
     Perceptron(2, "sin", scale=0.7),
     Bilinear(2),
     Linear(3),
