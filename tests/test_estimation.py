@@ -6,7 +6,9 @@ T1, T3 and T5 of the theory are closed, so that the true error is known.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import mfpde
 from mfpde.cli import main
 from mfpde.report.summary import account
 from mfpde.run.error_estimate import ErrorEstimate
+from mfpde.storage.hdf5 import addition
 
 X, Y = 1.3, 2.0
 
@@ -247,6 +250,75 @@ def test_the_file_keeps_the_errors_until_the_run_goes_on(tmp_path):
     assert by_path.table() == later.table()
     with mfpde.open_run(path) as run:
         assert run.errors == later.table()
+
+
+class Killed(BaseException):
+    """In place of a signal that cannot be caught."""
+
+
+@pytest.fixture
+def finished_run(tmp_path):
+    problem, grid = scalar(mfpde.blocks.Bias(1)), mfpde.DepthGrid.euler(2)
+    start = mfpde.laws.Gaussian(0.0, 0.7, 1).sample(grid, 16)
+    path = tmp_path / "run.h5"
+    mfpde.solve(problem, grid, start, s_end=0.3, output=path, states=[0.1])
+    return path
+
+
+def content(path):
+    with mfpde.open_run(path) as run:
+        groups = [name for name in run.groups if name != "errors"]
+        arrays = {n: {k: np.array(v) for k, v in run.arrays(n).items()} for n in groups}
+        return arrays, run.errors
+
+
+@pytest.mark.parametrize("n_written", range(4))
+@pytest.mark.parametrize("part", [0, 0.5])
+def test_a_kill_while_errors_are_written_leaves_the_file_as_it_was(
+    finished_run, monkeypatch, n_written, part
+):
+    """Between any two writes, and in the middle of the first, which is the long one."""
+    before, _ = content(finished_run)
+    inode, calls = finished_run.stat().st_ino, []
+    write = addition._write
+
+    def killed(descriptor, piece, place):
+        if len(calls) == n_written:
+            if n_written == 0:
+                write(descriptor, piece[: int(part * len(piece))], place)
+            raise Killed
+        calls.append(place)
+        write(descriptor, piece, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(addition, "_write", killed)
+        with pytest.raises(Killed):
+            mfpde.estimate_error(finished_run)
+    after, errors = content(finished_run)
+    np.testing.assert_equal(after, before)
+    assert errors == {}
+    # It is still a file to which the errors can be written, and which can go on.
+    error = mfpde.estimate_error(finished_run)
+    after, errors = content(finished_run)
+    np.testing.assert_equal(after, before)
+    assert errors == error.table()
+    if n_written < 2:
+        assert finished_run.stat().st_ino == inode
+    assert mfpde.resume(finished_run, s_end=0.5).converged
+
+
+def test_a_full_disk_while_errors_are_written_is_a_sentence(finished_run, monkeypatch):
+    before, size = content(finished_run), finished_run.stat().st_size
+
+    def full(descriptor, piece, place):
+        os.pwrite(descriptor, piece[:100], place)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(addition, "_write", full)
+    with pytest.raises(OSError, match="No space left"):
+        mfpde.estimate_error(finished_run)
+    assert finished_run.stat().st_size == size
+    np.testing.assert_equal(content(finished_run), before)
 
 
 def test_the_start_goes_with_a_copy_of_an_ensemble():
