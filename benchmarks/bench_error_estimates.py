@@ -141,7 +141,7 @@ def to_tolerance(case: Case) -> tuple[Any, float]:
     """A solution by `solve_limit`, and its estimate."""
     tol = float(10.0 ** case.rng.uniform(-7 if is_tensor(case) else -3, -1.5))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", mfpde.ToleranceWarning)
+        warnings.simplefilter("ignore", mfpde.errors.ToleranceWarning)
         solution = mfpde.solve_limit(
             case.problem,
             case.law,

@@ -31,6 +31,16 @@ from mfpde.kernels.workers import follow
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.sizes import cause
 
+__all__ = [
+    "Evaluation",
+    "evaluate",
+    "field",
+    "first_variation",
+    "first_variation_gradient",
+    "predict",
+    "trajectories",
+]
+
 Array = NDArray[np.float64]
 
 # Fixed point of implicit stages: a few units of rounding of the largest state.

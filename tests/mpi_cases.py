@@ -32,7 +32,7 @@ STEPPERS = {
     "dopri5": {"stepper": "dopri5"},
     "rkc2": {"stepper": "rkc2", "rtol": 1e-3, "atol": 1e-5},
     "auto": {"stepper": "auto", "rtol": 1e-4},
-    "langevin": {"stepper": mfpde.Langevin(0.01, 0.05, seed=3)},
+    "langevin": {"stepper": mfpde.steppers.Langevin(0.01, 0.05, seed=3)},
 }
 # Every grid and every stepper; two steppers on all grids.
 SOLVES = [(grid, stepper) for grid in GRIDS for stepper in ("dopri5", "langevin")]
@@ -78,14 +78,14 @@ def particles(grid: mfpde.DepthGrid, n_particles: int = 7) -> mfpde.ParticleEnse
     return mfpde.ParticleEnsemble(theta, weights / weights.sum())
 
 
-def largest_parameter(evaluation: mfpde.Evaluation) -> np.ndarray:
+def largest_parameter(evaluation: mfpde.evaluation.Evaluation) -> np.ndarray:
     """An observer that needs all particles: how many, and the largest parameters."""
     theta = evaluation.ensemble.theta
     return np.array([theta.shape[1], *np.abs(theta).max(axis=(0, 1))])
 
 
 @collective
-def output_at_test(evaluation: mfpde.Evaluation) -> np.ndarray:
+def output_at_test(evaluation: mfpde.evaluation.Evaluation) -> np.ndarray:
     """An observer that every rank calls."""
     parts = evaluation.problem, evaluation.grid, evaluation.ensemble
     return mfpde.predict(*parts, np.ones((1, 2)))
@@ -150,7 +150,7 @@ def long_run(folder: Path, communicator, hook) -> mfpde.Solution:
     """A run of 10,000 steps that calls `hook` at each, on every rank."""
 
     @collective
-    def observer(evaluation: mfpde.Evaluation) -> float:
+    def observer(evaluation: mfpde.evaluation.Evaluation) -> float:
         hook()
         return evaluation.loss
 
@@ -203,7 +203,7 @@ def case_calls(folder: Path, communicator) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         long_run(folder, communicator, stop)
-    except mfpde.Interrupted as ending:
+    except mfpde.errors.Interrupted as ending:
         found = ending.solution
     lines = [f"{found.status}: {found.message}"]
     grid = GRIDS["euler"]
@@ -231,10 +231,10 @@ def case_calls(folder: Path, communicator) -> None:
     Path(folder / f"rank{communicator.rank}.txt").write_text(text, encoding="utf-8")
 
 
-def blows_up_late(evaluation: mfpde.Evaluation) -> float:
+def blows_up_late(evaluation: mfpde.evaluation.Evaluation) -> float:
     """An observer, of all particles, such as a prediction that overflows."""
     if evaluation.s > 0.25:
-        raise mfpde.NotFiniteError("The prediction is not finite.")
+        raise mfpde.errors.NotFiniteError("The prediction is not finite.")
     return 0.0
 
 
@@ -250,7 +250,7 @@ def blow_ups(communicator=None) -> list[str]:
         try:
             with warnings.catch_warnings():
                 # The targets are as large as they are on purpose.
-                warnings.simplefilter("ignore", mfpde.DataWarning)
+                warnings.simplefilter("ignore", mfpde.errors.DataWarning)
                 found = mfpde.solve.quietly(
                     flow,
                     grid,
@@ -259,7 +259,7 @@ def blow_ups(communicator=None) -> list[str]:
                     **options,
                 )
             messages.append(f"{found.status}: {found.message}")
-        except mfpde.NotFiniteError as error:
+        except mfpde.errors.NotFiniteError as error:
             messages.append(str(error))
     return messages
 

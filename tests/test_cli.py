@@ -483,8 +483,12 @@ def fail_with(monkeypatch, error):
         (KeyboardInterrupt(), FAILED, "Interrupted."),
         (OSError(28, "No space left on device", "a.h5"), FAILED, "No space left on d"),
         (MemoryError(), FAILED, "Not enough memory."),
-        (mfpde.NotFiniteError("Not finite at layer 3."), FAILED, "Not finite at layer"),
-        (mfpde.StorageFormatError("Newer."), WRONG_CALL, "Newer."),
+        (
+            mfpde.errors.NotFiniteError("Not finite at layer 3."),
+            FAILED,
+            "Not finite at layer",
+        ),
+        (mfpde.errors.StorageFormatError("Newer."), WRONG_CALL, "Newer."),
         (ZeroDivisionError("by zero"), FAILED, "Internal error, ZeroDivisionError"),
     ],
 )

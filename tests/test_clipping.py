@@ -187,6 +187,6 @@ def test_noise_on_a_mesh_refuses_it():
     problem = MeanFieldProblem([0.0], [1.0], Bias(1), clipping=Clipping(0.5))
     law = mfpde.laws.Gaussian(0.0, 1.0, 1)
     with pytest.raises(ValueError, match="or `clipping`: Eq"):
-        mfpde.solve_density(
+        mfpde.references.density.solve_density(
             problem, law, low=-4, high=4, n_cells=16, s_end=0.1, temperature=0.1
         )

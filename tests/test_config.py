@@ -22,7 +22,7 @@ MINIMAL = {"data": {"source": "moons", "n_samples": 20}}
 
 
 def problems_of(table):
-    with pytest.raises(mfpde.ConfigurationError) as caught:
+    with pytest.raises(mfpde.errors.ConfigurationError) as caught:
         config.parse(table)
     return caught.value.problems
 
@@ -264,18 +264,18 @@ def test_an_override_without_value_takes_a_key_away(tmp_path):
 )
 def test_wrong_overrides_are_problems(tmp_path, override, sentence):
     path = write(tmp_path, 'title = "x"\n[data]\nsource = "moons"\n')
-    with pytest.raises(mfpde.ConfigurationError, match=re.escape(sentence)):
+    with pytest.raises(mfpde.errors.ConfigurationError, match=re.escape(sentence)):
         config.load(path, [override])
 
 
 def test_text_that_is_not_toml_names_file_and_line(tmp_path):
     path = write(tmp_path, "[data]\nsource = moons\n")
     with pytest.raises(
-        mfpde.ConfigurationError, match=r"run.toml is not valid.*line 2"
+        mfpde.errors.ConfigurationError, match=r"run.toml is not valid.*line 2"
     ):
         config.load(path)
     path.write_bytes(b"title = '\xff'")
-    with pytest.raises(mfpde.ConfigurationError, match="is not valid TOML"):
+    with pytest.raises(mfpde.errors.ConfigurationError, match="is not valid TOML"):
         config.load(path)
 
 
@@ -409,7 +409,7 @@ def test_template_shows_every_key_with_a_value_that_is_accepted():
             table = {part: table}
         try:
             config.parse(_merged({"data": {"source": "spirals"}}, table))
-        except mfpde.ConfigurationError as error:
+        except mfpde.errors.ConfigurationError as error:
             (problem,) = error.problems
             assert "belongs to" in problem, problem
     shown = [p for p in all_paths(config.Configuration) if not p.startswith("data")]
@@ -538,7 +538,7 @@ def test_point_cloud_is_read_relative_to_the_configuration(tmp_path):
     ],
 )
 def test_parts_that_do_not_fit_are_problems_of_the_configuration(table, sentence):
-    with pytest.raises(mfpde.ConfigurationError, match=re.escape(sentence)):
+    with pytest.raises(mfpde.errors.ConfigurationError, match=re.escape(sentence)):
         assembled(table)
 
 

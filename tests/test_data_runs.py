@@ -194,7 +194,7 @@ def test_sizes_that_are_usual_are_not_warned_of():
     mfpde.solve(problem, *limit_for(problem), s_end=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore::mfpde.DataWarning")
+@pytest.mark.filterwarnings("ignore::mfpde.errors.DataWarning")
 @pytest.mark.filterwarnings("ignore::mfpde.errors.UnfinishedWarning")
 @pytest.mark.parametrize("stepper", ["dopri5", "rkc2", "auto"])
 @pytest.mark.parametrize("size", [1e150, 1e300])

@@ -25,7 +25,7 @@ RIDGE = 0.35
 def solve(problem, law, low, high, n_cells, s_end, **options):
     """One mesh, without estimates unless asked for."""
     options = {"estimate": False, "n_depth": 4} | options
-    return mfpde.solve_density(
+    return mfpde.references.density.solve_density(
         problem, law, low=low, high=high, n_cells=n_cells, s_end=s_end, **options
     )
 
@@ -543,7 +543,9 @@ def test_the_limiter_leaves_exactly_what_a_cell_can_afford(rng):
 def test_walls_are_watched():
     """A law that runs into the wall stays whole, and is reported."""
     problem = mfpde.MeanFieldProblem([0.0], [3.0], blocks.Bias(1))
-    with pytest.warns(mfpde.ToleranceWarning, match="hold a mass of .* at s = 2 "):
+    with pytest.warns(
+        mfpde.errors.ToleranceWarning, match="hold a mass of .* at s = 2 "
+    ):
         found = solve(problem, laws.Gaussian(0.0, 0.2), -1.5, 1.5, 64, 2.0)
     assert found.wall_mass[0] < 1e-8
     assert found.wall_mass[-1] > 0.5
@@ -677,7 +679,7 @@ def test_grid_and_langevin_particles_agree():
                 grid,
                 law.sample(grid, 4096, method="sobol", coupling="tied", seed=seed),
                 s_end=s_end,
-                stepper=mfpde.Langevin(temperature, ds, seed=seed),
+                stepper=mfpde.steppers.Langevin(temperature, ds, seed=seed),
             )
             outputs.append(mfpde.predict(problem, grid, sol.ensemble, problem.x))
         return np.mean(outputs, axis=0), np.std(outputs, axis=0, ddof=1) / np.sqrt(8)
@@ -840,7 +842,7 @@ def test_errors(change, error, message):
     options |= change
     problem = mfpde.MeanFieldProblem([1.0], [2.0], blocks.Linear(1))
     with pytest.raises(error, match=message):
-        mfpde.solve_density(problem, options.pop("law"), **options)
+        mfpde.references.density.solve_density(problem, options.pop("law"), **options)
 
 
 @pytest.mark.parametrize(
@@ -894,19 +896,22 @@ def test_blow_up_in_depth_is_an_error():
     """T18: f about 1.5 z^2, so the state is infinite at t = 2/3."""
     block = blocks.Perceptron(1, "squared_relu", bias=False)
     problem = mfpde.MeanFieldProblem([1.0], [2.0], block)
-    with pytest.raises(mfpde.ConvergenceError, match="may blow up before t = 1"):
+    with pytest.raises(mfpde.errors.ConvergenceError, match="may blow up before t = 1"):
         solve(problem, laws.Gaussian([1.0, 1.5], 0.1), 0, 3, 32, 1.0)
 
 
 def test_overflow_of_the_field_is_an_error():
     problem = mfpde.MeanFieldProblem([1.0], [2.0], blocks.Bilinear(1))
     law = laws.Gaussian(1e155, 1e154, 2)
-    with np.errstate(all="ignore"), pytest.raises(mfpde.NotFiniteError, match="depth"):
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(mfpde.errors.NotFiniteError, match="depth"),
+    ):
         solve(problem, law, 0.0, 2e155, 32, 1.0)
 
 
 def test_steps_that_become_too_short_are_an_error():
-    with pytest.raises(mfpde.ConvergenceError, match="too short at s = 0"):
+    with pytest.raises(mfpde.errors.ConvergenceError, match="too short at s = 0"):
         solve(OU, laws.Gaussian(0.0, 0.4), -4, 4, 32, 0.1, rtol=1e-30)
 
 

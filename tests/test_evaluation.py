@@ -7,20 +7,17 @@ import pytest
 import reference
 
 from mfpde import (
-    ConvergenceError,
     DecayingQuadratic,
     DepthGrid,
     MeanFieldProblem,
-    NotFiniteError,
     ParticleEnsemble,
     evaluate,
-    field,
-    first_variation_gradient,
     predict,
     solve,
-    trajectories,
 )
 from mfpde.blocks import Bias, Bilinear, Linear, Perceptron
+from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.evaluation import field, first_variation_gradient, trajectories
 from mfpde.losses import LOSSES
 from mfpde.readouts import Linear as LinearMap
 

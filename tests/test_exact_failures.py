@@ -116,7 +116,7 @@ def test_t18_blow_up_at_the_start_is_named():
     problem = quadratic([0.2, 0.8], [0.0, 0.0])
     grid = DepthGrid.euler(512)
     ensemble = growth_ensemble(grid, lambda t: 2.5 + 0 * t)
-    with pytest.raises(mfpde.NotFiniteError) as caught:
+    with pytest.raises(mfpde.errors.NotFiniteError) as caught:
         mfpde.solve(problem, grid, ensemble, s_end=1.0, stepper="euler", ds=0.1)
     found = re.match(
         r"The state is not finite after layer (\d+) of 512 \(t = ([\d.]+), depth\) for "
@@ -128,9 +128,11 @@ def test_t18_blow_up_at_the_start_is_named():
     assert t == pytest.approx(layer / 512, abs=5e-5)
     # Euler is late: z grows like 1 / (0.5 - t) up to L, then it squares itself.
     assert 0.5 < t < 0.56
-    with pytest.raises(mfpde.NotFiniteError, match="for sample 1"):
+    with pytest.raises(mfpde.errors.NotFiniteError, match="for sample 1"):
         mfpde.predict(problem, grid, ensemble, problem.x)
-    with pytest.raises(mfpde.NotFiniteError, match=r"node \d+ of 24 .*for sample 1"):
+    with pytest.raises(
+        mfpde.errors.NotFiniteError, match=r"node \d+ of 24 .*for sample 1"
+    ):
         mfpde.evaluate(
             problem,
             DepthGrid.gauss(3, 8),
@@ -144,7 +146,7 @@ def test_t18_fixed_stepper_ends_with_the_last_good_state():
     grid = DepthGrid.euler(256)
     ensemble = growth_ensemble(grid, lambda t: 0.5 + 0 * t)
     # s = 0.02: velocity z^2 (6 - z) = 16 lifts the mean of theta above 1 in two steps.
-    with pytest.warns(mfpde.UnfinishedWarning, match="The last good state"):
+    with pytest.warns(mfpde.errors.UnfinishedWarning, match="The last good state"):
         solution = mfpde.solve(
             problem, grid, ensemble, s_end=1.0, stepper="euler", ds=0.02, record=[0.0]
         )
@@ -186,7 +188,7 @@ def test_t18_adaptive_stepper_ends_with_the_last_good_state():
     assert early.output[0, 0] == pytest.approx(0.7 ** (-1 / 3), abs=1e-9)
     grid = DepthGrid.rk4(64)
     ensemble = growth_ensemble(grid, lambda t: 0 * t)
-    with pytest.warns(mfpde.UnfinishedWarning, match="The last good state"):
+    with pytest.warns(mfpde.errors.UnfinishedWarning, match="The last good state"):
         solution = mfpde.solve(problem, grid, ensemble, s_end=1.0, record=[0.0, 0.3])
     assert solution.status == "failed"
     assert re.search(r"at training time s = 0\.3[34]\d*", solution.message)

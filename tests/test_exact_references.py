@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.linalg import expm, sqrtm
 
-from mfpde import ConvergenceError, NotFiniteError
+from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.references import exact
 from mfpde.references.exact import DepthScheme
 from mfpde.references.exact.schemes import sweep

@@ -140,25 +140,27 @@ def started(block, rng, size=1.0, **options):
 def test_a_wrong_derivative_of_a_block_stops_every_solve(block, message, rng, tmp_path):
     start = started(block, rng)
     path = tmp_path / "run.h5"
-    with pytest.raises(mfpde.GradientError, match=message):
+    with pytest.raises(mfpde.errors.GradientError, match=message):
         mfpde.solve(*start, s_end=20.0, output=path)
     assert not list(tmp_path.iterdir())
-    with pytest.raises(mfpde.GradientError, match=message):
+    with pytest.raises(mfpde.errors.GradientError, match=message):
         mfpde.solve_limit(
             start[0], mfpde.laws.Gaussian(0.0, 1.0, block.k), s_end=1.0, tol=1e-2
         )
     net = mfpde.ResNet(start[0], start[2])
-    with pytest.raises(mfpde.GradientError, match=message):
+    with pytest.raises(mfpde.errors.GradientError, match=message):
         mfpde.train(net, mfpde.networks.SGD(ds=0.1), n_iterations=1)
-    with pytest.raises(mfpde.GradientError, match=message):
+    with pytest.raises(mfpde.errors.GradientError, match=message):
         mfpde.check_gradient(*start)
-    assert issubclass(mfpde.GradientError, ValueError)
+    assert issubclass(mfpde.errors.GradientError, ValueError)
 
 
 def test_what_is_wrong_far_out_is_found_by_the_full_check(rng):
     problem, *_ = start = started(custom("large"), rng, size=0.1)
     check_own_parts(*start)
-    with pytest.raises(mfpde.GradientError, match=r"in `theta\[1\]` is given as"):
+    with pytest.raises(
+        mfpde.errors.GradientError, match=r"in `theta\[1\]` is given as"
+    ):
         mfpde.check_gradient(problem)
 
 
@@ -212,9 +214,9 @@ def test_a_wrong_gradient_of_a_loss_is_named(rng):
     mfpde.check_gradient(*start)
     wrong = start[0].with_changes(loss=Quartic(3))
     message = r"`gradients` of the loss Quartic do not belong to `values`: at output"
-    with pytest.raises(mfpde.GradientError, match=message):
+    with pytest.raises(mfpde.errors.GradientError, match=message):
         mfpde.solve(wrong, *start[1:], s_end=3.0)
-    with pytest.raises(mfpde.GradientError, match=message):
+    with pytest.raises(mfpde.errors.GradientError, match=message):
         mfpde.check_gradient(wrong)
 
 
@@ -248,7 +250,7 @@ def test_a_wrong_rate_of_a_regulariser_is_named(rng):
 
     start = started(blocks.Perceptron(2), rng, regulariser=Ridge())
     message = r"`rate` of the regulariser Ridge .* \(a factor -1: the sign is wrong\)"
-    with pytest.raises(mfpde.GradientError, match=message):
+    with pytest.raises(mfpde.errors.GradientError, match=message):
         mfpde.solve(*start, s_end=1.0)
 
 
@@ -261,7 +263,9 @@ def test_the_whole_objective_is_checked(rng, monkeypatch):
     monkeypatch.setattr(
         mfpde.readouts.Linear, "transposed", lambda self, p: 1.1 * right(self, p)
     )
-    with pytest.raises(mfpde.GradientError, match="discrete objective in a random"):
+    with pytest.raises(
+        mfpde.errors.GradientError, match="discrete objective in a random"
+    ):
         mfpde.check_gradient(*start)
 
 
@@ -285,7 +289,9 @@ def test_steps_that_collapse_name_likely_causes():
 
     problem = mfpde.MeanFieldProblem([0.0], [1.0], blocks.Bias(1), loss=Uphill())
     ensemble = mfpde.ParticleEnsemble(np.zeros((2, 1, 1)))
-    with pytest.raises(mfpde.ConvergenceError, match="keeps the objective") as caught:
+    with pytest.raises(
+        mfpde.errors.ConvergenceError, match="keeps the objective"
+    ) as caught:
         list(mfpde.iterate(problem, GRID, ensemble, s_end=1.0))
     text = "Likely causes: a derivative of your own loss that does not belong to its"
     assert text in str(caught.value)

@@ -152,10 +152,12 @@ def test_configured_run_is_resumed_from_its_file(tmp_path, block):
 def test_configuration_messages():
     wrong = configuration({"kind": "squared_relu"})
     wrong["law"]["std"] = {"u": 1.0}
-    with pytest.raises(mfpde.ConfigurationError, match="has W, b"):
+    with pytest.raises(mfpde.errors.ConfigurationError, match="has W, b"):
         parse(wrong)
     wrong = configuration({"kind": "squared_relu", "activation": "tanh"})
-    with pytest.raises(mfpde.ConfigurationError, match=r"problem\.block\.activation"):
+    with pytest.raises(
+        mfpde.errors.ConfigurationError, match=r"problem\.block\.activation"
+    ):
         parse(wrong)
     with pytest.raises(ValueError, match="`activation` must be one of"):
         blocks.Capped(2, "thanh")

@@ -9,7 +9,6 @@ import mfpde
 from mfpde import (
     DecayingQuadratic,
     DepthGrid,
-    Langevin,
     MeanFieldProblem,
     ParticleEnsemble,
     evaluate,
@@ -17,7 +16,7 @@ from mfpde import (
 )
 from mfpde.analysis import fit_power
 from mfpde.blocks import Linear, Perceptron
-from mfpde.steppers import ADAPTIVE, ErrorControl, heun, make_stepper
+from mfpde.steppers import ADAPTIVE, ErrorControl, Langevin, heun, make_stepper
 from mfpde.theory.joint import (
     JointEnsemble,
     JointScheme,
@@ -459,7 +458,7 @@ def test_a_blow_up_keeps_the_last_good_state(problem):
     huge = dataclasses.replace(start, theta=start.theta * 1e200)
     linear = MeanFieldProblem(problem.x, problem.y, Linear(2))
     big = JointEnsemble(np.full((4, 4), 30.0), huge.t)
-    with pytest.warns(mfpde.UnfinishedWarning, match="not finite"):
+    with pytest.warns(mfpde.errors.UnfinishedWarning, match="not finite"):
         failed = solve_joint(linear, big, s_end=10.0, ds=10.0, stepper="rk4")
     assert failed.status == "failed"
     assert "not finite" in failed.message
@@ -470,7 +469,7 @@ def test_steps_that_blow_up_but_stay_finite_fail(problem):
     linear = MeanFieldProblem(problem.x, problem.y, Linear(2))
     start = JointEnsemble(np.full((4, 4), 0.1), particles(4).t)
     options = {"scheme": JointScheme(velocity="fixed"), "stepper": "euler"}
-    with pytest.warns(mfpde.UnfinishedWarning, match="the steps are too large"):
+    with pytest.warns(mfpde.errors.UnfinishedWarning, match="the steps are too large"):
         found = solve_joint(linear, start, s_end=6e3, ds=6.0, **options)
     assert found.status == "failed"
     assert np.isfinite(found.loss).all()

@@ -16,7 +16,6 @@ import pytest
 import reference
 
 from mfpde import (
-    ConvergenceError,
     DepthGrid,
     MeanFieldProblem,
     ParticleEnsemble,
@@ -35,6 +34,7 @@ from mfpde.blocks import (
     SquaredReLU,
 )
 from mfpde.engine import distributed as lockstep
+from mfpde.errors import ConvergenceError
 from mfpde.kernels import assembly, build, families, samples, sweep, threads, vectors
 from mfpde.kernels import queue as turns
 

@@ -10,7 +10,6 @@ import mfpde
 from mfpde import (
     DecayingQuadratic,
     DepthGrid,
-    Langevin,
     MeanFieldProblem,
     ParticleEnsemble,
     evaluate,
@@ -23,6 +22,7 @@ from mfpde.plotting import ledger
 from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Steps
 from mfpde.report.summary import account
+from mfpde.steppers import Langevin
 from mfpde.theory.entropy import FreeEnergy, entropy
 
 NODE = DepthGrid.euler(1)
@@ -337,7 +337,9 @@ def test_wrong_langevin(arguments, options, error, message):
 
 def test_wrong_use():
     case = (bias_problem(0.1), NODE, particles(3))
-    with pytest.raises(ValueError, match=r"mfpde\.Langevin\(temperature, ds\)"):
+    with pytest.raises(
+        ValueError, match=r"mfpde\.steppers\.Langevin\(temperature, ds\)"
+    ):
         solve(*case, s_end=1.0, stepper="langevin")
     with pytest.raises(ValueError, match="`ds` must be None with a stepper that is"):
         solve(*case, s_end=1.0, stepper=Langevin(0.1, 0.1), ds=0.1)

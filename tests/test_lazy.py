@@ -28,11 +28,13 @@ def test_block_is_the_derivative_in_the_parameters(activation, rng):
     grid, step = DepthGrid.euler(1), 1e-5
     plain = MeanFieldProblem(X, Y, block)
     ends = [
-        mfpde.field(plain, grid, ParticleEnsemble(theta + sign * step * delta), X)
+        mfpde.evaluation.field(
+            plain, grid, ParticleEnsemble(theta + sign * step * delta), X
+        )
         for sign in (1, -1)
     ]
     both = ParticleEnsemble(np.concatenate([theta, delta], axis=2))
-    found = mfpde.field(lazy, grid, both, X)
+    found = mfpde.evaluation.field(lazy, grid, both, X)
     # Third derivatives times step^2, and rounding / step.
     np.testing.assert_allclose(found, (ends[0] - ends[1]) / (2 * step), atol=1e-8)
 
@@ -98,7 +100,9 @@ def test_the_lazy_law_has_no_field_and_unit_variance(share):
     grid = DepthGrid.euler(1)
     start = law.sample(grid, 2000, method="quadrature")
     problem = MeanFieldProblem(X, Y, Perceptron(2, "gelu"))
-    np.testing.assert_allclose(mfpde.field(problem, grid, start, X), 0.0, atol=1e-13)
+    np.testing.assert_allclose(
+        mfpde.evaluation.field(problem, grid, start, X), 0.0, atol=1e-13
+    )
     v = start.theta[0, :, 2]
     moments = [start.weights @ v**n for n in (1, 2, 3)]
     third = 1.5**3 * (1 - 2 * share) / np.sqrt(share * (1 - share))

@@ -142,7 +142,7 @@ def test_a_kink_warns_and_is_sampled():
     block = mfpde.blocks.Perceptron(1, "relu")
     problem = mfpde.MeanFieldProblem([0.5, -0.5], [1.0, 0.0], block)
     options = {"s_end": 0.5, "max_particles": 512}
-    with pytest.warns(mfpde.ToleranceWarning) as caught:
+    with pytest.warns(mfpde.errors.ToleranceWarning) as caught:
         solution = mfpde.solve_limit(problem, NORMAL, tol=5e-4, **options)
     first, last = (str(each.message) for each in caught)
     assert "has a kink, which limits the order" in first
@@ -160,10 +160,12 @@ def test_a_kink_warns_and_is_sampled():
 
 def test_caps_leave_the_best_answer_so_far():
     options = {"s_end": 2.0, "tol": 1e-9}
-    with pytest.warns(mfpde.ToleranceWarning, match="pass `max_particles` = 200"):
+    with pytest.warns(
+        mfpde.errors.ToleranceWarning, match="pass `max_particles` = 200"
+    ):
         few = mfpde.solve_limit(golden(), WIDE, max_particles=200, **options)
     assert few.ensemble.n_particles <= 200
-    with pytest.warns(mfpde.ToleranceWarning, match="would pass `max_cost`"):
+    with pytest.warns(mfpde.errors.ToleranceWarning, match="would pass `max_cost`"):
         cheap = mfpde.solve_limit(golden(), WIDE, max_cost=1.5e7, **options)
     assert cheap.n_kernel_evaluations < 1.5e7
     assert cheap.converged
@@ -171,7 +173,7 @@ def test_caps_leave_the_best_answer_so_far():
         mfpde.solve_limit(golden(), WIDE, max_cost=1e4, **options)
     problem = mfpde.MeanFieldProblem([X], [Y], mfpde.blocks.Linear(1))
     steep = mfpde.laws.Dirac(lambda t: np.tanh(40.0 * (t - 0.3)), 1)
-    with pytest.warns(mfpde.ToleranceWarning, match="depth has `max_nodes` = 8"):
+    with pytest.warns(mfpde.errors.ToleranceWarning, match="depth has `max_nodes` = 8"):
         rough = mfpde.solve_limit(problem, steep, s_end=0.1, tol=1e-8, max_nodes=8)
     assert rough.grid.n_nodes == 8
     assert rough.error.parts["output"]["depth"] > 1e-8
@@ -244,7 +246,7 @@ def interrupted(at, **options):
 
     law = mfpde.laws.Gaussian(0.0, 0.7, 2)
     options = {"s_end": 1.0, "tol": 1e-4, "progress": progress} | options
-    with pytest.raises(mfpde.Interrupted) as ending:
+    with pytest.raises(mfpde.errors.Interrupted) as ending:
         mfpde.solve_limit(bilinear(), law, **options)
     return ending.value, steps
 
@@ -349,5 +351,5 @@ def test_an_error_in_depth_that_grows_with_the_particles_refines_again(monkeypat
     assert wary.grid.n_nodes > calm.grid.n_nodes
     assert wary.estimated_error <= 1e-6
     monkeypatch.setattr(name, lambda self, rule: 1e8)
-    with pytest.warns(mfpde.ToleranceWarning, match="has `max_nodes` = 4"):
+    with pytest.warns(mfpde.errors.ToleranceWarning, match="has `max_nodes` = 4"):
         mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-6, max_nodes=4)

@@ -138,7 +138,7 @@ def test_evaluation_on_ranks(grid, size):
     states = np.ones((2, 3))
     whole = mfpde.evaluate(problem, grid, ensemble, 0.2)
     output = mfpde.predict(problem, grid, ensemble, x)
-    field = mfpde.field(problem, grid, ensemble, states)
+    field = mfpde.evaluation.field(problem, grid, ensemble, states)
 
     def work(shard):
         share = ensemble.share(shard)
@@ -148,7 +148,9 @@ def test_evaluation_on_ranks(grid, size):
         here = slice(*shard.bounds(shard.rank))
         np.testing.assert_allclose(ev.velocity, whole.velocity[:, here], atol=1e-13)
         np.testing.assert_allclose(mfpde.predict(problem, grid, share, x), output)
-        np.testing.assert_allclose(mfpde.field(problem, grid, share, states), field)
+        np.testing.assert_allclose(
+            mfpde.evaluation.field(problem, grid, share, states), field
+        )
         row = mfpde.recording.observe(ev)
         return row | {name: v.tobytes() for name, v in ev.map_velocities.items()}
 
@@ -236,11 +238,13 @@ def test_gauss_stages_that_do_not_converge_fail_on_all_ranks():
     ensemble = mfpde.ParticleEnsemble(theta)
 
     def work(shard):
-        with pytest.raises(mfpde.ConvergenceError, match="did not converge") as caught:
+        with pytest.raises(
+            mfpde.errors.ConvergenceError, match="did not converge"
+        ) as caught:
             mfpde.evaluate(problem, grid, ensemble.share(shard))
         return str(caught.value)
 
-    with pytest.raises(mfpde.ConvergenceError) as alone:
+    with pytest.raises(mfpde.errors.ConvergenceError) as alone:
         mfpde.evaluate(problem, grid, ensemble)
     assert on_ranks(3, 7, work) == [str(alone.value)] * 3
 

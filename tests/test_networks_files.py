@@ -101,7 +101,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, name):
     )
     assert (part.status, part.n_steps) == ("interrupted", 23)
     again = resume(path)
-    assert isinstance(again, mfpde.Training)
+    assert isinstance(again, mfpde.run.training.Training)
     assert_same(again, whole)
     assert again.net.evaluate().loss == whole.loss[-1]
     with pytest.raises(ValueError, match=r"is finished.*Give `n_iterations`"):
@@ -143,7 +143,7 @@ def test_early_stopping_survives_a_restart(tmp_path):
 
 def interrupted(call, *arguments, **keywords):
     """What a call had found that a signal ended."""
-    with pytest.raises(mfpde.Interrupted) as ending:
+    with pytest.raises(mfpde.errors.Interrupted) as ending:
         call(*arguments, **keywords)
     return ending.value.solution
 
@@ -316,12 +316,12 @@ def test_configuration_of_scales_and_optimisers():
     ],
 )
 def test_wrong_configurations(table, message):
-    with pytest.raises(mfpde.ConfigurationError, match=message):
+    with pytest.raises(mfpde.errors.ConfigurationError, match=message):
         parse(table)
 
 
 def test_what_does_not_fit_the_data_is_a_problem_of_the_configuration():
-    with pytest.raises(mfpde.ConfigurationError, match="at most the 36 samples"):
+    with pytest.raises(mfpde.errors.ConfigurationError, match="at most the 36 samples"):
         build_network(parse(with_keys("training", batch_size=100)))
 
 

@@ -202,7 +202,9 @@ def test_blow_up_names_the_layer():
     problem = MeanFieldProblem(x, x, Bilinear(1))
     theta = np.full((6, 1, 2), 1e60)
     grid = DepthGrid.layers(6, 1.0, "leaky_relu")
-    with pytest.raises(mfpde.NotFiniteError, match="not finite after layer 3 of 6"):
+    with pytest.raises(
+        mfpde.errors.NotFiniteError, match="not finite after layer 3 of 6"
+    ):
         evaluate(problem, grid, ParticleEnsemble(theta))
 
 

@@ -489,7 +489,7 @@ def test_steps_that_blow_up_but_stay_finite_fail(optimiser):
         done = train(net, dataclasses.replace(optimiser, ds=1.2), **options)
         assert done.status == "finished"
         optimiser = dataclasses.replace(optimiser, ds=5.0)
-    with pytest.warns(mfpde.UnfinishedWarning, match="the steps are too large"):
+    with pytest.warns(mfpde.errors.UnfinishedWarning, match="the steps are too large"):
         done = train(net, optimiser, **options)
     assert done.status == "failed"
     assert f"at iteration {done.n_steps}: " in done.message
@@ -500,7 +500,7 @@ def test_blow_up_keeps_the_last_good_state(rng):
     x = rng.normal(size=(6, 1))
     problem = MeanFieldProblem(x, 3 * x, mfpde.blocks.Bilinear(1))
     net = ResNet.from_law(problem, mfpde.laws.Gaussian(0.0, 1.0, 2), 3, 4)
-    with pytest.warns(mfpde.UnfinishedWarning, match="not finite"):
+    with pytest.warns(mfpde.errors.UnfinishedWarning, match="not finite"):
         done = train(net, SGD(ds=1e160), n_iterations=50, record=EVERY)
     assert done.status == "failed"
     assert "not finite" in done.message

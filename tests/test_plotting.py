@@ -784,7 +784,7 @@ def test_summary_of_a_real_run_from_its_file_and_from_memory(tmp_path, rng):
 
 def test_states_that_blow_up_leave_a_sentence_in_their_panel(flow, monkeypatch):
     def blow_up(*_):
-        raise mfpde.NotFiniteError("The state is not finite after layer 2 of 5.")
+        raise mfpde.errors.NotFiniteError("The state is not finite after layer 2 of 5.")
 
     monkeypatch.setattr(evaluation, "trajectories", blow_up)
     monkeypatch.setattr(evaluation, "evaluate", blow_up)

@@ -10,7 +10,6 @@ import pytest
 import mfpde
 from mfpde import (
     DepthGrid,
-    Langevin,
     MeanFieldProblem,
     ParticleEnsemble,
     blocks,
@@ -30,6 +29,7 @@ from mfpde.networks import rates
 from mfpde.networks.optimisers import OPTIMISERS, optimiser_from_description
 from mfpde.readouts import Linear
 from mfpde.run.stored import problem_of
+from mfpde.steppers import Langevin
 
 CONTROL = steppers.ErrorControl(1e-4, 1e-7)
 MIDPOINT = steppers.FixedStepper("midpoint", 2, ((), (0.5,)), (0.0, 1.0), 0.05)

@@ -7,19 +7,11 @@ import numpy as np
 import pytest
 
 import mfpde
-from mfpde import (
-    ConvergenceError,
-    DepthGrid,
-    MeanFieldProblem,
-    NotFiniteError,
-    ParticleEnsemble,
-    evaluate,
-    field,
-    solve,
-)
+from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate, solve
 from mfpde.analysis import fit_power
 from mfpde.blocks import Capped, Linear, Perceptron
-from mfpde.evaluation import first_variation, first_variation_gradient
+from mfpde.errors import ConvergenceError, NotFiniteError
+from mfpde.evaluation import field, first_variation, first_variation_gradient
 from mfpde.kernels.sweep import STRIDE
 from mfpde.theory.landscape import (
     descent_changes,

@@ -14,11 +14,9 @@ import pytest
 
 import mfpde
 from mfpde import (
-    ConvergenceError,
     DecayingQuadratic,
     DepthGrid,
     MeanFieldProblem,
-    NotFiniteError,
     ParticleEnsemble,
     evaluate,
     iterate,
@@ -27,6 +25,7 @@ from mfpde import (
     solve,
 )
 from mfpde.blocks import Bias, Linear, Perceptron
+from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Logarithmic, Steps
 from mfpde.run.solution import finished as finished_solution
@@ -426,7 +425,7 @@ STEPPERS = {
     "rk4": {"stepper": "rk4", "ds": 0.15},
     "dopri5": {"rtol": 1e-7, "atol": 1e-9},
     "rkc2": {"stepper": "rkc2", "rtol": 1e-4, "atol": 1e-4},
-    "langevin": {"stepper": mfpde.Langevin(0.1, 0.15, seed=3)},
+    "langevin": {"stepper": mfpde.steppers.Langevin(0.1, 0.15, seed=3)},
 }
 
 
@@ -669,7 +668,7 @@ def test_resume_without_file_or_checkpoint(finished, tmp_path):
         resume(tmp_path / "missing.h5")
     (tmp_path / "a.ckpt.h5").unlink()
     with pytest.raises(
-        mfpde.StorageFormatError, match=r"no checkpoint a\.ckpt\.h5 beside"
+        mfpde.errors.StorageFormatError, match=r"no checkpoint a\.ckpt\.h5 beside"
     ):
         resume(finished, s_end=2.0)
 
@@ -749,7 +748,7 @@ def test_signals_end_a_run_in_order(name, tmp_path, heard):
     path = tmp_path / "a.h5"
     number = getattr(signal, name)
     before = signal.getsignal(number)
-    with pytest.raises(mfpde.Interrupted) as ending:
+    with pytest.raises(mfpde.errors.Interrupted) as ending:
         trained_run(path, progress=sending(number))
     solution = ending.value.solution
     assert isinstance(ending.value, KeyboardInterrupt)
@@ -812,7 +811,7 @@ def test_a_signal_in_the_last_step_is_delivered_of_a_finished_run(case):
         if s == s_end:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(mfpde.Interrupted) as ending:
+    with pytest.raises(mfpde.errors.Interrupted) as ending:
         solve(*case, s_end=0.5, progress=last)
     assert ending.value.solution.status == "finished"
 
@@ -940,7 +939,9 @@ def test_a_failure_keeps_the_last_good_state(options, reason, tmp_path):
     problem, grid, ensemble = towards_a_wall()
     path = tmp_path / "a.h5"
     options = {"s_end": 50.0, "output": path, "record": Steps(1), **options}
-    with pytest.warns(mfpde.UnfinishedWarning, match="^The run ended early") as told:
+    with pytest.warns(
+        mfpde.errors.UnfinishedWarning, match="^The run ended early"
+    ) as told:
         solution = solve(problem, grid, ensemble, **options)
     assert [each.filename for each in told] == [__file__]
     assert solution.status == "failed"
@@ -1012,7 +1013,7 @@ def test_steps_that_blow_up_but_stay_finite_fail(name, ds, tmp_path):
     case = problem, DepthGrid.euler(1), ParticleEnsemble(np.zeros((1, 1, 1)))
     path = tmp_path / "a.h5"
     options = {"stepper": name, "ds": ds, "s_end": 1000.0 * ds, "output": path}
-    with pytest.warns(mfpde.UnfinishedWarning, match="the steps are too large"):
+    with pytest.warns(mfpde.errors.UnfinishedWarning, match="the steps are too large"):
         found = solve(*case, **options)
     assert found.status == "failed"
     at = rf"at step {found.n_steps} \(s = {found.s[-1]:g}\): the steps are too large"
@@ -1030,7 +1031,7 @@ def test_rises_that_end_well_do_not_fail():
     ends = {"s_end": 5.0}
     start = ParticleEnsemble(np.full((1, 1, 1), 1.0 - 1e-3 - 1e-9))
     case = problem, DepthGrid.euler(1), start
-    noise = mfpde.Langevin(10.0, 0.1)
+    noise = mfpde.steppers.Langevin(10.0, 0.1)
     assert solve(*case, stepper=noise, **ends).status == "finished"
     found = solve(*case, stepper="euler", ds=2.5, **ends)
     assert found.loss[-1] > 2.0 * found.loss[0]
@@ -1216,7 +1217,7 @@ def test_a_prolonged_run_that_was_stopped_goes_on_to_its_new_end(tmp_path):
         if s > 1.0:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(mfpde.Interrupted) as ending:
+    with pytest.raises(mfpde.errors.Interrupted) as ending:
         resume(path, s_end=1.2, observers=OBSERVERS, progress=stop)
     assert ending.value.solution.status == "interrupted"
     assert resume(path, observers=OBSERVERS).message == "Reached s_end = 1.2."

@@ -8,7 +8,6 @@ from test_steppers import START, System, pendulum, pendulum_at
 from mfpde import (
     DepthGrid,
     MeanFieldProblem,
-    NotFiniteError,
     ParticleEnsemble,
     evaluate,
     iterate,
@@ -17,6 +16,7 @@ from mfpde import (
     solve,
 )
 from mfpde.blocks import Bias, Linear
+from mfpde.errors import NotFiniteError
 from mfpde.losses import DecayingQuadratic
 from mfpde.recording import Steps
 from mfpde.steppers import (

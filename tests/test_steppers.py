@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from mfpde import ConvergenceError, NotFiniteError, steppers
+from mfpde import steppers
+from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.steppers import (
     DOPRI5_A,
     DOPRI5_C,

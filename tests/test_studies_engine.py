@@ -331,7 +331,7 @@ def test_a_signal_ends_the_work_and_keeps_what_is_done(tmp_path, number):
     # A handler of the user's own that returns: there is no table without an end.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     handlers[0] = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(mfpde.Interrupted) as ending:
+    with pytest.raises(mfpde.errors.Interrupted) as ending:
         run_study(STUDY, config, tmp_path / "out")
     timer.join()
     outcome = ending.value.solution

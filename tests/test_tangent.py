@@ -10,12 +10,11 @@ from mfpde import (
     MeanFieldProblem,
     ParticleEnsemble,
     evaluate,
-    late_rate,
     predict,
-    tangent_kernel,
 )
 from mfpde.blocks import Bias, Bilinear, Linear, Perceptron
 from mfpde.readouts import Linear as LinearMap
+from mfpde.theory.tangent import late_rate, tangent_kernel
 
 GRIDS = [
     DepthGrid.euler(3),

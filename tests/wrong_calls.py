@@ -46,11 +46,11 @@ KINDS = (
     ValueError,
     TypeError,
     OSError,
-    mfpde.ConvergenceError,
-    mfpde.NotFiniteError,
+    mfpde.errors.ConvergenceError,
+    mfpde.errors.NotFiniteError,
 )
 # Of these the cause need not be one argument.
-OF_THE_WHOLE = (OSError, mfpde.ConvergenceError, mfpde.NotFiniteError)
+OF_THE_WHOLE = (OSError, mfpde.errors.ConvergenceError, mfpde.errors.NotFiniteError)
 MOST_BYTES = 6 << 30
 MOST_SECONDS = 5
 
@@ -259,7 +259,7 @@ class Surface:
 
     @functools.cached_property
     def density(self):
-        return mfpde.solve_density(
+        return mfpde.references.density.solve_density(
             mfpde.MeanFieldProblem(self.x, self.y, mfpde.blocks.Bias(1)),
             mfpde.laws.Gaussian(0.0, 0.5, 1), low=-5.0, high=5.0, n_cells=64,
             s_end=0.01, n_depth=4, rtol=1e-3, estimate=False)  # fmt: skip
@@ -315,7 +315,11 @@ class Surface:
         add("Clipping", mfpde.Clipping, bound=1.0)
         add("Clipping()", mfpde.Clipping(1.0).__call__, values=[1.0],
             _may_be_nan=True)  # fmt: skip
-        add("ConfigurationError", mfpde.ConfigurationError, problems=["A sentence."])
+        add(
+            "ConfigurationError",
+            mfpde.errors.ConfigurationError,
+            problems=["A sentence."],
+        )
         ridge = mfpde.DecayingQuadratic(0.1, 0.2)
         add("DecayingQuadratic", mfpde.DecayingQuadratic, lambda0=0.1)
         add("DecayingQuadratic.rate", ridge.rate, s=0.1)
@@ -327,7 +331,7 @@ class Surface:
         description = self.grid.describe()
         add("DepthGrid.from_description", grid.from_description,
             description=description, _names=("scheme",))  # fmt: skip
-        add("Langevin", mfpde.Langevin, temperature=0.1, ds=0.1)
+        add("Langevin", mfpde.steppers.Langevin, temperature=0.1, ds=0.1)
         add("MeanFieldProblem", mfpde.MeanFieldProblem, x=self.x, y=self.y,
             block=self.block, _names=("matrix",))  # fmt: skip
         add("MeanFieldProblem.with_changes", self.problem.with_changes, x=self.x,
@@ -364,25 +368,30 @@ class Surface:
             law=self.law, n_layers=2, n_particles=4, _names=("theta",))  # fmt: skip
         add("estimate_error", mfpde.estimate_error, solution=self.solution)
         add("evaluate", mfpde.evaluate, **parts)
-        add("field", mfpde.field, **parts, z=self.x)
+        add("field", mfpde.evaluation.field, **parts, z=self.x)
         add("predict", mfpde.predict, **parts, x=self.x)
-        add("trajectories", mfpde.trajectories, **parts, x=self.x)
+        add("trajectories", mfpde.evaluation.trajectories, **parts, x=self.x)
         states = {"z": [self.x, self.x], "p": [self.x, self.x]}
         for name in ("first_variation", "first_variation_gradient"):
-            add(name, getattr(mfpde, name), problem=self.problem, theta=self.theta,
+            add(name, getattr(mfpde.evaluation, name), problem=self.problem, theta=self.theta,
                 **states)  # fmt: skip
         add("check_gradient", mfpde.check_gradient, **parts)
         add("iterate", lambda **o: next(mfpde.iterate(**o)), omit=["checkpoint"],
             **parts, s_end=0.1, stepper="dopri5", rtol=1e-6, atol=1e-9, ds=None,
             tstops=())  # fmt: skip
-        add("linearised", mfpde.linearised, problem=self.problem, ensemble=ensemble)
+        add(
+            "linearised",
+            mfpde.theory.lazy.linearised,
+            problem=self.problem,
+            ensemble=ensemble,
+        )
         add("check_gradient", mfpde.check_gradient, problem=self.problem,
             grid=self.grid, ensemble=ensemble)  # fmt: skip
         add("Run.predict", lambda path, **o: mfpde.open_run(path).predict(**o),
             path=Make(self.run_file), x=self.x)  # fmt: skip
         add("Solution.predict", self.solution.predict, x=self.x)
-        add("late_rate", mfpde.late_rate, kernel=np.eye(2))
-        add("tangent_kernel", mfpde.tangent_kernel, **parts)
+        add("late_rate", mfpde.theory.tangent.late_rate, kernel=np.eye(2))
+        add("tangent_kernel", mfpde.theory.tangent.tangent_kernel, **parts)
         add("open_run", lambda path: mfpde.open_run(path).close(),
             path=Make(self.run_file))  # fmt: skip
         add("recover", mfpde.recover, path=Make(self.run_file))
@@ -392,7 +401,7 @@ class Surface:
         add("solve to a file", mfpde.solve, problem=self.problem, grid=self.grid,
             ens=ensemble, s_end=0.1, _names=("ensemble", "theta"),
             output=Make(lambda: self.new_path(".h5")))  # fmt: skip
-        add("solve_density", mfpde.solve_density,
+        add("solve_density", mfpde.references.density.solve_density,
             problem=mfpde.MeanFieldProblem(self.x, self.y, mfpde.blocks.Bias(1)),
             law=mfpde.laws.Gaussian(0.0, 0.5, 1), low=-5.0, high=5.0, n_cells=64,
             s_end=0.01, n_depth=6, rtol=1e-3)  # fmt: skip
@@ -404,7 +413,7 @@ class Surface:
             optimiser=mfpde.networks.SGD(ds=0.1), n_iterations=2,
             output=Make(lambda: self.new_path(".h5")))  # fmt: skip
         add("ErrorEstimate.total",
-            mfpde.ErrorEstimate({"output": {"time": 0.1}},
+            mfpde.run.error_estimate.ErrorEstimate({"output": {"time": 0.1}},
                                 np.zeros(1)).total)  # fmt: skip
         add("DensitySolution.marginal", self.density.marginal)
 
@@ -882,7 +891,7 @@ class Surface:
         self.add("Table[]", table.__getitem__, name="b", _whole=[KeyError])
         # The problems of a configuration are named by its keys, not by the argument;
         # those of `problems` are the caller's own words.
-        configured = {"_whole": [mfpde.ConfigurationError]}
+        configured = {"_whole": [mfpde.errors.ConfigurationError]}
         self.add("studies.resolve", module.resolve, omit=["problems"], study=STUDY,
                  given={}, **configured)  # fmt: skip
         self.add("studies.load_study", module.load_study, source="quadrature",

@@ -26,7 +26,7 @@ def density(
     t: float = 0.5,
     ax: Axes | None = None,
 ) -> Axes:
-    """Density of rho at one depth, from `mfpde.solve_density`.
+    """Density of rho at one depth, from `mfpde.references.density.solve_density`.
 
     Parameters
     ----------

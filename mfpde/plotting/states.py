@@ -51,7 +51,7 @@ def trajectories(
     Parameters
     ----------
     problem, grid, ensemble
-        What `mfpde.trajectories` takes.
+        What `mfpde.evaluation.trajectories` takes.
     x : array-like, shape (n, d_in), optional
         Inputs; the problem's own by default.
     labels : array-like, shape (n,) or (n, q), optional

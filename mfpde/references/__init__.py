@@ -1,14 +1,5 @@
 """Independent solutions that the solver is checked against."""
 
-from __future__ import annotations
+from mfpde.lazy_names import lazy_names
 
-import importlib
-from typing import Any
-
-__all__ = ["density", "exact"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(__name__)

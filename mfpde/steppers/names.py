@@ -37,7 +37,7 @@ def make_stepper(
     if stepper == "langevin":
         raise ValueError(
             "`stepper` 'langevin' needs a temperature: give "
-            "mfpde.Langevin(temperature, ds) in place of its name."
+            "mfpde.steppers.Langevin(temperature, ds) in place of its name."
         )
     if stepper not in STEPPERS:
         raise ValueError(

@@ -75,7 +75,7 @@ def tangent_kernel(
     >>> ensemble = mfpde.ParticleEnsemble(theta)
     >>> ev = mfpde.evaluate(problem, grid, ensemble)
     >>> residual = (ev.output - problem.y).ravel() / np.sqrt(2)
-    >>> kernel = mfpde.tangent_kernel(problem, grid, ensemble)
+    >>> kernel = mfpde.theory.tangent.tangent_kernel(problem, grid, ensemble)
     >>> bool(np.isclose(residual @ kernel @ residual, ev.dissipation, rtol=1e-12))
     True
     """
