@@ -373,7 +373,8 @@ class Surface:
         add("trajectories", mfpde.evaluation.trajectories, **parts, x=self.x)
         states = {"z": [self.x, self.x], "p": [self.x, self.x]}
         for name in ("first_variation", "first_variation_gradient"):
-            add(name, getattr(mfpde.evaluation, name), problem=self.problem, theta=self.theta,
+            function = getattr(mfpde.evaluation, name)
+            add(name, function, problem=self.problem, theta=self.theta,
                 **states)  # fmt: skip
         add("check_gradient", mfpde.check_gradient, **parts)
         add("iterate", lambda **o: next(mfpde.iterate(**o)), omit=["checkpoint"],
