@@ -16,6 +16,7 @@ from mfpde import (
 )
 from mfpde.analysis import fit_power
 from mfpde.blocks import Linear, Perceptron
+from mfpde.run.solution import quietly
 from mfpde.steppers import ADAPTIVE, ErrorControl, Langevin, heun, make_stepper
 from mfpde.theory.joint import (
     JointEnsemble,
@@ -453,7 +454,7 @@ def test_the_same_run_twice(problem):
 
 def test_a_blow_up_keeps_the_last_good_state(problem):
     start = particles(4)
-    found = solve_joint.quietly(problem, start, s_end=1e9, ds=1e8, stepper="euler")
+    found = quietly(solve_joint)(problem, start, s_end=1e9, ds=1e8, stepper="euler")
     assert found.status in ("finished", "failed")
     huge = dataclasses.replace(start, theta=start.theta * 1e200)
     linear = MeanFieldProblem(problem.x, problem.y, Linear(2))
@@ -482,7 +483,7 @@ def test_particles_that_overflow_end_the_run(problem):
         steep = (
             perceptrons(metric=np.full(5, 1e5)) if "rate" not in options else problem
         )
-        failed = solve_joint.quietly(
+        failed = quietly(solve_joint)(
             steep, start, s_end=step, ds=step, stepper="euler",
             scheme=JointScheme(**options),
         )  # fmt: skip

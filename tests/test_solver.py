@@ -29,6 +29,7 @@ from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Logarithmic, Steps
 from mfpde.run.solution import finished as finished_solution
+from mfpde.run.solution import quietly
 from mfpde.steppers import Step, euler
 
 BLOCK = Perceptron(2)
@@ -970,7 +971,7 @@ def test_a_failure_keeps_the_last_good_state(options, reason, tmp_path):
 def test_a_run_that_failed_can_be_continued_without_the_wall(tmp_path):
     problem, grid, ensemble = towards_a_wall()
     path = tmp_path / "a.h5"
-    solve.quietly(problem, grid, ensemble, s_end=50.0, output=path)
+    quietly(solve)(problem, grid, ensemble, s_end=50.0, output=path)
     free = MeanFieldProblem(problem.x, problem.y, problem.block)
     assert resume(path, problem=free).status == "finished"
 
@@ -995,7 +996,7 @@ def test_the_worst_particle_is_named():
 
     problem = MeanFieldProblem([0.5], [3.0], towards_a_wall()[0].block, loss=Jump())
     _, grid, ensemble = towards_a_wall()
-    solution = solve.quietly(problem, grid, ensemble, s_end=50.0)
+    solution = quietly(solve)(problem, grid, ensemble, s_end=50.0)
     assert solution.status == "failed"
     assert "fell to" in solution.message
     assert "Worst: " in solution.message

@@ -10,6 +10,7 @@ from mfpde.commands.ending import ended, estimated, finish, refuse_estimate
 from mfpde.commands.files import check_files
 from mfpde.engine.mpi import all_or_none, world
 from mfpde.errors import ConfigurationError
+from mfpde.run.solution import quietly
 from mfpde.run.solver import resume
 from mfpde.storage import open_run
 
@@ -45,7 +46,7 @@ def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     )
     try:
         solution = ended(
-            lambda: resume.quietly(
+            lambda: quietly(resume)(
                 arguments.file,
                 s_end=arguments.until,
                 n_iterations=arguments.iterations,

@@ -21,7 +21,7 @@ from mfpde.data import Dataset
 from mfpde.engine.mpi import all_or_none, shard_of, world
 from mfpde.evaluation import evaluate
 from mfpde.paths import Use, user_path
-from mfpde.run.solution import Solution
+from mfpde.run.solution import Solution, quietly
 from mfpde.run.solver import solve
 from mfpde.run.training import train
 from mfpde.run.trainings import refuse_ranks
@@ -108,7 +108,7 @@ def _flow(config: Any, folder: Path, communicator: Any) -> _Job:
         dataset=made.dataset,
         keywords=made.keywords,
         warm_up=lambda: evaluate(made.problem, made.grid, share),
-        start=lambda **keywords: solve.quietly(
+        start=lambda **keywords: quietly(solve)(
             *parts, **keywords, communicator=communicator
         ),
     )
@@ -121,5 +121,5 @@ def _network(config: Any, folder: Path, communicator: Any) -> _Job:
         dataset=made.dataset,
         keywords=made.keywords,
         warm_up=made.net.evaluate,
-        start=lambda **keywords: train.quietly(made.net, made.optimiser, **keywords),
+        start=lambda **keywords: quietly(train)(made.net, made.optimiser, **keywords),
     )

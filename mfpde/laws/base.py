@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.laws.germs import from_uniform, germs_of
+from mfpde.laws.quadrature import TensorRule
 from mfpde.laws.sampling import sample
 
 if TYPE_CHECKING:
@@ -78,10 +80,24 @@ class Law:
         self,
         grid: DepthGrid,
         n_particles: int | None = None,
-        **options: Any,
+        *,
+        method: str = "iid",
+        coupling: str = "path",
+        seed: int = 0,
+        nodes: Sequence[int | str] | TensorRule | None = None,
+        block: Any = None,
     ) -> ParticleEnsemble:
         """Draw particles at the nodes of a depth grid: see `mfpde.laws.sample`."""
-        return sample(self, grid, n_particles, **options)
+        return sample(
+            self,
+            grid,
+            n_particles,
+            method=method,
+            coupling=coupling,
+            seed=seed,
+            nodes=nodes,
+            block=block,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Plain JSON values from which `from_description` rebuilds the law.

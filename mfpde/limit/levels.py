@@ -31,7 +31,7 @@ from mfpde.limit.solves import (
     scaled,
 )
 from mfpde.run.error_estimate import PARTS, ErrorEstimate
-from mfpde.run.solution import Solution
+from mfpde.run.solution import Solution, quietly
 from mfpde.run.solver import solve
 
 SHARES = {"time": 0.02, "depth": 0.15, "particles": 0.7}
@@ -205,7 +205,7 @@ class Search:
         solves, accuracy = self._solves, self._time.level
         ensemble = rule.ensemble(grid)
         observers = {"output": _output, **solves.observables}
-        solution = solve.quietly(
+        solution = quietly(solve)(
             solves.problem,
             grid,
             ensemble,

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,11 +22,10 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.run.error_estimate import ErrorEstimate
 from mfpde.states import InitialState
 
-__all__ = ["Solution", "finished"]
+__all__ = ["Solution", "finished", "quietly"]
 
 Array = NDArray[np.float64]
-P = ParamSpec("P")
-S = TypeVar("S", covariant=True)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -173,23 +172,14 @@ def predict_raw(
     return preparation.inverse_transform_targets(data, output)
 
 
-class Announcing(Protocol[P, S]):
-    """A function that warns of a failed run; `quietly` leaves that to its caller."""
-
-    quietly: Callable[P, S]
-
-    def __call__(self, *args: P.args, **keywords: P.kwargs) -> S:
-        """See the function."""
-
-
-def announcing(function: Callable[P, S]) -> Announcing[P, S]:
+def announcing(function: Function) -> Function:
     """Make a function warn, once, if the run that it returns has failed.
 
-    Whoever looks at the status anyway calls `function.quietly`.
+    Callers that look at the status anyway call `quietly(function)`.
     """
 
     @functools.wraps(function)
-    def announced(*args: P.args, **keywords: P.kwargs) -> S:
+    def announced(*args: Any, **keywords: Any) -> Any:
         found = function(*args, **keywords)
         if found.status == "failed":
             warnings.warn(
@@ -199,8 +189,13 @@ def announcing(function: Callable[P, S]) -> Announcing[P, S]:
             )
         return found
 
-    announced.quietly = function
-    return announced
+    cast(Any, announced).quietly = function
+    return cast("Function", announced)
+
+
+def quietly(function: Function) -> Function:
+    """A function that warns of failed runs, without the warning."""
+    return cast(Any, function).__wrapped__
 
 
 def finished(found: Solution) -> Solution:

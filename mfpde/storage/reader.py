@@ -7,7 +7,7 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,15 @@ class Run:
     """A run file, open for reading; see `open_run`.
 
     Arrays hold committed records only. Every column of /scalars is an attribute
-    too: `run.loss` is `run.scalars["loss"]`.
+    too: `run.loss` is `run.scalars["loss"]`. Those of every run are declared here;
+    for others, such as `train_accuracy`, type checkers know `run.scalars` only.
     """
+
+    loss: NDArray[np.float64]
+    objective: NDArray[np.float64]
+    dissipation: NDArray[np.float64]
+    energy_residual: NDArray[np.float64]
+    wall_time: NDArray[np.float64]
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._file = RunFile(user_path(path))
@@ -108,11 +115,13 @@ class Run:
         """Training time of the records, shape (R,)."""
         return self._file.rows("/scalars/s")
 
-    def __getattr__(self, name: str) -> NDArray[Any]:
-        # Reached for names that the class lacks: the columns of /scalars.
-        if not name.startswith("_") and name in self.scalars:
-            return self.scalars[name]
-        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}.")
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NDArray[Any]:
+            # Reached for names that the class lacks: the columns of /scalars.
+            if not name.startswith("_") and name in self.scalars:
+                return self.scalars[name]
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}.")
 
     def __dir__(self) -> list[str]:
         names = self.scalars if self._file.is_open else ()

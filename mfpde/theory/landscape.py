@@ -18,7 +18,7 @@ from mfpde.depth import A_DEPTH_GRID, DepthGrid
 from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.evaluation import AN_EVALUATION, Evaluation, evaluate, first_variation
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
-from mfpde.run.solution import finished
+from mfpde.run.solution import finished, quietly
 from mfpde.run.solver import solve
 
 Array = NDArray[np.float64]
@@ -218,7 +218,7 @@ def escape(
     losses = []
     for start in (ensemble, perturbed(ensemble, directions[:, np.newaxis], mass)):
         options = {"stepper": "auto", "rtol": rtol, "atol": 1e-2 * rtol}
-        found = finished(solve.quietly(problem, grid, start, s_end=s_end, **options))
+        found = finished(quietly(solve)(problem, grid, start, s_end=s_end, **options))
         losses += [float(found.loss[0]), float(found.loss[-1])]
     changes = descent_changes(at_rest, directions, masses)
     return Escape(slopes, changes, *losses)

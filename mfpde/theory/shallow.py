@@ -20,7 +20,7 @@ from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.evaluation import evaluate, field
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.references.exact.formulas import near_two_layer_bound, near_two_layer_limit
-from mfpde.run.solution import finished
+from mfpde.run.solution import finished, quietly
 from mfpde.run.solver import solve
 
 Array = NDArray[np.float64]
@@ -228,7 +228,7 @@ def compare_flows(
     options |= {"snapshots": times, "observers": {"z": lambda e: e.z_end}}
     for each, start in ((problem, ensemble), (other.problem, other.ensemble)):
         found = finished(
-            solve.quietly(each, grid, start, s_end=float(times[-1]), **options)
+            quietly(solve)(each, grid, start, s_end=float(times[-1]), **options)
         )
         ends.append((found.observations["z"], found.theta))
     (z, thetas), (lifted, _) = ends
