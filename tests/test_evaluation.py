@@ -153,31 +153,6 @@ def test_velocities_by_complex_steps_of_the_discrete_objective(grid, loss, rng):
         assert found == pytest.approx(derivative, rel=1e-12, abs=1e-13), name
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=repr)
-def test_trained_maps_by_differences(grid, rng):
-    """The same for the maps, by the package alone: dA/ds = -rate dE/dA."""
-    block = Perceptron(2)
-    problem, ensemble = full_problem(block, rng), ensemble_on(grid, block, rng)
-    evaluation = evaluate(problem, grid, ensemble, S)
-    # Central differences: error h^2 = 1e-10 times third derivatives, rounding 1e-11.
-    h = 1e-5
-    for name in ("embedding", "readout"):
-        linear = getattr(problem, name)
-        direction = rng.normal(size=linear.matrix.shape)
-        ends = [
-            evaluate(
-                problem.with_parameters(**{name: linear.matrix + e * direction}),
-                grid,
-                ensemble,
-                S,
-            ).objective
-            for e in (h, -h)
-        ]
-        slope = (ends[0] - ends[1]) / (2 * h)
-        found = -np.sum(evaluation.map_velocities[name] * direction) / linear.rate
-        assert found == pytest.approx(slope, rel=1e-8, abs=1e-9)
-
-
 def test_maps_that_are_not_trained_have_no_velocity(rng):
     problem = full_problem(
         Perceptron(2),

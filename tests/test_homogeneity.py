@@ -13,7 +13,6 @@ from mfpde import (
     ParticleEnsemble,
     blocks,
     evaluate,
-    solve,
 )
 from mfpde.analysis import power_limit
 from mfpde.theory import homogeneity, supports
@@ -118,24 +117,6 @@ def test_identities_that_do_not_hold_are_refused(rng):
         homogeneity.balances(changed(regulariser=DecayingQuadratic(0.1)))
     with pytest.raises(ValueError, match="no parameter with metric 0"):
         homogeneity.balances(changed(metric=[0, 1, 1, 1, 1]))
-
-
-@pytest.mark.parametrize(("stepper", "order"), [("euler", 1.0), ("heun", 3.0)])
-def test_balances_are_kept_to_an_order(rng, stepper, order):
-    """A quadratic invariant: Heun breaks it at ds^4 |k_2 - k_1|^2, one order later."""
-    block, grid = blocks.Perceptron(2, "identity"), DepthGrid.euler(3)
-    problem, ensemble = flow(rng, block, grid)
-    steps = np.array([0.1, 0.05, 0.025, 0.0125])
-    drifts = []
-    for ds in steps:
-        found = solve(
-            problem, grid, ensemble, s_end=1.0, stepper=stepper, ds=ds,
-            observers={"balance": homogeneity.balances},
-        )  # fmt: skip
-        balance = found.observations["balance"]
-        drifts.append(np.abs(balance[-1] - balance[0]).max())
-    orders = np.diff(np.log(drifts)) / np.diff(np.log(steps))
-    assert orders[-1] == pytest.approx(order, abs=0.1)
 
 
 def test_messages_of_identities(rng):
