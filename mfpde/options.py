@@ -3,7 +3,15 @@
 The options of a function are the entries of a TypedDict,
 
     class Waiting(TypedDict, total=False):
-        wall_time_s: Annotated[float | None, Option(None, positive, "Seconds.")]
+        \"\"\"Options of a wait.
+
+Attributes
+----------
+        wall_time_s : float, optional
+            Seconds.
+        \"\"\"
+
+        wall_time_s: Annotated[float | None, Option(None, positive)]
 
 and a function that is decorated with `accepting(Waiting)` and takes `**options:
 Unpack[Waiting]` gets all of them, checked. Type checkers and editors know the names
@@ -12,12 +20,14 @@ and types from the TypedDict; `inspect.signature` and `help` show defaults and h
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints, is_typeddict
 
 from mfpde.arrays import Check
 from mfpde.errors import did_you_mean
@@ -38,13 +48,14 @@ class Option:
         Not checked. Where it is None, None can be given, too.
     check : callable or None
         As in `mfpde.arrays`; None if the function that uses the option checks it.
-    help : str
-        In a sentence or two.
+    type, help : str
+        From the docstring of the TypedDict.
     """
 
     default: Any
-    check: Check | None
-    help: str
+    check: Check | None = None
+    type: str = ""
+    help: str = ""
 
     def checked(self, name: str, value: Any) -> Any:
         """The value, as the check returns it."""
@@ -54,10 +65,36 @@ class Option:
 
 
 @functools.cache
-def options_of(kind: type) -> dict[str, Option]:
-    """The options that a TypedDict declares, by name."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+def options_of(kind: Any) -> dict[str, Option]:
+    """The options that a TypedDict declares, by name, those of its bases first."""
+    # A TypedDict does not keep its bases; they are known where it is defined.
+    known = vars(sys.modules[kind.__module__]).values()
+    texts: dict[str, tuple[str, str]] = {}
+    for group in (kind, *filter(is_typeddict, known)):
+        for name, text in _described(inspect.getdoc(group) or "").items():
+            declared = group.__annotations__.get(name)
+            if declared == kind.__annotations__.get(name):
+                texts.setdefault(name, text)
+    options = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        words, help_ = texts[name]
+        option = hint.__metadata__[0]
+        options[name] = dataclasses.replace(option, type=words, help=help_)
+    return options
+
+
+def _described(docstring: str) -> dict[str, tuple[str, str]]:
+    """Type and help of every entry of a section "Attributes"."""
+    found: dict[str, tuple[str, str]] = {}
+    name = ""
+    for line in docstring.partition("----------\n")[2].splitlines():
+        if line and not line.startswith(" "):
+            name, _, words = line.partition(" : ")
+            found[name] = words, ""
+        elif line:
+            words, text = found[name]
+            found[name] = words, f"{text} {line.strip()}".strip()
+    return found
 
 
 def accepting(kind: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -103,7 +140,7 @@ def _documented(text: str, declared: dict[str, Option]) -> str:
     """A docstring, and the help of the options behind it."""
     lines = ["", "", "Other Parameters", "----------------"]
     for name, option in declared.items():
-        lines.append(f"{name} : default {option.default!r}")
+        lines.append(f"{name} : {option.type}, default {option.default!r}")
         lines += textwrap.wrap(
             option.help, 84, initial_indent="    ", subsequent_indent="    "
         )

@@ -96,38 +96,27 @@ class State(Checkpoint):
 
 
 class MethodOptions(TypedDict, total=False):
-    """Options of the method that advances a flow in training time s."""
+    """Options of the method that advances a flow in training time s.
 
-    stepper: Annotated[
-        Any,
-        Option(
-            "dopri5",
-            None,
-            'How s is advanced: "dopri5" (order 5), "rkc2" (order 2, for stiff '
-            'problems) and "auto" (whichever of them is cheaper) control their error; '
-            '"euler", "heun" and "rk4" need `ds`. Or an object: `Langevin(temperature, '
-            "ds)`, which adds noise, or any other, see `mfpde.steppers`.",
-        ),
-    ]
-    rtol: Annotated[
-        float,
-        Option(
-            1e-6,
-            positive,
-            "Relative tolerance of an adaptive stepper for every parameter and for the "
-            "ledger.",
-        ),
-    ]
-    atol: Annotated[float, Option(1e-9, positive, "Absolute tolerance likewise.")]
-    ds: Annotated[
-        float | None,
-        Option(
-            None,
-            positive,
-            "Step of a fixed stepper; shortened evenly where a record time requires "
-            "it.",
-        ),
-    ]
+    Attributes
+    ----------
+    stepper : {"dopri5", "rkc2", "auto", "euler", "heun", "rk4"} or object
+        The first three control their error: "dopri5" is of order 5, "rkc2" of order 2
+        for stiff problems, "auto" the one or the other, whichever is cheaper. The
+        others need `ds`. Objects: `Langevin(temperature, ds)`, which adds noise, or
+        any other, see `mfpde.steppers`.
+    rtol : float
+        Relative tolerance of an adaptive stepper, for every parameter and the ledger.
+    atol : float
+        Absolute tolerance likewise.
+    ds : float, optional
+        Step of a fixed stepper; shortened evenly where a record time requires it.
+    """
+
+    stepper: Annotated[Any, Option("dopri5")]
+    rtol: Annotated[float, Option(1e-6, positive)]
+    atol: Annotated[float, Option(1e-9, positive)]
+    ds: Annotated[float | None, Option(None, positive)]
 
 
 @dataclass(frozen=True)

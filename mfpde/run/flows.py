@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 from mfpde.engine.mpi import shard_of
 from mfpde.flow import Flow
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import Clock, flow_row, make_clocks, scalar_names
+from mfpde.recording import flow_row, scalar_names
 from mfpde.run.solution import Solution
-from mfpde.run.specification import ExtraData, Row
+from mfpde.run.specification import Dynamics, Row
 from mfpde.run.stopping import Reason, StopRules, locate
 from mfpde.states import Checkpoint, InitialState, State
 from mfpde.steppers import describe_stepper
@@ -24,8 +24,8 @@ __all__ = ["FlowDynamics"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowDynamics:
-    """The flow of Eq. (6); see `specification.Dynamics`.
+class FlowDynamics(Dynamics):
+    """The flow of Eq. (6); see `Dynamics`.
 
     Attributes
     ----------
@@ -42,22 +42,10 @@ class FlowDynamics:
     rules: StopRules
     initial: InitialState | None
 
-    kind = "run"
-
-    @property
-    def extra_data(self) -> ExtraData:
-        """No further arrays."""
-        return {}
-
     @property
     def problem(self) -> MeanFieldProblem:
         """The problem at the start."""
         return self.start.problem
-
-    @property
-    def end(self) -> float:
-        """End in training time."""
-        return self.s_end
 
     def shared(self, communicator: Any) -> FlowDynamics:
         """The same with the particles of one rank of a communicator, or of None."""
@@ -79,12 +67,6 @@ class FlowDynamics:
     def row(self, state: State) -> Row:
         """The scalars of a state."""
         return flow_row(state)
-
-    def clocks(
-        self, schedules: Mapping[str, Any], checkpoint: Checkpoint | None
-    ) -> dict[str, Clock | None]:
-        """When what is recorded, from a checkpoint on."""
-        return make_clocks(schedules, self.s_end, checkpoint.s if checkpoint else 0.0)
 
     def states(
         self, tstops: set[float], checkpoint: Checkpoint | None
@@ -111,20 +93,6 @@ class FlowDynamics:
         rtol = self.start.method.rtol
         found = locate(margin, self.flow.advance, before, after, rtol)
         return found, self.rules.reason(found, **options) or reason
-
-    def stop(self, state: State, rows: Sequence[Row]) -> Reason | None:
-        """The end of training time."""
-        if state.s >= self.s_end:
-            return "finished", f"Reached s_end = {self.s_end:g}."
-        return None
-
-    def is_worth_keeping(self, rows: Sequence[Row]) -> bool:
-        """Never: the schedule decides."""
-        return False
-
-    def place(self, state: State) -> str:
-        """The step."""
-        return f"step {state.step} (s = {state.s:g})"
 
     def describe(self) -> dict[str, Any]:
         """What `resume` needs, as plain values."""

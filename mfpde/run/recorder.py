@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numba
@@ -52,54 +52,17 @@ class OutputSchedule:
         return set().union(*(clock.exact for clock in clocks if clock is not None))
 
 
-class Backend(Protocol):
-    """What keeps the records; `mfpde.storage.RunWriter` is the one of files."""
-
-    @property
-    def path(self) -> Path | None: ...
-
-    def append_scalars(self, row: Row, observations: dict[str, Array]) -> None: ...
-
-    def append_snapshot(
-        self, s: float, theta: Any, maps: Mapping[str, Array]
-    ) -> None: ...
-
-    def append_states(self, s: float, z: Any, p: Any) -> None: ...
-
-    def write_checkpoint(
-        self, arrays: Mapping[str, Any], attributes: Mapping[str, Any]
-    ) -> None: ...
-
-    def finish(self, status: str, message: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Nowhere:
-    """The backend of the ranks that do not write the file."""
+    """The backend of the ranks that do not write the file: it does nothing."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
 
-    def append_scalars(self, row: Row, observations: dict[str, Array]) -> None:
-        """Nothing: the recorder keeps the scalars."""
-
-    def append_snapshot(self, s: float, theta: Any, maps: Mapping[str, Array]) -> None:
+    def append_scalars(self, *_: Any) -> None:
         """Nothing."""
 
-    def append_states(self, s: float, z: Any, p: Any) -> None:
-        """Nothing."""
-
-    def write_checkpoint(
-        self, arrays: Mapping[str, Any], attributes: Mapping[str, Any]
-    ) -> None:
-        """Nothing."""
-
-    def finish(self, status: str, message: str) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
+    append_snapshot = append_states = write_checkpoint = append_scalars
+    finish = close = append_scalars
 
 
 class Memory(Nowhere):
@@ -109,9 +72,9 @@ class Memory(Nowhere):
         super().__init__()
         self.snapshots: list[tuple[float, Array, Mapping[str, Array]]] = []
 
-    def append_snapshot(self, s: float, theta: Any, maps: Mapping[str, Array]) -> None:
-        """Keep theta, which no later step changes."""
-        self.snapshots.append((s, theta, maps))
+    def append_snapshot(self, *snapshot: Any) -> None:
+        """Keep s, theta and the trained maps, which no later step changes."""
+        self.snapshots.append(snapshot)
 
 
 @dataclass
@@ -148,7 +111,7 @@ class Recorder:
         earlier_s: float = 0.0,
     ) -> None:
         self.records = records or Records()
-        self.backend: Backend = Memory()
+        self.backend: RunWriter | Nowhere = Memory()
         self._specification = specification
         dynamics, schedules = specification.dynamics, specification.schedules
         clocks: Any = dynamics.clocks(schedules, checkpoint)

@@ -20,7 +20,7 @@ from mfpde.networks.stopping import EarlyStopping
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Clock, make_clocks
 from mfpde.run.solution import Solution
-from mfpde.run.specification import ExtraData, Row
+from mfpde.run.specification import Dynamics, ExtraData, Row
 from mfpde.run.stopping import Reason
 from mfpde.states import Checkpoint
 from mfpde.storage import open_run
@@ -102,8 +102,8 @@ def refuse_ranks(communicator: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingDynamics:
-    """The training of a network, Eq. (10); see `specification.Dynamics`.
+class TrainingDynamics(Dynamics):
+    """The training of a network, Eq. (10); see `Dynamics`.
 
     Attributes
     ----------
@@ -185,9 +185,6 @@ class TrainingDynamics:
     ) -> Iterator[TrainingState]:
         """The training itself."""
         return descend(self.descent, checkpoint)
-
-    def limit(self, before: Any, after: Any, rows: Sequence[Row]) -> None:
-        """None: between two iterations there is nothing."""
 
     def stop(self, state: TrainingState, rows: Sequence[Row]) -> Reason | None:
         """What a record says of the losses, and the number of iterations."""

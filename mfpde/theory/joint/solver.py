@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,10 @@ from mfpde.errors import NotFiniteError
 from mfpde.evaluation import predict
 from mfpde.flow import check_end, has_noise
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import Clock, check_observers, make_clocks, make_schedule
+from mfpde.recording import check_observers, make_schedule
 from mfpde.run.loop import run_from_start
 from mfpde.run.solution import Solution, announcing
-from mfpde.run.specification import ExtraData, Row, Specification
-from mfpde.run.stopping import Reason
+from mfpde.run.specification import Dynamics, Row, Specification
 from mfpde.states import Checkpoint
 from mfpde.steppers import Point, check_steps, make_stepper
 from mfpde.steppers.names import ADAPTIVE
@@ -216,8 +215,8 @@ class JointState(Checkpoint):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JointDynamics:
-    """The flow of Eq. (18); see `run.specification.Dynamics`.
+class JointDynamics(Dynamics):
+    """The flow of Eq. (18); see `Dynamics`.
 
     Attributes
     ----------
@@ -235,7 +234,6 @@ class JointDynamics:
     observed: tuple[str, ...]
     swaps: list[tuple[float, int]] = field(default_factory=list)
 
-    kind = "run"
     scalar_names = (
         "step",
         "loss",
@@ -244,16 +242,6 @@ class JointDynamics:
         "t_dissipation",
         "ledger",
     )
-
-    @property
-    def end(self) -> float:
-        """End in training time."""
-        return self.s_end
-
-    @property
-    def extra_data(self) -> ExtraData:
-        """No further arrays."""
-        return {}
 
     def row(self, state: JointState) -> Row:
         """The scalars of a state."""
@@ -265,29 +253,6 @@ class JointDynamics:
             "t_dissipation": found.t_dissipation,
             "ledger": float(state.y[-1]),
         }
-
-    def clocks(
-        self, schedules: Mapping[str, Any], checkpoint: Checkpoint | None
-    ) -> dict[str, Clock | None]:
-        """When what is recorded."""
-        return make_clocks(schedules, self.s_end)
-
-    def limit(self, before: Any, after: Any, rows: Sequence[Row]) -> None:
-        """None: there are no limits."""
-
-    def stop(self, state: JointState, rows: Sequence[Row]) -> Reason | None:
-        """The end of training time."""
-        if state.s >= self.s_end:
-            return "finished", f"The end s = {self.s_end:g} is reached."
-        return None
-
-    def is_worth_keeping(self, rows: Sequence[Row]) -> bool:
-        """Never: the schedule decides."""
-        return False
-
-    def place(self, state: JointState) -> str:
-        """The step."""
-        return f"step {state.step} (s = {state.s:g})"
 
     def describe(self) -> dict[str, Any]:
         """Nothing: a joint flow has no file."""
