@@ -27,9 +27,17 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar, cast, get_type_hints, is_typeddict
+from typing import (
+    Annotated,
+    Any,
+    ParamSpec,
+    TypeVar,
+    cast,
+    get_type_hints,
+    is_typeddict,
+)
 
-from mfpde.arrays import Check
+from mfpde.arrays import Check, optional
 from mfpde.errors import did_you_mean
 
 __all__ = ["Option", "accepting", "options_of"]
@@ -48,14 +56,25 @@ class Option:
         Not checked. Where it is None, None can be given, too.
     check : callable or None
         As in `mfpde.arrays`; None if the function that uses the option checks it.
-    type, help : str
-        From the docstring of the TypedDict.
+    type : object
+        Of the values.
+    kind, help : str
+        Type in words, and help, from the docstring of the TypedDict.
     """
 
     default: Any
     check: Check | None = None
-    type: str = ""
+    type: Any = None
+    kind: str = ""
     help: str = ""
+
+    @property
+    def annotation(self) -> Any:
+        """The type with the check, None included."""
+        if self.check is None:
+            return self.type
+        check = optional(self.check) if self.default is None else self.check
+        return Annotated[self.type, check]
 
     def checked(self, name: str, value: Any) -> Any:
         """The value, as the check returns it."""
@@ -78,22 +97,23 @@ def options_of(kind: Any) -> dict[str, Option]:
     options = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         words, help_ = texts[name]
-        option = hint.__metadata__[0]
-        options[name] = dataclasses.replace(option, type=words, help=help_)
+        options[name] = dataclasses.replace(
+            hint.__metadata__[0], type=hint.__origin__, kind=words, help=help_
+        )
     return options
 
 
 def _described(docstring: str) -> dict[str, tuple[str, str]]:
     """Type and help of every entry of a section "Attributes"."""
     found: dict[str, tuple[str, str]] = {}
-    name = ""
+    names, words, text = [], "", ""
     for line in docstring.partition("----------\n")[2].splitlines():
-        if line and not line.startswith(" "):
-            name, _, words = line.partition(" : ")
-            found[name] = words, ""
+        if line.startswith(" "):
+            text = f"{text} {line.strip()}".strip()
         elif line:
-            words, text = found[name]
-            found[name] = words, f"{text} {line.strip()}".strip()
+            head, _, words = line.partition(" : ")
+            names, text = head.split(", "), ""
+        found |= dict.fromkeys(names, (words, text))
     return found
 
 
@@ -126,7 +146,9 @@ def accepting(kind: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         added = [
-            inspect.Parameter(name, keyword, default=option.default)
+            inspect.Parameter(
+                name, keyword, default=option.default, annotation=option.annotation
+            )
             for name, option in declared.items()
         ]
         cast(Any, call).__signature__ = inspect.Signature([*own, *added])
@@ -137,11 +159,14 @@ def accepting(kind: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _documented(text: str, declared: dict[str, Option]) -> str:
-    """A docstring, and the help of the options behind it."""
-    lines = ["", "", "Other Parameters", "----------------"]
+    """A docstring with the entries of the options in place of that of **options."""
+    lines: list[str] = []
     for name, option in declared.items():
-        lines.append(f"{name} : {option.type}, default {option.default!r}")
+        lines.append(f"{name} : {option.kind}, default {option.default!r}")
         lines += textwrap.wrap(
             option.help, 84, initial_indent="    ", subsequent_indent="    "
         )
-    return text + "\n".join(lines) + "\n"
+    before, _, after = text.partition("**options\n")
+    entries = "\n".join(lines)
+    _, _, rest = after.partition("\n\n")
+    return f"{before}{entries}\n\n{rest}"

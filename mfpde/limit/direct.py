@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mfpde.limit.parts import (
     N_DRAWS,
     Error,
     Given,
+    Particles,
     coarse_grid,
     coarse_rule,
     depth_part,
@@ -31,14 +32,12 @@ from mfpde.limit.solves import (
     Accuracy,
     BudgetExceeded,
     Observable,
-    Rule,
     Solves,
 )
 from mfpde.recording import check_observers
 from mfpde.run.error_estimate import PARTS, ErrorEstimate
-from mfpde.run.resumption import initial_of
 from mfpde.run.solution import Solution
-from mfpde.run.stored import Run, problem_of
+from mfpde.run.stored import Run
 from mfpde.states import InitialState
 from mfpde.storage import write_errors
 
@@ -97,64 +96,39 @@ def estimate_error(
     coarse grid in depth, the other two with few particles.
     """
     observables = check_observers(observables, "observables")
-    if isinstance(solution, Path):
-        with Run(solution) as run:
-            found = _of_file(run)
-    else:
-        found = _Finished(
-            solution.initial,
-            solution.status,
-            solution.message,
-            solution.s,
-            solution.n_evaluations,
-            solution.path,
-        )
-    initial = found.initial
+    # The check has made a path of any name.
+    opened: Any = Run(solution) if isinstance(solution, Path) else nullcontext(solution)
+    with opened as run:
+        error, path = _estimate(run, observables, max_cost), run.path
+    if path is not None:
+        write_estimate(path, error)
+    return error
+
+
+def _estimate(
+    solution: Any, observables: Mapping[str, Observable], max_cost: float | None
+) -> ErrorEstimate:
+    """The estimate for a solution or a run."""
+    initial = solution.initial
     if initial is None:
         raise ValueError(
             "`solution` must hold its start (`initial`): it is not there for a run "
             "from a file without a snapshot at s = 0, nor for a network, which is no "
             "approximation."
         )
-    if found.status == "failed":
+    if solution.status == "failed":
         raise ValueError(
-            f"`solution` must have reached its end, got a failed run: {found.message}"
+            "`solution` must have reached its end, got a failed run: "
+            f"{solution.message}"
         )
     own = initial.grid.n_nodes * initial.ensemble.n_particles
     if max_cost is None:
-        max_cost = 10.0 * own * initial.problem.n_samples * found.n_evaluations
-    s = compared_times(found.s)
+        # Of a run that was read, the column of the records.
+        n_evaluations = np.max(solution.n_evaluations)
+        max_cost = float(10.0 * own * initial.problem.n_samples * n_evaluations)
+    s = compared_times(solution.s)
     solves = Solves(initial.problem, s, observables, max_cost)
-    error = _Estimator(initial, solves).estimate()
-    if found.path is not None:
-        write_estimate(found.path, error)
-    return error
-
-
-@dataclass(frozen=True, eq=False)
-class _Finished:
-    """What an estimate has to know of a solution."""
-
-    initial: InitialState | None
-    status: str
-    message: str
-    s: NDArray[np.float64]
-    n_evaluations: int
-    path: Path | None
-
-
-def _of_file(run: Run) -> _Finished:
-    initial = None
-    if run.kind == "run":
-        if run.description["flow"]["stepper"] is None:
-            raise ValueError(
-                f"The run in {run.path} used a stepper of your own: give the solution "
-                "of `solve` or `resume` in place of the path."
-            )
-        initial = initial_of(run, problem_of(run, None))
-    n_evaluations = int(run.scalars["n_evaluations"][-1])
-    path = run.path
-    return _Finished(initial, run.status, run.message, run.s, n_evaluations, path)
+    return _Estimator(initial, solves).estimate()
 
 
 def write_estimate(path: Path, error: ErrorEstimate) -> None:
@@ -183,7 +157,7 @@ class _Estimator:
         self._solves = solves
         self._accuracy = Accuracy(**initial.method.options)
         origin = initial.ensemble.origin
-        self._rule: Rule = origin or Given(initial.grid, initial.ensemble)
+        self._rule: Particles = origin or Given(initial.grid, initial.ensemble)
         self._is_rough = origin is not None and origin.coupling == "layer"
         self._notes: list[str] = []
 
@@ -214,7 +188,7 @@ class _Estimator:
         self._notes.append(f"No estimate for {name}: {reason}.".replace("..", "."))
         return {}
 
-    def _coarse(self) -> Rule:
+    def _coarse(self) -> Particles:
         """Few particles; all of them where a network is its own limit in depth."""
         return self._rule if self._is_rough else coarse_rule(self._rule)
 

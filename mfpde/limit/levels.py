@@ -217,10 +217,8 @@ class Search:
         )
         if solution.status == "finished":
             values = {"loss": solution.loss, LOSS_AT_END: solution.loss[-1:]}
-            values |= {
-                name: solution.observations.get(name, solution.scalars.get(name))
-                for name in observers
-            }
+            recorded = {**solution.scalars, **solution.observations}
+            values |= {name: recorded[name] for name in observers}
             solves.add(grid, rule, accuracy, values, solution.n_evaluations)
         return solution
 

@@ -72,7 +72,16 @@ class Given:
         return Given(self.grid, ParticleEnsemble(theta, weights / weights.sum()))
 
 
-def coarse_rule(rule: Rule) -> Rule:
+Particles = Given | Sampling
+
+
+def counts_of(rule: Sampling) -> tuple[int, ...]:
+    """Nodes of every random number of a tensor rule."""
+    assert rule.rule is not None
+    return rule.rule.counts
+
+
+def coarse_rule(rule: Particles) -> Particles:
     """Return a cheaper rule that still shows the errors of depth and time."""
     if isinstance(rule, Given):
         weights = rule.particles.weights
@@ -82,9 +91,9 @@ def coarse_rule(rule: Rule) -> Rule:
         return rule
     if rule.is_tensor:
         # An even number less keeps what is even even.
-        counts = rule.rule.counts
+        counts = counts_of(rule)
         less = (2 * max(0, (n - COARSE_NODES + 1) // 2) for n in counts)
-        return rule.with_counts(n - m for n, m in zip(counts, less, strict=True))
+        return rule.with_counts(tuple(n - m for n, m in zip(counts, less, strict=True)))
     n_others = rule.size // rule.n_draws
     return rule.with_draws(min(rule.n_draws, max(1, COARSE_PARTICLES // n_others)))
 
@@ -148,7 +157,7 @@ def step(n: int) -> int:
 
 def raised(rule: Sampling, i: int) -> Sampling:
     """Return a tensor rule with the nodes of random number i raised."""
-    counts = list(rule.rule.counts)
+    counts = list(counts_of(rule))
     counts[i] += step(counts[i])
     return rule.with_counts(tuple(counts))
 
@@ -160,7 +169,7 @@ def quadrature_part(
     base = solves.values(grid, rule, accuracy)
     changes = [
         difference(base, solves.values(grid, raised(rule, i), accuracy))
-        for i in range(len(rule.rule.counts))
+        for i in range(len(counts_of(rule)))
     ]
     return scaled(added(*changes), TAIL)
 
@@ -200,6 +209,8 @@ def groups_part(
         for first, last in itertools.pairwise(bounds)
     ]
     whole = solves.values(grid, rule, accuracy)
-    mean = {name: sum(each[name] for each in groups) / N_DRAWS for name in whole}
+    mean: Values = {
+        name: np.asarray(sum(each[name] for each in groups)) / N_DRAWS for name in whole
+    }
     bias = scaled(difference(mean, whole), 1.0 / (N_DRAWS - 1))
     return added(scaled(spread(groups), CONFIDENCE / np.sqrt(N_DRAWS)), bias)

@@ -18,6 +18,7 @@ from mfpde.laws.origin import Sampling
 from mfpde.limit.parts import (
     CONFIDENCE,
     Error,
+    counts_of,
     fresh_seeds,
     raised,
     step,
@@ -133,7 +134,8 @@ def search_depth(
             f"`max_nodes` must be at least {LADDER[1] * coarsest.n_steps} for this "
             f"field, to compare two grids, got {max_nodes}."
         )
-    found, before = None, None
+    found = Found(levels[-1], {})
+    before = None
     for grid, finer in itertools.pairwise(levels):
         change = difference(
             solves.values(grid, rule, accuracy), solves.values(finer, rule, accuracy)
@@ -184,7 +186,7 @@ def search_quadrature(
         If not even the first rule is affordable.
     """
     found: list[Found] = []
-    axes = _Axes([_Axis(n) for n in rule.rule.counts])
+    axes = _Axes([_Axis(n) for n in counts_of(rule)])
     while True:
         try:
             error = axes.error(solves, grid, rule, accuracy)
@@ -273,7 +275,7 @@ class _Axes:
         """Sum of the errors seen when each axis is raised alone."""
         base = solves.values(grid, rule, accuracy)
         for i, axis in enumerate(self.each):
-            axis.n = rule.rule.counts[i]
+            axis.n = counts_of(rule)[i]
             other = solves.values(grid, raised(rule, i), accuracy)
             axis.note(difference(base, other))
         return added(*(axis.error for axis in self.each))

@@ -7,7 +7,7 @@ import functools
 import signal
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,16 @@ from mfpde.gradients import check_own_parts
 from mfpde.limit.levels import Limits, Search
 from mfpde.limit.solves import (
     BudgetExceeded,
+    Observable,
     Solves,
     Stopped,
 )
 from mfpde.limit.start import first_rule
+from mfpde.options import Option, accepting, options_of
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
 from mfpde.run.solution import Solution, announcing
+from mfpde.run.specification import OutputOptions
 from mfpde.signals import collected, deliver
 from mfpde.states import State
 from mfpde.storage import check_writable
@@ -47,7 +50,42 @@ KINK_TOLERANCE = 1e-3
 """Below it a block with a kink gets a warning."""
 
 
+class LimitOptions(OutputOptions, total=False):
+    """Options of `solve_limit`.
+
+    Attributes
+    ----------
+    record : sequence of float or schedule, optional
+        Training times; None is start and end.
+    states : sequence of float or schedule, optional
+        When states and adjoints of the final solve are recorded; None is never.
+    method : {"auto", "quadrature", "sobol"}
+        Rule for rho. "auto" takes a tensor rule for a smooth block and a law of at most
+        four independent random numbers, and scrambled Sobol points otherwise.
+    observables : dict of str to callable, optional
+        Functions of an `Evaluation` whose errors are estimated, too, and which are
+        recorded.
+    max_particles, max_nodes : int
+        Caps per node, and of nodes in depth.
+    max_cost : float
+        Cap of the whole work, in kernel evaluations: node x particle x sample x
+        right-hand side, that of the search included.
+    seed : int
+        Of the Sobol points.
+    """
+
+    record: Annotated[Any, Option(None)]
+    states: Annotated[Any, Option(None)]
+    method: Annotated[str, Option("auto", choice("auto", "quadrature", "sobol"))]
+    observables: Annotated[Mapping[str, Observable] | None, Option(None)]
+    max_particles: Annotated[int, Option(100_000, whole(1))]
+    max_nodes: Annotated[int, Option(64, whole(2))]
+    max_cost: Annotated[float, Option(1e10, positive)]
+    seed: Annotated[int, Option(0, seed_number)]
+
+
 @announcing
+@accepting(LimitOptions)
 @checked(
     problem=A_PROBLEM,
     law=having(
@@ -55,11 +93,6 @@ KINK_TOLERANCE = 1e-3
     ),
     s_end=a_float,
     tol=number(above=0.0, most=1e10),
-    method=choice("auto", "quadrature", "sobol"),
-    max_particles=whole(1),
-    max_nodes=whole(2),
-    max_cost=positive,
-    seed=seed_number,
 )
 def solve_limit(
     problem: MeanFieldProblem,
@@ -67,14 +100,7 @@ def solve_limit(
     *,
     s_end: float,
     tol: float,
-    record: Any = None,
-    method: str = "auto",
-    observables: Mapping[str, Any] | None = None,
-    max_particles: int = 100_000,
-    max_nodes: int = 64,
-    max_cost: float = 1e10,
-    seed: int = 0,
-    **options: Any,
+    **options: Unpack[LimitOptions],
 ) -> Solution:
     """Solve for the limit, Eqs. (1)-(6), until the outputs are known to `tol`.
 
@@ -91,25 +117,11 @@ def solve_limit(
         End in training time s.
     tol : float
         Absolute tolerance of every output at every record time.
-    record : sequence of float or schedule, optional
-        Training times; None is start and end.
-    method : {"auto", "quadrature", "sobol"}
-        Rule for rho. "auto" takes a tensor rule for a smooth block and a law of at most
-        four independent random numbers, and scrambled Sobol points otherwise.
-    observables : dict of str to callable, optional
-        Functions of an `Evaluation` whose errors are estimated, too, and which are
-        recorded.
-    max_particles, max_nodes : int
-        Caps per node, and of nodes in depth.
-    max_cost : float
-        Cap of the whole work, in kernel evaluations: node x particle x sample x
-        right-hand side, that of the search included.
-    seed : int
-        Of the Sobol points.
     **options
-        For `solve`: snapshots, states, output, overwrite, progress, metadata,
-        checkpoint_every_s, theta_dtype, swmr. Progress includes the search, which
-        starts again and again at s = 0.
+        record, method, observables, max_particles, max_nodes, max_cost, seed, states,
+        and as for `solve` snapshots, output, overwrite, progress, metadata,
+        checkpoint_every_s, theta_dtype, swmr; each is described in `LimitOptions`.
+        Progress includes the search, which starts again and again at s = 0.
 
     Returns
     -------
@@ -132,39 +144,40 @@ def solve_limit(
         s_end, be it of the search; None if there was none yet.
     """
     check_end(s_end, 0.0)
-    observables = _checked_observables(observables)
+    given: dict[str, Any] = dict(options)
+    observables = _checked_observables(given["observables"])
     _check_tolerance(problem, tol)
-    limits = Limits(
-        tol=tol,
-        max_particles=max_particles,
-        max_nodes=max_nodes,
-        max_cost=max_cost,
+    caps = {name: given[name] for name in ("max_particles", "max_nodes", "max_cost")}
+    limits = Limits(tol=tol, **caps)
+    rule = first_rule(
+        problem, law, given["method"], limits.max_particles, given["seed"], tol
     )
-    rule = first_rule(problem, law, method, limits.max_particles, seed, tol)
-    s = _times(s_end, record)
+    s = _times(s_end, given["record"])
     coarse = DepthGrid.gauss(2)
     check_own_parts(problem, coarse, rule.ensemble(coarse))
-    if options.get("output") is not None:
-        check_writable(options["output"], options.get("overwrite", False))
-    solves = Solves(problem, s, observables, 0.5 * max_cost)
-    progress = options.get("progress", False)
+    if given["output"] is not None:
+        check_writable(given["output"], given["overwrite"])
+    solves = Solves(problem, s, observables, 0.5 * limits.max_cost)
+    progress = given["progress"]
     if callable(progress):
         solves.report = functools.partial(_report, progress, float(s_end))
     search = Search(limits, solves, rule)
+    passed_on = {name: given[name] for name in (*options_of(OutputOptions), "states")}
+    solution = None
     with collected() as stopped:
         solves.stopped = stopped
         try:
             with waiting(search) if progress is True else contextlib.nullcontext():
                 search.run()
-            solution = search.finish(options)
+            solution = search.finish(passed_on)
         except BudgetExceeded:
             raise ValueError(
-                f"`max_cost` = {max_cost:g} kernel evaluations do not suffice for the "
-                "coarsest levels. Raise it, or shorten `s_end`."
+                f"`max_cost` = {limits.max_cost:g} kernel evaluations do not suffice "
+                "for the coarsest levels. Raise it, or shorten `s_end`."
             ) from None
         except (Stopped, Interrupted) as ending:
             solution = search.best(getattr(ending, "solution", None))
-    if stopped:
+    if stopped or solution is None:
         name = signal.Signals(stopped[0]).name
         text = "before any answer was found." if solution is None else solution.message
         deliver(stopped[0], Interrupted(f"Stopped by {name}: {text}", solution))
@@ -188,6 +201,7 @@ def _times(s_end: float, record: Any) -> NDArray[np.float64]:
             "level; use a sequence of s or mfpde.recording.Every(ds)."
         )
     clock = make_clocks({"record": schedule}, float(s_end))["record"]
+    assert clock is not None
     return np.array(sorted({0.0, *clock.exact, float(s_end)}))
 
 

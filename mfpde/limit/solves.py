@@ -33,9 +33,11 @@ class Rule(Protocol):
     @property
     def size(self) -> int:
         """Number of particles M."""
+        ...
 
     def ensemble(self, grid: DepthGrid) -> ParticleEnsemble:
         """Return the particles at the nodes of a grid."""
+        ...
 
 
 class BudgetExceeded(Exception):
@@ -198,7 +200,7 @@ class Solves:
     def _solve(
         self, grid: DepthGrid, ensemble: ParticleEnsemble, accuracy: Accuracy
     ) -> Values:
-        values, rows, state = [], [], None
+        each, rows, state = [], [], None
         states = iterate(
             self.problem,
             grid,
@@ -211,10 +213,11 @@ class Solves:
             self._check(grid, ensemble.n_particles, state.n_evaluations)
             self._tell(state)
             if state.s == self.s[len(rows)]:
-                values.append(self.observe(state.evaluation))
+                each.append(self.observe(state.evaluation))
                 rows.append(_row(state))
+        assert state is not None
         self._count(grid, ensemble.n_particles, state.n_evaluations)
-        values = {name: np.array([each[name] for each in values]) for name in values[0]}
+        values = {name: np.array([at[name] for at in each]) for name in each[0]}
         values[LOSS_AT_END] = values["loss"][-1:]
         cost = self._cost(grid, ensemble.n_particles, state.n_evaluations)
         if self.best is None or cost >= self.best.cost:

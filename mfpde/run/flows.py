@@ -112,5 +112,6 @@ class FlowDynamics(Dynamics):
     def solution(self, values: dict[str, Any], state: State) -> Solution:
         """The solution of the run."""
         ensemble = state.ensemble.gather(everywhere=True)
+        assert ensemble is not None
         theta = np.array(values.pop("theta")).reshape(-1, *ensemble.theta.shape)
         return Solution(**values, theta=theta, ensemble=ensemble, initial=self.initial)

@@ -271,7 +271,7 @@ class Recorder:
             "embedding": ("state_component", "input_component"),
             "readout": ("output_component", "state_component"),
         }
-        extra = {"metric": (problem.metric, ("param",))}
+        extra: dict[str, Any] = {"metric": (problem.metric, ("param",))}
         for name in ("embedding", "readout"):
             if getattr(problem, name) is not None:
                 extra[f"{name}_start"] = (getattr(problem, name).matrix, dims[name])

@@ -23,12 +23,11 @@ from mfpde.run.observers import observers_of
 from mfpde.run.recorder import Records
 from mfpde.run.specification import Dynamics, Progress, Specification
 from mfpde.run.stopping import StopRules
-from mfpde.run.stored import problem_of
+from mfpde.run.stored import initial_of, method_of, problem_of
 from mfpde.run.trainings import VALIDATION, TrainingDynamics
-from mfpde.states import Checkpoint, InitialState, Method
-from mfpde.steppers import stepper_of
+from mfpde.states import Checkpoint, InitialState
 
-__all__ = ["initial_of", "records_of", "resumed"]
+__all__ = ["records_of", "resumed", "resumed_flow", "resumed_training"]
 
 
 def resumed(
@@ -62,7 +61,7 @@ def resumed(
 def resumed_flow(
     run: Any,
     checkpoint: Checkpoint,
-    planned: float | None,
+    planned: Any,
     s_end: float | None,
     problem: MeanFieldProblem | None,
     stepper: Any,
@@ -82,7 +81,7 @@ def resumed_flow(
     problem = problem_for(run, problem)
     ensemble = _ensemble_at(run, checkpoint, problem)
     grid = DepthGrid.from_description(run.description["grid"])
-    method = _method_of(flow, stepper)
+    method = method_of(flow, stepper)
     return FlowDynamics(
         start=InitialState(problem, grid, ensemble, method),
         s_end=float(end),
@@ -111,31 +110,10 @@ def _check_end(
         )
 
 
-def _method_of(flow: Mapping[str, Any], stepper: Any) -> Method:
-    """The method of a flow; `stepper` is the user's own, if it was one."""
-    ds = flow["ds"]
-    if flow["stepper"] is not None:
-        stepper, ds = stepper_of(flow)
-    return Method(stepper, flow["rtol"], flow["atol"], ds)
-
-
-def initial_of(
-    run: Any, problem: MeanFieldProblem, stepper: Any = None
-) -> InitialState | None:
-    """What a flow was started with, if its first snapshot is the start."""
-    times = run.snapshot_s
-    if not len(times) or times[0] != 0.0:
-        return None
-    grid = DepthGrid.from_description(run.description["grid"])
-    start = ParticleEnsemble(run.theta[0], run.weights)
-    method = _method_of(run.description["flow"], stepper)
-    return InitialState(problem, grid, start, method)
-
-
 def resumed_training(
     run: Any,
     checkpoint: Checkpoint,
-    planned: float | None,
+    planned: Any,
     n_iterations: int | None,
     problem: MeanFieldProblem | None,
     optimiser: Any,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +14,8 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
 from mfpde.run.solution import predict_raw
+from mfpde.states import InitialState, Method
+from mfpde.steppers import stepper_of
 from mfpde.storage import reader
 
 __all__ = ["Run", "open_run"]
@@ -23,6 +27,25 @@ class Run(reader.Run):
     """A run file, open for reading; see `open_run`."""
 
     __doc__ = reader.Run.__doc__
+
+    @property
+    def initial(self) -> InitialState | None:
+        """Problem, particles and method at s = 0; None if the file does not hold them.
+
+        Raises
+        ------
+        ValueError
+            If the run has parts of the user's own.
+        """
+        flow = self.description.get("flow")
+        if flow is None:
+            return None
+        if flow["stepper"] is None:
+            raise ValueError(
+                f"The run in {self.path} used a stepper of your own: give the solution "
+                "of `solve` or `resume` in place of the path."
+            )
+        return initial_of(self, problem_of(self, None))
 
     @checked(s=A_TIME)
     def problem(self, s: float | None = None) -> MeanFieldProblem:
@@ -148,3 +171,24 @@ def snapshot_at(run: reader.Run, s: float | None) -> int:
         shown = ", ".join(f"{time:g}" for time in times[:20])
         raise ValueError(f"`s` must be the time of a snapshot, {shown}, got {s!r}.")
     return int(found[-1])
+
+
+def method_of(flow: Mapping[str, Any], stepper: Any) -> Method:
+    """The method of a flow; `stepper` is the user's own, if it was one."""
+    ds = flow["ds"]
+    if flow["stepper"] is not None:
+        stepper, ds = stepper_of(flow)
+    return Method(stepper, flow["rtol"], flow["atol"], ds)
+
+
+def initial_of(
+    run: Any, problem: MeanFieldProblem, stepper: Any = None
+) -> InitialState | None:
+    """What a flow was started with, if its first snapshot is the start."""
+    times = run.snapshot_s
+    if not len(times) or times[0] != 0.0:
+        return None
+    grid = DepthGrid.from_description(run.description["grid"])
+    start = ParticleEnsemble(run.theta[0], run.weights)
+    method = method_of(run.description["flow"], stepper)
+    return InitialState(problem, grid, start, method)

@@ -48,7 +48,7 @@ def brackets(
     """
     theta, z, p = _in_states(problem, theta, z, p)
     n = len(theta)
-    first, last = _ends(ranges, n)
+    first, last = _ends(np.asarray(ranges), n)
     layout = sample_layout(problem.n_samples)
     dtype = np.dtype(problem.dtype)
     shape = (layout.n_blocks, n, problem.d * STRIDE)
@@ -91,7 +91,7 @@ def _in_states(
     return theta, z, p
 
 
-def _ends(ranges: ArrayLike, n: int) -> NDArray[np.int64]:
+def _ends(ranges: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """First and last (2, n) of ranges among n blocks."""
     if ranges.shape != (2, n):
         raise ValueError(

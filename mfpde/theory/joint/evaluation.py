@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,7 +157,7 @@ def evaluate_joint(
 A_JOINT_EVALUATION = instance(JointEvaluation)
 
 
-def check_joint(problem: object, ensemble: object, scheme: object) -> None:
+def check_joint(problem: Any, ensemble: Any, scheme: Any) -> None:
     """Raise TypeError or ValueError unless these are a problem with its particles."""
     for name, value, kind in (
         ("problem", problem, MeanFieldProblem),

@@ -54,7 +54,7 @@ class JointSolution(Solution):
         At the end; `grid` is that of the layers then.
     """
 
-    ensemble: JointEnsemble
+    ensemble: Any  # a JointEnsemble: no ParticleEnsemble has depths of its own
     t: Array = field(kw_only=True)
     swaps: NDArray[np.int64] = field(kw_only=True)
     step_s: Array = field(kw_only=True)
@@ -108,7 +108,7 @@ def solve_joint(
     scheme: JointScheme | None = None,
     stepper: Any = "heun",
     record: Any = None,
-    observers: Mapping[str, Callable[[JointEvaluation], Any]] | None = None,
+    observers: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> JointSolution:
     """Solve the flow of Eq. (18) for particles (theta_j, t_j) from s = 0 to s_end.
 
@@ -158,9 +158,14 @@ def solve_joint(
             observed=tuple(own),
         ),
         schedules={"record": schedule, "snapshots": schedule, "states": None},
-        observers={**own, DEPTHS: lambda found: found.ensemble.t},
+        observers={**own, DEPTHS: _depths},
     )
     return run_from_start(specification)
+
+
+def _depths(found: Any) -> Array:
+    """Depths (n,) of the particles of an evaluation."""
+    return found.ensemble.t
 
 
 def _fixed_stepper(stepper: Any, ds: float | None) -> Any:
@@ -234,14 +239,11 @@ class JointDynamics(Dynamics):
     observed: tuple[str, ...]
     swaps: list[tuple[float, int]] = field(default_factory=list)
 
-    scalar_names = (
-        "step",
-        "loss",
-        "objective",
-        "dissipation",
-        "t_dissipation",
-        "ledger",
-    )
+    @property
+    def scalar_names(self) -> tuple[str, ...]:
+        """Names of the scalars that are recorded."""
+        names = ("step", "loss", "objective", "dissipation", "t_dissipation")
+        return (*names, "ledger")
 
     def row(self, state: JointState) -> Row:
         """The scalars of a state."""
