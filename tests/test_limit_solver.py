@@ -228,7 +228,7 @@ def test_a_final_solve_that_is_stopped_has_no_error(monkeypatch):
     def stop(*args, **options):
         return mfpde.solve(*args, **options, wall_time_s=1e-9)
 
-    monkeypatch.setattr("mfpde.limit.levels.solve.quietly", stop)
+    monkeypatch.setattr("mfpde.limit.levels.quietly", lambda solve: stop)
     solution = mfpde.solve_limit(bilinear(), law, s_end=1.0, tol=1e-4)
     assert solution.status == "interrupted"
     assert solution.error is None
