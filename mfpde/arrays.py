@@ -15,7 +15,7 @@ import os
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,8 @@ from mfpde.errors import did_you_mean
 from mfpde.paths import user_path
 
 Check = Callable[[str, Any], Any]
+Numbers: TypeAlias = Any
+"""A field of a dataclass, given as an array_like and kept as an array."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST_COUNT = 10**9

@@ -170,7 +170,7 @@ def compare(
             )
         outputs = _outputs(sides, rows, x, notes)
         t, distances, integrated, coupled = _laws(sides, rows, method, seed, notes)
-        times = sides[0].particles.s[rows[:, 0]] if len(rows) else np.empty(0)
+        times = sides[0].clouds.s[rows[:, 0]] if len(rows) else np.empty(0)
         return Comparison(
             names=(sides[0].name, sides[1].name),
             s=s,
@@ -197,6 +197,12 @@ class _Side:
     particles: Snapshots | None
 
     @property
+    def clouds(self) -> Snapshots:
+        """The snapshots of a run that has some."""
+        assert self.particles is not None
+        return self.particles
+
+    @property
     def x(self) -> Array:
         """Inputs (N, d_in)."""
         is_solution = hasattr(self.source, "ensemble")
@@ -207,12 +213,12 @@ class _Side:
         if not hasattr(self.source, "ensemble"):
             return limit_of(self.source, row)
         problem = self.source.problem
-        if problem.trained_maps and row != len(self.particles.s) - 1:
+        if problem.trained_maps and row != len(self.clouds.s) - 1:
             raise ValueError(
                 "a solution knows its trained maps at its end only; compare its file"
             )
-        theta = self.particles.particles(row)
-        ensemble = ParticleEnsemble(theta, self.particles.weights)
+        theta = self.clouds.particles(row)
+        ensemble = ParticleEnsemble(theta, self.clouds.weights)
         return problem, self.source.grid, ensemble
 
 
@@ -264,19 +270,19 @@ def _common_snapshots(
     if missing:
         notes.append(f"Outputs and laws are left out: no snapshot in {missing[0]}.")
         return np.empty((0, 2), dtype=np.int64)
-    times = [side.particles.s for side in sides]
-    rows = np.stack(common_nodes(*times), axis=1)
+    times = [side.clouds.s for side in sides]
+    rows = np.stack(common_nodes(times[0], times[1]), axis=1)
     if isinstance(at, str):
         if at not in ("all", "last"):
             raise ValueError(f"`at` must be 'all', 'last' or a list of s, got {at!r}.")
         rows = rows if at == "all" else rows[-1:]
     else:
-        at = np.sort(float_array("at", at).ravel())
-        chosen, wanted = common_nodes(times[0][rows[:, 0]], at)
-        if len(wanted) < len(at):
+        asked = np.sort(float_array("at", at).ravel())
+        chosen, wanted = common_nodes(times[0][rows[:, 0]], asked)
+        if len(wanted) < len(asked):
             raise ValueError(
                 f"`at` must name common snapshots, s = "
-                f"{times[0][rows[:, 0]].tolist()}, got {list(at)}."
+                f"{times[0][rows[:, 0]].tolist()}, got {list(asked)}."
             )
         rows = rows[chosen]
     if len(rows) == 0:
@@ -341,7 +347,7 @@ def _laws(
     no_laws = np.empty(0), np.empty((len(rows), 0)), nothing, nothing
     if len(rows) == 0:
         return no_laws
-    a, b = (side.particles for side in sides)
+    a, b = (side.clouds for side in sides)
     if len(a.names) != len(b.names):
         notes.append(
             "Laws are left out: particles have "

@@ -89,7 +89,8 @@ def fit_fluctuation(
     depths = positive_axis("depths", depths, table.shape[0])
     widths = positive_axis("widths", widths, table.shape[1], allow_inf=True)
     is_there = ~np.isnan(table).any(axis=3)
-    is_used = (is_there.sum(axis=2) > 1) & ~np.isinf(table).any(axis=(2, 3))
+    is_finite = ~np.isinf(table).any(axis=(2, 3))
+    is_used = np.asarray((is_there.sum(axis=2) > 1) & is_finite)
     if window is not None:
         is_used &= cell_mask(window, is_used.shape)
     rows, columns = np.nonzero(is_used)
@@ -106,13 +107,13 @@ def fit_fluctuation(
         raise ValueError("`errors` have no spread in some cell: all its runs agree.")
     logs = logs[np.isfinite(logs).all(axis=1)]
     weights = precision_weights(table[is_used][..., 0], logs[1:])
-    cells = np.stack([np.log(depths[rows]), np.log(widths[columns])])
-    found = _planes(cells, logs, weights)
+    places = np.stack([np.log(depths[rows]), np.log(widths[columns])])
+    found = _planes(places, logs, weights)
     intervals = [percentile_interval(found[1:, i], confidence) for i in (1, 2)]
     for axis, interval in enumerate(intervals):
-        finer = cells[axis] > cells[axis].min()
-        if np.ptp(cells[:, finer], axis=1).min(initial=np.inf) > 0.0:
-            moved = _planes(cells[:, finer], logs[:1, finer], weights[finer])
+        finer = places[axis] > places[axis].min()
+        if np.ptp(places[:, finer], axis=1).min(initial=np.inf) > 0.0:
+            moved = _planes(places[:, finer], logs[:1, finer], weights[finer])
             coarse, fine = float(found[0, 1 + axis]), float(moved[0, 1 + axis])
             intervals[axis] = bent_interval(interval, coarse, fine - coarse)
     values = np.full(is_used.shape, np.nan)
@@ -133,7 +134,8 @@ def _planes(cells: Array, logs: Array, weights: Array) -> Array:
     """(ln c, a, b) of ln c - a ln L - b ln M, (B, 3), for cells (2, C), logs (B, C)."""
     root = np.sqrt(weights)
     x = np.vstack([np.ones(cells.shape[1]), -cells]) * root
-    return np.linalg.lstsq(x.T, (logs * root).T)[0].T
+    planes = np.linalg.lstsq(x.T, (logs * root).T)[0]
+    return np.asarray(planes.T, dtype=np.float64)
 
 
 def _log_spread(cell: Array, is_there: NDArray[np.bool_], counts: Array) -> Array:

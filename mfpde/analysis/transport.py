@@ -327,7 +327,7 @@ def _paths(name: str, theta: ArrayLike) -> Array:
     return array
 
 
-def _with_depth(name: str, theta: ArrayLike | None) -> Array:
+def _with_depth(name: str, theta: Any) -> Array:
     """The particles as (J, M, k); (M, k) is one node."""
     array = float_array(name, theta)
     return _paths(name, array[np.newaxis] if array.ndim == 2 else array)

@@ -195,7 +195,7 @@ def announcing(function: Function) -> Function:
 
 def quietly(function: Function) -> Function:
     """A function that warns of failed runs, without the warning."""
-    return cast(Any, function).__wrapped__
+    return cast(Any, function).quietly
 
 
 def finished(found: Solution) -> Solution:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.special import digamma
 
 from mfpde.arrays import check_fields, checked, numbers, positive, whole
@@ -42,14 +43,16 @@ def entropy(theta: ArrayLike, n_neighbours: int = N_NEIGHBOURS) -> float:
     entropy : float
         In nats; -inf where draws coincide.
     """
-    n_draws, k = theta.shape
+    draws = np.asarray(theta)
+    n_draws, k = draws.shape
     if n_neighbours >= n_draws:
         raise ValueError(
             f"`n_neighbours` must be below the number of draws, {n_draws}, got "
             f"{n_neighbours}."
         )
     n = n_neighbours
-    radii = cKDTree(theta).query(theta, k=[n + 1])[0]
+    tree: Any = KDTree(draws)
+    radii = tree.query(draws, k=[n + 1])[0]
     if radii.min() == 0.0:
         return -math.inf
     log_volume = 0.5 * k * math.log(math.pi) - math.lgamma(0.5 * k + 1)

@@ -57,7 +57,8 @@ def lobatto(n_nodes: int) -> Collocation:
     degrees = np.arange(1, n_nodes)
     higher = (powers[:, 2:] - powers[:, :-2]) / (2 * degrees + 1)
     primitives = np.column_stack([x + 1.0, higher])
-    integrals = 0.5 * np.linalg.solve(powers[:, :-1].T, primitives.T).T
+    solved = np.linalg.solve(powers[:, :-1].T, primitives.T)
+    integrals = np.asarray(0.5 * solved.T, dtype=np.float64)
     # P_n(-1) is not (-1)^n to the last bit.
     integrals[0] = 0.0
     return Collocation(0.5 * (x + 1.0), integrals[-1].copy(), integrals)

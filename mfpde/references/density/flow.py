@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -120,8 +121,8 @@ class GridFlow:
         for part in self._parts(len(states.z)):
             z, p = self._columns(states.z[part]), self._columns(states.p[part])
             values = self.formula.value(z, theta)
-            products = [p[a] * value for a, value in enumerate(values)]
-            found[part] = self._mean(sum(products))
+            products = (p[a] * value for a, value in enumerate(values))
+            found[part] = self._mean(functools.reduce(np.add, products))
         return found + self._strength(s) * sum(each**2 for each in theta)
 
     def scalars(self, density: Array, states: States, s: float) -> Scalars:

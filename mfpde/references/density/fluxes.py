@@ -143,7 +143,7 @@ def drift_fluxes(
     return Fluxes(density, widths, tuple(ahead), tuple(back), tuple(high))
 
 
-def _upwind_values(density: Array, c: int, is_ahead: Array) -> Array:
+def _upwind_values(density: Array, c: int, is_ahead: NDArray[np.bool_]) -> Array:
     """Averages over the inner faces across axis c, from averages over the cells."""
     axis = c + 1
     margins = [(0, 0)] * density.ndim

@@ -87,7 +87,7 @@ def _law_masses(law: Any, mesh: Mesh, t: Array) -> Array:
     """Masses of the cells (J, *shape), exact to rounding."""
     if isinstance(law, laws.Mixture):
         parts = [_law_masses(each, mesh, t) for each in law.laws]
-        return np.tensordot(law.probabilities, parts, axes=1)
+        return np.tensordot(np.asarray(law.probabilities), parts, axes=1)
     factors = _marginal_masses(law, mesh.edges, t)
     if mesh.k == 1:
         return factors[0]
@@ -96,6 +96,7 @@ def _law_masses(law: Any, mesh: Mesh, t: Array) -> Array:
 
 def _marginal_masses(law: Any, edges: tuple[Array, ...], t: Array) -> list[Array]:
     """Masses (J, n_c) for each parameter c of a law with independent parameters."""
+    k = len(edges)
     if isinstance(law, laws.Product):
         factors: list[Array] = []
         for each in law.laws:
@@ -103,7 +104,7 @@ def _marginal_masses(law: Any, edges: tuple[Array, ...], t: Array) -> list[Array
             factors += _marginal_masses(each, mine, t)
         return factors
     if isinstance(law, laws.Uniform):
-        low, high = bounds(law.low, law.high, t, law.n_params)
+        low, high = bounds(law.low, law.high, t, k)
         distribution = _uniform_distribution
     elif _is_normal(law):
         low, high = _mean_and_std(law, t)
@@ -114,7 +115,7 @@ def _marginal_masses(law: Any, edges: tuple[Array, ...], t: Array) -> list[Array
             f"Uniform, Path of Gaussians, Product, Mixture), got "
             f"{type(law).__name__}. Pass a function density(theta, t) instead."
         )
-    low, high = (np.broadcast_to(each, (len(t), law.n_params)) for each in (low, high))
+    low, high = (np.broadcast_to(each, (len(t), k)) for each in (low, high))
     return [
         np.diff(distribution(edge, low[:, c, np.newaxis], high[:, c, np.newaxis]))
         for c, edge in enumerate(edges)

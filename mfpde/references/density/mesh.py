@@ -103,8 +103,8 @@ def make_mesh(
             f"`problem` must have k = 1 or 2 parameters per particle for a grid in "
             f"theta, got {k}. Use particles (`mfpde.solve`) for more."
         )
-    sides = {"low": low, "high": high, "n_cells": n_cells}
-    for name, value in sides.items():
+    sides: dict[str, Array] = {}
+    for name, value in (("low", low), ("high", high), ("n_cells", n_cells)):
         given = float_array(name, value)
         if given.shape not in ((), (k,)):
             raise ValueError(

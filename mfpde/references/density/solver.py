@@ -132,7 +132,7 @@ def solve_density(
     parts = problem, formula, law
     finest = _run(*parts, mesh, n_depth, temperature, times, rtol)
     _check_walls(finest["wall_mass"], times)
-    errors = {"output_error": None, "loss_error": None, "order": None}
+    errors: dict[str, Any] = dict.fromkeys(("output_error", "loss_error", "order"))
     if estimate:
         rest = (temperature, times)
         coarser = [
@@ -202,9 +202,11 @@ def _run(
     averages, outside = cell_averages(law, mesh, depth.nodes)
     counts = Counts()
     points, scalars = [], []
-    for point in march(flow, flow.start(averages), times, rtol, counts):
-        points.append(point.density)
-        scalars.append(flow.scalars(point.density, point.states, point.s))
+    last = None
+    for last in march(flow, flow.start(averages), times, rtol, counts):
+        points.append(last.density)
+        scalars.append(flow.scalars(last.density, last.states, last.s))
+    assert last is not None
     names = ("output", "loss", "objective", "second_moment", "free_energy")
     columns = {
         name: np.array([getattr(each, name) for each in scalars]) for name in names
@@ -214,7 +216,7 @@ def _run(
         "t_weights": depth.weights,
         "temperature": flow.temperature,
         "density": np.array(points),
-        "potential": flow.potential(point.states, point.s),
+        "potential": flow.potential(last.states, last.s),
         "mass_error": np.array(
             [np.abs(mesh.total(each) - 1.0).max() for each in points]
         ),

@@ -126,6 +126,7 @@ def _step(
     euler = ds / 6.0
     density, error = start.density, np.zeros_like(start.density)
     point = start
+    kept = np.zeros_like(density)
     for i in range(N_STAGES):
         if i > 0:
             s = start.s + ABSCISSAE[i] * ds

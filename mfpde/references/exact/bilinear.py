@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import checked, number
+from mfpde.arrays import Numbers, checked, number
 from mfpde.references.exact.closed import (
     MOST_LAYERS,
     Array,
@@ -53,11 +53,11 @@ class ScalarBilinear(LayerCase):
     1.982636171334 1.293425306
     """
 
-    x: ArrayLike
-    y: ArrayLike
-    a: ArrayLike
-    r: ArrayLike = 0.0
-    sample_weights: ArrayLike | None = None
+    x: Numbers
+    y: Numbers
+    a: Numbers
+    r: Numbers = 0.0
+    sample_weights: Numbers = None
     n_layers: int | None = None
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import DOP853
 
-from mfpde.arrays import a_float, float_array, integer, shown
+from mfpde.arrays import Numbers, a_float, float_array, integer, shown
 from mfpde.errors import ConvergenceError, NotFiniteError
 
 Array = NDArray[np.float64]
@@ -47,8 +47,9 @@ class ExactCase(ABC):
 
     __slots__ = ()
 
-    y: Array
-    sample_weights: Array
+    x: Numbers
+    y: Numbers
+    sample_weights: Numbers
 
     @abstractmethod
     def output(self, s: ArrayLike) -> Array:
@@ -150,7 +151,7 @@ def mean_over_samples(values: Array, weights: Array) -> Array:
     return np.tensordot(values, weights, axes=weights.ndim)
 
 
-def settle_samples(case: object, ndim: int) -> None:
+def settle_samples(case: ExactCase, ndim: int) -> None:
     """Check `x`, `y` and `sample_weights` of a frozen case, and keep them as arrays.
 
     Parameters

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import check_fields, float_array, instance
+from mfpde.arrays import Numbers, check_fields, float_array, instance
 from mfpde.references.exact.closed import (
     MOST_LAYERS,
     Array,
@@ -52,11 +52,11 @@ class MatrixLinear(ExactCase):
     array([1.5     , 0.052491])
     """
 
-    x: ArrayLike
-    y: ArrayLike
-    start: ArrayLike | Callable[[float], ArrayLike] | None = None
+    x: Numbers
+    y: Numbers
+    start: Numbers | Callable[[float], Numbers] | None = None
     depth: DepthScheme = field(default_factory=lambda: DepthScheme.gauss(12))
-    sample_weights: ArrayLike | None = None
+    sample_weights: Numbers = None
 
     def __post_init__(self) -> None:
         settle_samples(self, 2)
@@ -123,7 +123,7 @@ class WhitenedLinear(ExactCase):
     array([0.85375925, 1.30962124, 2.07384411])
     """
 
-    target: ArrayLike
+    target: Numbers
     n_layers: int | None = None
     x: Array = field(init=False)
     y: Array = field(init=False)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mfpde.arrays import (
+    Numbers,
     check_fields,
     check_positive,
     checked,
@@ -131,14 +132,14 @@ class BilinearMoments(ExactCase):
     array([0.75531315, 0.62502726])
     """
 
-    x: ArrayLike
-    y: ArrayLike
-    covariance: ArrayLike | Callable[[float], ArrayLike]
+    x: Numbers
+    y: Numbers
+    covariance: Numbers | Callable[[float], Numbers]
     ridge: float = 0.0
     decay: float = 0.0
     temperature: float = 0.0
     depth: DepthScheme = field(default_factory=lambda: DepthScheme.gauss(12))
-    sample_weights: ArrayLike | None = None
+    sample_weights: Numbers = None
 
     def __post_init__(self) -> None:
         settle_samples(self, 2)
@@ -218,7 +219,7 @@ class BilinearMoments(ExactCase):
         q = np.empty((*sigma.shape[:-2], *(self.x.shape[1],) * 2))
         for place in np.ndindex(s.shape):
             output[place], loss[place], q[place] = self._sweep(sigma[place])
-            b = self._generator(s[place], q[place])
+            b = self._generator(float(s[place]), q[place])
             rate = np.einsum("jab,jbc,jac->j", b, sigma[place], b)
             dissipation[place] = self.depth.weights @ rate
         moment = np.trace(sigma, axis1=-2, axis2=-1) @ self.depth.weights

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import checked, float_array, number
+from mfpde.arrays import Numbers, checked, float_array, number
 from mfpde.references.exact.closed import (
     MOST_LAYERS,
     Array,
@@ -56,10 +56,10 @@ class ScalarLinear(LayerCase):
     -0.054431
     """
 
-    x: ArrayLike
-    y: ArrayLike
-    a: ArrayLike = 0.0
-    sample_weights: ArrayLike | None = None
+    x: Numbers
+    y: Numbers
+    a: Numbers = 0.0
+    sample_weights: Numbers = None
     n_layers: int | None = None
 
     def __post_init__(self) -> None:
@@ -146,10 +146,10 @@ class ScalarQuadratic(ExactCase):
     [1.333333]
     """
 
-    x: ArrayLike
-    y: ArrayLike
+    x: Numbers
+    y: Numbers
     a: float = 0.0
-    sample_weights: ArrayLike | None = None
+    sample_weights: Numbers = None
 
     def __post_init__(self) -> None:
         settle_samples(self, 1)

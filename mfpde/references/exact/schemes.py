@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial import Legendre, legendre
@@ -98,7 +98,8 @@ class DepthScheme:
         """Quadrature weights omega_j of Eq. (25), shape (J,), with sum 1."""
         n_steps = len(self.stage_node)
         shares = np.tile(self.b / n_steps, n_steps)
-        return np.bincount(self.stage_node.ravel(), shares, self.n_nodes)
+        summed = np.bincount(self.stage_node.ravel(), shares, self.n_nodes)
+        return np.asarray(summed, dtype=np.float64)
 
     def at_depth(self, values: ArrayLike, t: ArrayLike) -> Array:
         """Continue values at the nodes of one Gauss element to depths t.
@@ -211,9 +212,10 @@ def values_at_nodes(
 
     `value` is the same at all depths, or given at the nodes, or a function of t.
     """
-    if is_function(value):
-        value = [value(float(t)) for t in scheme.nodes]
-    array = float_array(name, value)
+    given: Any = value
+    if is_function(given):
+        given = [given(float(t)) for t in scheme.nodes]
+    array = float_array(name, given)
     wanted = (scheme.n_nodes, *shape)
     if array.shape not in (shape, wanted):
         raise ValueError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mfpde.arrays import float_array
+from mfpde.arrays import Numbers, float_array
 from mfpde.references.exact.closed import (
     Array,
     ExactCase,
@@ -51,11 +51,11 @@ class TwoLayer(ExactCase):
     1.322467244730
     """
 
-    y: ArrayLike
+    y: Numbers
     r: float
     a: float
-    x: ArrayLike = 1.0
-    sample_weights: ArrayLike | None = None
+    x: Numbers = 1.0
+    sample_weights: Numbers = None
 
     def __post_init__(self) -> None:
         settle_samples(self, 1)
@@ -155,14 +155,14 @@ class Bias(ExactCase):
     0.570543962844
     """
 
-    x: ArrayLike
-    y: ArrayLike
-    mean: ArrayLike
-    variance: ArrayLike = 0.0
+    x: Numbers
+    y: Numbers
+    mean: Numbers
+    variance: Numbers = 0.0
     ridge: float = 0.0
     decay: float = 0.0
     temperature: float = 0.0
-    sample_weights: ArrayLike | None = None
+    sample_weights: Numbers = None
 
     def __post_init__(self) -> None:
         settle_samples(self, 2)
