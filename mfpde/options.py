@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from typing import (
     Annotated,
     Any,
-    ParamSpec,
     TypeVar,
     cast,
     get_type_hints,
@@ -42,8 +41,7 @@ from mfpde.errors import did_you_mean
 
 __all__ = ["Option", "accepting", "options_of"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -117,13 +115,13 @@ def _described(docstring: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def accepting(kind: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def accepting(kind: type) -> Callable[[Function], Function]:
     """A decorator: the keywords `**options` of a function are those of a TypedDict.
 
     The function gets all of them, with their defaults. Other keywords raise TypeError.
     """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Function) -> Function:
         declared = options_of(kind)
         parameters = inspect.signature(function).parameters.values()
         own = [each for each in parameters if each.kind is not each.VAR_KEYWORD]
@@ -142,7 +140,7 @@ def accepting(kind: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
                         + did_you_mean(name, known)
                     )
             given = {name: given[name] for name in given if name not in declared}
-            return cast(Any, function)(*arguments, **given, **options)
+            return function(*arguments, **given, **options)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
         added = [
@@ -153,7 +151,7 @@ def accepting(kind: type) -> Callable[[Callable[P, R]], Callable[P, R]]:
         ]
         cast(Any, call).__signature__ = inspect.Signature([*own, *added])
         call.__doc__ = _documented(inspect.getdoc(function) or "", declared)
-        return cast("Callable[P, R]", call)
+        return cast("Function", call)
 
     return decorate
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +58,9 @@ class Search:
         self._first = rule
         self._factor = 1.0
         self._answer: Solution | None = None
-        self._began = time.monotonic()
 
     def __str__(self) -> str:
-        """For whoever waits for the search."""
+        """What progress shows of the search."""
         return f"looking for the levels of the limit, {self._solves.present}"
 
     def run(self) -> None:
@@ -150,7 +148,7 @@ class Search:
         """
         if stopped is not None and stopped.status == "finished":
             self._answer = stopped
-        answer = self._answer or self._level()
+        answer = self._answer or self._solves.best
         if answer is None:
             return stopped
         notes = [f"The best answer so far has {answer.grid!r} and"]
@@ -160,32 +158,6 @@ class Search:
             notes.append(f"{stopped.path} is at s = {stopped.s[-1]:g}: resume it.")
         changes = {"status": "interrupted", "message": " ".join(notes)}
         return dataclasses.replace(answer, **changes)
-
-    def _level(self) -> Solution | None:
-        """The dearest solve of the search, as a solution."""
-        level = self._solves.best
-        if level is None:
-            return None
-        columns = {n: np.array([row[n] for row in level.rows]) for n in level.rows[0]}
-        observed = {n: level.values[n] for n in ("output", *self._solves.observables)}
-        arrays = {n: v for n, v in observed.items() if v.ndim > 1}
-        columns |= {n: v for n, v in observed.items() if v.ndim == 1}
-        end = level.end
-        return Solution(
-            scalars=columns,
-            observations=arrays,
-            snapshot_s=np.empty(0),
-            theta=np.empty((0, *end.ensemble.theta.shape)),
-            ensemble=end.ensemble,
-            problem=end.problem,
-            grid=end.grid,
-            status="interrupted",
-            message="",
-            n_steps=end.step,
-            n_evaluations=end.n_evaluations,
-            n_rejected=end.n_rejected,
-            wall_time_s=time.monotonic() - self._began,
-        )
 
     def _affordable(self) -> Found:
         """The best particles with which the final solve keeps within `max_cost`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation
 from mfpde.flow import iterate
 from mfpde.problem import MeanFieldProblem
+from mfpde.run.solution import Solution
 from mfpde.states import Method, State
 
 Array = NDArray[np.float64]
@@ -65,28 +67,6 @@ class Accuracy(Method):
         return replace(self, rtol=rtol, atol=min(atol, self.atol))
 
 
-@dataclass(frozen=True, eq=False)
-class Level:
-    """One solve at the compared times, and its end.
-
-    Attributes
-    ----------
-    accuracy : Accuracy
-    cost : int
-        Kernel evaluations.
-    end : State
-    rows : list of dict
-        Scalars at the times.
-    values : dict of str to ndarray
-    """
-
-    accuracy: Accuracy
-    cost: int
-    end: State
-    rows: list[dict[str, float]]
-    values: Values
-
-
 @dataclass
 class Solves:
     """Outputs, loss and observables at the times, for any level of discretisation.
@@ -114,8 +94,8 @@ class Solves:
         Largest value seen of each quantity.
     n_evaluations : int
         Right-hand sides of the last solve.
-    best : Level or None
-        The dearest solve so far, which is the best answer.
+    best : Solution or None
+        Of the most expensive solve so far: the best answer to an interrupted search.
     present : str
         What is being solved, in words.
     """
@@ -126,12 +106,13 @@ class Solves:
     max_cost: float = np.inf
     report: Callable[[State], None] = lambda state: None
     stopped: Sequence[int] = ()
-    best: Level | None = None
+    best: Solution | None = None
     present: str = "start"
     n_kernel_evaluations: int = 0
     scale: dict[str, float] = field(default_factory=dict)
     n_evaluations: int = 1
     _found: dict[Any, Values] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
 
     @property
     def names(self) -> list[str]:
@@ -219,13 +200,36 @@ class Solves:
         self._count(grid, ensemble.n_particles, state.n_evaluations)
         values = {name: np.array([at[name] for at in each]) for name in each[0]}
         values[LOSS_AT_END] = values["loss"][-1:]
-        cost = self._cost(grid, ensemble.n_particles, state.n_evaluations)
-        if self.best is None or cost >= self.best.cost:
-            self.best = Level(accuracy, cost, state, rows, values)
+        answer = self._answer(state, rows, values)
+        cost = answer.n_kernel_evaluations
+        if self.best is None or cost >= self.best.n_kernel_evaluations:
+            self.best = answer
         for name, array in values.items():
             size = float(np.abs(array).max(initial=0.0))
             self.scale[name] = max(self.scale.get(name, 0.0), size)
         return values
+
+    def _answer(
+        self, state: State, rows: list[dict[str, float]], values: Values
+    ) -> Solution:
+        """A solve as a solution."""
+        columns = {n: np.array([row[n] for row in rows]) for n in rows[0]}
+        observed = {n: values[n] for n in ("output", *self.observables)}
+        return Solution(
+            scalars=columns | {n: v for n, v in observed.items() if v.ndim == 1},
+            observations={n: v for n, v in observed.items() if v.ndim > 1},
+            snapshot_s=np.empty(0),
+            theta=np.empty((0, *state.ensemble.theta.shape)),
+            ensemble=state.ensemble,
+            problem=state.problem,
+            grid=state.grid,
+            status="interrupted",
+            message="",
+            n_steps=state.step,
+            n_evaluations=state.n_evaluations,
+            n_rejected=state.n_rejected,
+            wall_time_s=time.monotonic() - self._began,
+        )
 
     def _tell(self, state: State) -> None:
         """Say where a solve is; raise Stopped if it shall end."""

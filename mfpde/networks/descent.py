@@ -19,9 +19,8 @@ from mfpde.engine.sharding import Space
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation, evaluate
 from mfpde.flow import Layout
-from mfpde.losses import accuracy, has_classes
 from mfpde.networks.batches import Batches
-from mfpde.networks.parts import evaluate_in_parts, predict_in_parts
+from mfpde.networks.parts import evaluate_in_parts
 from mfpde.networks.resnet import ResNet
 from mfpde.problem import MeanFieldProblem
 from mfpde.states import Checkpoint
@@ -214,68 +213,3 @@ def _with_loss(
     mean = memory.get("batch_loss", 0.0)
     mean += (loss - mean) / min(step + 1, n_batches)
     return memory | {"batch_loss": mean, "n_losses": step + 1}
-
-
-COLUMNS = (
-    "step",
-    "loss",
-    "objective",
-    "batch_loss",
-    "learning_rate",
-    "dissipation",
-    "second_moment",
-    "gradient_norm",
-    "step_size",
-    "n_evaluations",
-    "wall_time",
-)
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkRow:
-    """The scalars of a training state.
-
-    Attributes
-    ----------
-    loss : object
-        The loss of the problem.
-    validation : (ndarray, ndarray) or None
-        x (n, d_in) and y (n, q).
-    """
-
-    loss: Any
-    validation: tuple[Array, Array] | None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names in the order of the file."""
-        names = list(COLUMNS)
-        names += ["train_accuracy"] if has_classes(self.loss) else []
-        if self.validation is not None:
-            names.append("validation_loss")
-            names += ["validation_accuracy"] if has_classes(self.loss) else []
-        return tuple(names)
-
-    def __call__(self, state: TrainingState) -> dict[str, float]:
-        """The scalars of a state, on all data."""
-        evaluation, descent = state.evaluation, state.descent
-        row = {
-            "loss": evaluation.loss,
-            "objective": evaluation.objective,
-            "batch_loss": state.memory["batch_loss"],
-            "learning_rate": descent.optimiser.plain_rate(descent.net, state.step),
-            "dissipation": evaluation.dissipation,
-            "second_moment": evaluation.second_moment,
-            "gradient_norm": evaluation.gradient_norm,
-            "step_size": state.step_size,
-            "n_evaluations": float(state.n_evaluations),
-        }
-        if has_classes(self.loss):
-            row["train_accuracy"] = accuracy(evaluation.output, state.problem.y)
-        if self.validation is not None:
-            x, y = self.validation
-            output = predict_in_parts(state.problem, state.grid, state.ensemble, x)
-            row["validation_loss"] = float(np.mean(self.loss.values(output, y)))
-            if has_classes(self.loss):
-                row["validation_accuracy"] = accuracy(output, y)
-        return row

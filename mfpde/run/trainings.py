@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
-from mfpde.networks.descent import Descent, NetworkRow, TrainingState, descend
+from mfpde.losses import accuracy, has_classes
+from mfpde.networks.descent import Descent, TrainingState, descend
 from mfpde.networks.optimisers import is_built_in
+from mfpde.networks.parts import predict_in_parts
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
 from mfpde.problem import MeanFieldProblem
@@ -29,6 +31,19 @@ __all__ = ["VALIDATION", "Training", "TrainingDynamics", "refuse_ranks"]
 
 Array = NDArray[np.float64]
 VALIDATION = ("x_validation", "y_validation")
+SCALARS = (
+    "step",
+    "loss",
+    "objective",
+    "batch_loss",
+    "learning_rate",
+    "dissipation",
+    "second_moment",
+    "gradient_norm",
+    "step_size",
+    "n_evaluations",
+    "wall_time",
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -143,18 +158,37 @@ class TrainingDynamics(Dynamics):
         """Training time after the last iteration."""
         return float(self.times[-1])
 
-    @functools.cached_property
-    def _row(self) -> NetworkRow:
-        return NetworkRow(self.problem.loss, self.validation)
-
     @property
     def scalar_names(self) -> tuple[str, ...]:
         """Names of the scalars that are recorded."""
-        return self._row.names
+        is_accuracy_known = has_classes(self.problem.loss)
+        names = [*SCALARS]
+        names += ["train_accuracy"] if is_accuracy_known else []
+        if self.validation is not None:
+            names.append("validation_loss")
+            names += ["validation_accuracy"] if is_accuracy_known else []
+        return tuple(names)
 
     def row(self, state: TrainingState) -> Row:
-        """The scalars of a state."""
-        return self._row(state)
+        """The scalars of a state, on all data."""
+        evaluation, descent, loss = state.evaluation, self.descent, self.problem.loss
+        names = ("loss", "objective", "dissipation", "second_moment", "gradient_norm")
+        row = {
+            **{name: getattr(evaluation, name) for name in names},
+            "batch_loss": state.memory["batch_loss"],
+            "learning_rate": descent.optimiser.plain_rate(descent.net, state.step),
+            "step_size": state.step_size,
+            "n_evaluations": float(state.n_evaluations),
+        }
+        if has_classes(loss):
+            row["train_accuracy"] = accuracy(evaluation.output, state.problem.y)
+        if self.validation is not None:
+            x, y = self.validation
+            output = predict_in_parts(state.problem, state.grid, state.ensemble, x)
+            row["validation_loss"] = float(np.mean(loss.values(output, y)))
+            if has_classes(loss):
+                row["validation_accuracy"] = accuracy(output, y)
+        return row
 
     @property
     def extra_data(self) -> ExtraData:
