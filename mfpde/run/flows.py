@@ -59,14 +59,10 @@ class FlowDynamics(Dynamics):
         """The equations and the method."""
         return Flow.of(self.start)
 
-    @property
-    def scalar_names(self) -> tuple[str, ...]:
-        """Names of the scalars that are recorded."""
-        return scalar_names(self.problem)
-
     def row(self, state: State) -> Row:
         """The scalars of a state."""
-        return flow_row(state)
+        row = flow_row(state)
+        return {name: row[name] for name in scalar_names(self.problem) if name in row}
 
     def states(
         self, tstops: set[float], checkpoint: Checkpoint | None

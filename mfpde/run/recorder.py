@@ -215,17 +215,20 @@ class Recorder:
         return self.backend.snapshots if isinstance(self.backend, Memory) else []
 
     def _row(self, state: Any) -> tuple[Row, dict[str, Array]]:
-        dynamics = self._specification.dynamics
         row = {
             "s": state.s,
             "step": float(state.step),
+            **self._specification.dynamics.row(state),
             "wall_time": self.wall_time_s,
-            **dynamics.row(state),
         }
         observers = self._specification.observers
         numbers, arrays = apply_observers(observers, state.evaluation)
-        names = ("s", *dynamics.scalar_names)
-        return {name: row[name] for name in names} | numbers, arrays
+        if taken := row.keys() & observers.keys():
+            raise ValueError(
+                f"`observers` must not reuse the name {min(taken)!r} of a recorded "
+                "scalar."
+            )
+        return row | numbers, arrays
 
     def _record(self, state: Any) -> None:
         row, arrays = self._row(state)

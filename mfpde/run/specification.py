@@ -208,13 +208,8 @@ class Dynamics:
         """Further arrays for the file, as in `Metadata`."""
         return {}
 
-    @property
-    def scalar_names(self) -> tuple[str, ...]:
-        """Names of the scalars that are recorded, in the order of the file."""
-        raise NotImplementedError
-
     def row(self, state: Any) -> Row:
-        """The scalars of a state but `s`, `step` and `wall_time`."""
+        """The scalars of a state but `s`, `step` and `wall_time`, in order."""
         raise NotImplementedError
 
     def clocks(
@@ -309,14 +304,6 @@ class Specification:
             metadata=Metadata.of(options["metadata"]),
             **{name: options[name] for name in kept},
         )
-
-    def __post_init__(self) -> None:
-        for name in self.observers:
-            if name in self.dynamics.scalar_names:
-                raise ValueError(
-                    f"`observers` must not reuse the name {name!r} of a recorded "
-                    "scalar."
-                )
 
     def describe(self) -> dict[str, Any]:
         """What `resume` needs to go on, as plain values."""

@@ -31,19 +31,6 @@ __all__ = ["VALIDATION", "Training", "TrainingDynamics", "refuse_ranks"]
 
 Array = NDArray[np.float64]
 VALIDATION = ("x_validation", "y_validation")
-SCALARS = (
-    "step",
-    "loss",
-    "objective",
-    "batch_loss",
-    "learning_rate",
-    "dissipation",
-    "second_moment",
-    "gradient_norm",
-    "step_size",
-    "n_evaluations",
-    "wall_time",
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -158,25 +145,17 @@ class TrainingDynamics(Dynamics):
         """Training time after the last iteration."""
         return float(self.times[-1])
 
-    @property
-    def scalar_names(self) -> tuple[str, ...]:
-        """Names of the scalars that are recorded."""
-        is_accuracy_known = has_classes(self.problem.loss)
-        names = [*SCALARS]
-        names += ["train_accuracy"] if is_accuracy_known else []
-        if self.validation is not None:
-            names.append("validation_loss")
-            names += ["validation_accuracy"] if is_accuracy_known else []
-        return tuple(names)
-
     def row(self, state: TrainingState) -> Row:
         """The scalars of a state, on all data."""
         evaluation, descent, loss = state.evaluation, self.descent, self.problem.loss
-        names = ("loss", "objective", "dissipation", "second_moment", "gradient_norm")
         row = {
-            **{name: getattr(evaluation, name) for name in names},
+            "loss": evaluation.loss,
+            "objective": evaluation.objective,
             "batch_loss": state.memory["batch_loss"],
             "learning_rate": descent.optimiser.plain_rate(descent.net, state.step),
+            "dissipation": evaluation.dissipation,
+            "second_moment": evaluation.second_moment,
+            "gradient_norm": evaluation.gradient_norm,
             "step_size": state.step_size,
             "n_evaluations": float(state.n_evaluations),
         }

@@ -239,12 +239,6 @@ class JointDynamics(Dynamics):
     observed: tuple[str, ...]
     swaps: list[tuple[float, int]] = field(default_factory=list)
 
-    @property
-    def scalar_names(self) -> tuple[str, ...]:
-        """Names of the scalars that are recorded."""
-        names = ("step", "loss", "objective", "dissipation", "t_dissipation")
-        return (*names, "ledger")
-
     def row(self, state: JointState) -> Row:
         """The scalars of a state."""
         found = state.evaluation
