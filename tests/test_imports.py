@@ -47,7 +47,7 @@ LAYERS = [
 ]
 # Where modules are imported by name, late, so that a start is quick: names of the
 # package by need (PEP 562), the command that was called, and optional packages.
-LATE = {"cli", "lazy_names", "progress"}
+LATE = {"cli", "lazy_names", "progress", "run.stored"}
 
 
 def modules():
@@ -189,6 +189,7 @@ def test_importing_the_package_loads_nothing_heavy():
         ("import mfpde.laws, mfpde.data, mfpde.ensemble", {"numba", "matplotlib"}),
         ("import mfpde.references.exact", {"numba", "matplotlib", "h5py"}),
         ("import mfpde.storage", {"numba", "matplotlib", "scipy"}),
+        ("import mfpde; mfpde.open_run", {"numba", "matplotlib", "scipy"}),
         ("import mfpde.run.solver", {"matplotlib", "tqdm", "xarray"}),
         ("import mfpde.analysis", {"matplotlib", "ot", "xarray"}),
     ],

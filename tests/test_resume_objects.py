@@ -28,7 +28,7 @@ from mfpde.depth import SCHEMES
 from mfpde.networks import rates
 from mfpde.networks.optimisers import OPTIMISERS, optimiser_from_description
 from mfpde.readouts import Linear
-from mfpde.run.stored import problem_of
+from mfpde.run.rebuilding import problem_of
 from mfpde.steppers import Langevin
 
 CONTROL = steppers.ErrorControl(1e-4, 1e-7)

@@ -20,7 +20,7 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import predict
 from mfpde.problem import MeanFieldProblem
-from mfpde.run.stored import limit_of
+from mfpde.run.rebuilding import limit_of
 from mfpde.snapshots import Snapshots, has_snapshots, snapshots
 from mfpde.storage import open_run
 

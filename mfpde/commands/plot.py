@@ -10,7 +10,7 @@ from mfpde import plotting
 from mfpde.commands import SUCCESS
 from mfpde.commands.files import check_files
 from mfpde.paths import Use
-from mfpde.run.stored import limit_of
+from mfpde.run.rebuilding import limit_of
 from mfpde.storage import checkpoint_path, open_run
 from mfpde.waiting import waiting
 

@@ -26,7 +26,7 @@ from mfpde.plotting.sources import (
     plain,
 )
 from mfpde.problem import A_PROBLEM
-from mfpde.run.stored import limit_of
+from mfpde.run.rebuilding import limit_of
 from mfpde.snapshots import has_snapshots, snapshots
 
 N_COLUMNS = 3

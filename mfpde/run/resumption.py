@@ -20,10 +20,10 @@ from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, check_observers, schedule_from_description
 from mfpde.run.flows import FlowDynamics
 from mfpde.run.observers import observers_of
+from mfpde.run.rebuilding import initial_of, method_of, problem_of
 from mfpde.run.recorder import Records
 from mfpde.run.specification import Dynamics, Progress, Specification
 from mfpde.run.stopping import StopRules
-from mfpde.run.stored import initial_of, method_of, problem_of
 from mfpde.run.trainings import VALIDATION, TrainingDynamics
 from mfpde.states import Checkpoint, InitialState
 
