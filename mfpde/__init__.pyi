@@ -28,6 +28,7 @@ from . import executors as executors
 from . import laws as laws
 from . import networks as networks
 from . import plotting as plotting
+from . import protocols as protocols
 from . import readouts as readouts
 from . import recording as recording
 from . import references as references

@@ -39,7 +39,7 @@ LAYERS = [
     ["run.*"],
     ["analysis.*", "config.*", "limit.*", "plotting.*", "theory.*"],
     ["studies.*"],
-    ["papers.*"],
+    ["papers.*", "protocols"],
     ["report.*"],
     ["commands.*"],
     ["cli"],
