@@ -20,7 +20,7 @@ SMALL = {
     "widths": [1, 16, 64, 256],
     "seeds": 24,
     "seeds_per_task": 8,
-    "s": [0.0, 0.5, 1.0],
+    "s": [0.0, 0.25, 0.5],
     "limit_tol": 1e-6,
     "cloud_seeds": 8,
     "assignment_width": 16,
@@ -83,9 +83,9 @@ def test_measured_errors_are_those_of_runs_made_by_hand(outcome):
             case.problem,
             grid,
             ens,
-            s_end=1.0,
+            s_end=SMALL["s"][-1],
             rtol=1e-9,
-            record=[0.0, 0.5, 1.0],
+            record=SMALL["s"],
             observers={"output": lambda e: e.output},
         )
         difference = found.observations["output"] - limit["output"]
