@@ -23,7 +23,7 @@ SMALL = {
         "widths": [8],
         "alphas": [0.7, 1.4, 2.0, 3.0, 4.5, 7.0, 12.0],
         "limit_alphas": [64.0, 128.0, 256.0],
-        "seeds": 40,
+        "seeds": 32,
         "rtol": 1e-2,
         "tolerance": 0.1,
     },
@@ -121,7 +121,7 @@ def test_infinite_networks_are_trained_once(first_seed):
     costs = {}
     for task in Valley().tasks(config):
         costs.setdefault(task.coordinates["size"], []).append(task.cost)
-    expected = {float(n): [40.0 * n] * 14 for n in config["sizes"]}
+    expected = {float(n): [32.0 * n] * 14 for n in config["sizes"]}
     n_scales = len({*config["alphas"], *config["limit_alphas"]})
     assert costs == expected | {float("inf"): [6.0 * 400] * n_scales}
 
