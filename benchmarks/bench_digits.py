@@ -110,8 +110,9 @@ def main() -> None:
     changes, changes_of_limit = [], []
     if options.quick:
         layers, particles, seeds = [2], [8], 2
-        changes = ["training.n_iterations=20", "data.n_samples=200"]
-        changes_of_limit = ["ensemble.n_particles=16", "data.n_samples=200"]
+        small = ["data.n_samples=200", "data.pca=2"]
+        changes = ["training.n_iterations=20", *small]
+        changes_of_limit = ["ensemble.n_particles=16", *small]
     sizes = [(n, m) for n in layers for m in particles]
     rows = [network_row(n, m, seeds, changes) for n, m in sizes]
     rows.append(limit_row(float(rows[0]["s"]), changes_of_limit))

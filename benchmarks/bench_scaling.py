@@ -143,7 +143,7 @@ def main() -> None:
     memory = [(16, 512, 256), (16, 4096, 4096), (16, 512, 65536), (16, 32768, 1024)]
     middle = (16, 2048, 1024)
     if options.quick:
-        repeats, middle = 2, (2, 64, 64)
+        d, repeats, middle = 2, 2, (2, 64, 64)
         along, total, memory = [(2, 64, 64), (4, 64, 64)], [(2, 8, 8)], [(2, 64, 64)]
     sections = {
         "One of J, M, N alone": sizes_table(d, along, repeats),

@@ -38,11 +38,11 @@ def seconds(code: str, environment: dict[str, str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one case, two repeats")
+    parser.add_argument("--quick", action="store_true", help="one case, once")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--output")
     options = parser.parse_args()
-    repeats = 2 if options.quick else options.repeats
+    repeats = 1 if options.quick else options.repeats
     blocks = [(2, "Perceptron(2)", "rk4(2)")]
     if not options.quick:
         blocks += [

@@ -522,6 +522,8 @@ def test_a_run_that_crashed_has_the_bits_of_one(step, checkpoint_every_s, tmp_pa
         trained_run(path, progress=crash_at(step), **options)
     with open_run(path) as run:
         assert (run.status, run.message) == ("failed", "Crash: ")
+    kept = mfpde.storage.read_checkpoint(path)[1]["step"]
+    assert kept == (step if checkpoint_every_s < 1.0 else 0)
     with pytest.raises(Crash):
         resume(path, observers=OBSERVERS, progress=crash_at(step + 2))
     assert resume(path, observers=OBSERVERS).status == "finished"
