@@ -24,7 +24,7 @@ def density(
     *,
     s: ArrayLike | None = None,
     t: float = 0.5,
-    ax: Axes | None = None,
+    ax: Axes = style.NEW,
 ) -> Axes:
     """Density of rho at one depth, from `mfpde.references.density.solve_density`.
 

@@ -14,7 +14,7 @@ from mfpde.plotting.sources import Array, column_beside, columns, find_column, p
 
 
 @style.styled
-def loss(run: Any, *, ax: Axes | None = None) -> Axes:
+def loss(run: Any, *, ax: Axes = style.NEW) -> Axes:
     """Loss E and objective E_s, Eqs. (3) and (12), against training time s.
 
     Parameters
@@ -58,7 +58,7 @@ def loss(run: Any, *, ax: Axes | None = None) -> Axes:
 
 
 @style.styled
-def ledger(run: Any, *, ax: Axes | None = None) -> Axes:
+def ledger(run: Any, *, ax: Axes = style.NEW) -> Axes:
     """Energy ledger: decrease of the objective, integrated dissipation, residual.
 
     All three are energies and share one logarithmic axis: the first two must lie on
@@ -116,7 +116,7 @@ def ledger(run: Any, *, ax: Axes | None = None) -> Axes:
 
 
 @style.styled
-def accuracy(run: Any, *, ax: Axes | None = None) -> Axes:
+def accuracy(run: Any, *, ax: Axes = style.NEW) -> Axes:
     """Every recorded accuracy (train_accuracy, test_accuracy, ...) against s.
 
     Parameters

@@ -36,7 +36,7 @@ def marginals(
     *,
     s: float | Sequence[float] | None = None,
     t: float | None = None,
-    ax: Axes | None = None,
+    ax: Axes = style.NEW,
 ) -> Axes:
     """Marginals of rho in theta at chosen training times s and depth t.
 
@@ -84,7 +84,7 @@ def particle_paths(
     against: str = "t",
     t: float = 0.5,
     particles: int | ArrayLike = 8,
-    ax: Axes | None = None,
+    ax: Axes = style.NEW,
 ) -> Axes:
     """Paths of some particles: theta_m(t) through depth, or theta_m(s) in training.
 
@@ -126,7 +126,7 @@ def particle_paths(
 
 @checked(evaluation=optional(AN_EVALUATION))
 @style.styled
-def depth_profile(run: Any, *, evaluation: Any = None, ax: Axes | None = None) -> Axes:
+def depth_profile(run: Any, *, evaluation: Any = None, ax: Axes = style.NEW) -> Axes:
     """Root mean squares of the field F and of theta against depth t.
 
     Parameters

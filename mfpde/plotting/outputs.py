@@ -38,7 +38,7 @@ def fit(
     transform: Callable[[Array], Array] | None = None,
     restore: Callable[[Array], Array] | None = None,
     names: tuple[str, str] = ("input $x$", "target $y_1$"),
-    ax: Axes | None = None,
+    ax: Axes = style.NEW,
 ) -> Axes:
     """Output of a regression: against the input if that has one component, else y.
 
@@ -102,7 +102,7 @@ def confusion(
     predicted: ArrayLike,
     *,
     names: Sequence[str] | None = None,
-    ax: Axes | None = None,
+    ax: Axes = style.NEW,
 ) -> Axes:
     """Count samples by true class (rows) and predicted class (columns).
 

@@ -62,7 +62,7 @@ def page(panels: Sequence[Panel], *, title: str = "") -> Figure:
 
 @checked(panel=instance(Panel))
 @style.styled
-def draw(panel: Panel, *, ax: Axes | None = None) -> Axes:
+def draw(panel: Panel, *, ax: Axes = style.NEW) -> Axes:
     """Draw one panel.
 
     Parameters

@@ -44,7 +44,7 @@ def trajectories(
     names: Sequence[str] | None = None,
     plane: str | Sequence[int] = "auto",
     n_shown: int = 120,
-    ax: Axes | None = None,
+    ax: Axes = style.NEW,
 ) -> Axes:
     """State trajectories z(t; x), Eq. (1), in two dimensions, by label.
 
@@ -121,7 +121,7 @@ def decision_regions(
     names: Sequence[str] | None = None,
     transform: Callable[[Array], Array] | None = None,
     resolution: int = 160,
-    ax: Axes | None = None,
+    ax: Axes = style.NEW,
 ) -> Axes:
     """Shade the plane of a two-dimensional input by the answer of the limit.
 

@@ -67,6 +67,8 @@ STYLE = {
 }
 
 
+NEW: Any = None
+"""Default of the axes of a picture: `styled` makes new ones."""
 MOST_PIXELS = 2**16
 """Of one side of a bitmap; matplotlib draws no more."""
 
