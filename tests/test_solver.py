@@ -494,6 +494,9 @@ def test_a_run_of_many_sessions_has_the_bits_of_one(name, tmp_path):
     np.testing.assert_array_equal(part.observations["end"], whole.observations["end"])
     counts = [(s.n_steps, s.n_evaluations, s.n_rejected) for s in (part, whole)]
     assert counts[0] == counts[1]
+    # The clock goes on where the session before had ended.
+    assert (np.diff(part.scalars["wall_time"]) > 0.0).all()
+    assert part.wall_time_s >= part.scalars["wall_time"][-1]
     np.testing.assert_array_equal(
         part.scalars["energy_residual"], whole.scalars["energy_residual"]
     )
