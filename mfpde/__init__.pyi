@@ -2,6 +2,7 @@
 
 from mfpde.clipping import Clipping as Clipping
 from mfpde.depth import DepthGrid as DepthGrid
+from mfpde.describe import register as register
 from mfpde.ensemble import ParticleEnsemble as ParticleEnsemble
 from mfpde.evaluation import evaluate as evaluate
 from mfpde.evaluation import predict as predict

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_fields, choice, float_array, positive
-from mfpde.kernels import CLIPPINGS
-from mfpde.kernels.assembly import clip
+from mfpde import kernels
+from mfpde.arrays import float_array, positive
+from mfpde.fields import check
 
 Array = NDArray[np.float64]
 
@@ -41,11 +41,11 @@ class Clipping:
     Marion, Wu, Sander, Biau 2023, arXiv:2309.01213, section 4.
     """
 
-    bound: float
-    form: str = "hard"
+    bound: Annotated[float, positive]
+    form: Literal["hard", "smooth"] = "hard"
 
     def __post_init__(self) -> None:
-        check_fields(self, bound=positive, form=choice(*CLIPPINGS))
+        check(self)
 
     @property
     def is_smooth(self) -> bool:
@@ -56,9 +56,6 @@ class Clipping:
         """pi of every entry of an array of any shape."""
         values = float_array("values", values, is_finite=False)
         out = np.empty(values.size)
-        clip(np.ascontiguousarray(values).ravel(), self.bound, self.is_smooth, out)
+        flat = np.ascontiguousarray(values).ravel()
+        kernels.assembly.clip(flat, self.bound, self.is_smooth, out)
         return out.reshape(values.shape)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `Clipping(**values)` is the same."""
-        return {"bound": self.bound, "form": self.form}

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.arrays import checked, optional
-from mfpde.blocks import BLOCKS
 from mfpde.depth import A_DEPTH_GRID, DepthGrid
+from mfpde.describe import is_built_in
 from mfpde.differences import Precision, judged
 from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.errors import ConvergenceError, GradientError, NotFiniteError
@@ -23,7 +23,7 @@ from mfpde.kernels import sweep
 from mfpde.kernels.memory import empty_aligned
 from mfpde.kernels.samples import VECTOR
 from mfpde.kernels.sweep import STRIDE
-from mfpde.losses import LOSSES, DecayingQuadratic, Functional
+from mfpde.losses import Functional
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -113,11 +113,11 @@ def check_gradient(
 def own_parts(problem: MeanFieldProblem) -> list[str]:
     """Which of block, regulariser and loss are not built in."""
     parts = []
-    if type(problem.block) not in BLOCKS.values():
+    if not is_built_in(problem.block):
         parts.append("block")
-    if not isinstance(problem.regulariser, (DecayingQuadratic, type(None))):
+    if problem.regulariser is not None and not is_built_in(problem.regulariser):
         parts.append("regulariser")
-    if type(problem.loss) not in {*map(type, LOSSES.values()), Functional}:
+    if not is_built_in(problem.loss) and type(problem.loss) is not Functional:
         parts.append("loss")
     return parts
 

@@ -1,30 +1,32 @@
 """Pointwise losses and the regulariser, with their gradients (Eqs. 3, 4 and 12).
 
-A loss is any object with `name`, `values(output, y)` and `gradients(output, y)`; one
-whose targets are classes also has `has_classes = True`. A regulariser is any object
-with `strength(s)`, `rate(s)` and `describe()`.
+A loss is any object with `values(output, y)` and `gradients(output, y)`; one whose
+targets are classes also has `has_classes = True`, and one that needs targets of an
+encoding ("one_hot" or "signs") says so by `encoding`. A regulariser is any object with
+`strength(s)` and `rate(s)`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from mfpde.arrays import check_fields, checked, number
-from mfpde.errors import did_you_mean
+from mfpde.arrays import checked, number
+from mfpde.describe import OfKind, register
+from mfpde.fields import check
 
 Array = NDArray[np.float64]
 
 
+@register(kind="loss")
 @dataclass(frozen=True, slots=True)
 class Squared:
     """|out - y|^2 / 2 for each sample."""
 
-    name: str = "squared"
+    name: ClassVar[str] = "squared"
 
     def values(self, output: Array, y: Array) -> Array:
         """Loss of every sample, shape (N,); output and y (N, q)."""
@@ -38,13 +40,14 @@ class Squared:
         """Accept any finite target."""
 
 
+@register(kind="loss")
 @dataclass(frozen=True, slots=True)
 class Logistic:
     """sum_q log(1 + exp(-y_q out_q)), targets -1 or 1."""
 
-    name: str = "logistic"
-
-    has_classes = True
+    name: ClassVar[str] = "logistic"
+    has_classes: ClassVar[bool] = True
+    encoding: ClassVar[str] = "signs"
 
     def values(self, output: Array, y: Array) -> Array:
         """Loss of every sample, shape (N,); output and y (N, q)."""
@@ -52,6 +55,8 @@ class Logistic:
 
     def gradients(self, output: Array, y: Array) -> Array:
         """Gradient in the output, shape (N, q): -y / (1 + exp(y out))."""
+        from scipy import special  # takes longer to import than all of this package
+
         return -y * special.expit(-y * output)
 
     def check(self, y: Array) -> None:
@@ -59,6 +64,7 @@ class Logistic:
         _check_targets(y, np.isin(y, (-1.0, 1.0)), "-1 or 1", self.name)
 
 
+@register(kind="loss")
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """-sum_q y_q log softmax(out)_q, targets one-hot.
@@ -66,9 +72,9 @@ class CrossEntropy:
     Small losses and gradients are accurate relative to themselves.
     """
 
-    name: str = "cross_entropy"
-
-    has_classes = True
+    name: ClassVar[str] = "cross_entropy"
+    has_classes: ClassVar[bool] = True
+    encoding: ClassVar[str] = "one_hot"
 
     def values(self, output: Array, y: Array) -> Array:
         """Loss of every sample, shape (N,); output and y (N, q)."""
@@ -103,7 +109,7 @@ class Functional:
     For the sensitivities of a network, not for training: it has no lower bound.
     """
 
-    name: str = "functional"
+    name: ClassVar[str] = "functional"
 
     def values(self, output: Array, y: Array) -> Array:
         """out . y of every sample, shape (N,); output and y (N, q)."""
@@ -114,35 +120,9 @@ class Functional:
         return y
 
 
-LOSSES = {
-    "squared": Squared(),
-    "logistic": Logistic(),
-    "cross_entropy": CrossEntropy(),
-}
-
-
-def name_of_loss(loss: Any) -> str:
-    """The name from which `loss_from_name` gives this loss, or one it does not know."""
-    name = str(getattr(loss, "name", type(loss).__name__))
-    is_ours = type(LOSSES.get(name, loss)) is type(loss)
-    return name if is_ours else f"own {name}"
-
-
 def loss_from_name(loss: Any) -> Any:
     """The loss object of a name; an object with the methods of a loss is kept."""
-    if isinstance(loss, str):
-        if loss in LOSSES:
-            return LOSSES[loss]
-        raise ValueError(
-            f"`loss` must be one of {', '.join(LOSSES)}, got {loss!r}."
-            + did_you_mean(loss, LOSSES)
-        )
-    if hasattr(loss, "values") and hasattr(loss, "gradients"):
-        return loss
-    raise TypeError(
-        "`loss` must be a name or an object with `values` and `gradients`, "
-        f"got {type(loss).__name__}."
-    )
+    return OfKind("loss")("loss", loss)
 
 
 def has_classes(loss: Any) -> bool:
@@ -163,6 +143,7 @@ def accuracy(output: Array, y: Array) -> float:
     return float(np.mean(output.argmax(axis=1) == y.argmax(axis=1)))
 
 
+@register(kind="regulariser", name="decaying_quadratic")
 @dataclass(frozen=True, slots=True)
 class DecayingQuadratic:
     """lambda(s) int int |theta|^2 drho dt, lambda(s) = lambda0 exp(-gamma s), Eq. (12).
@@ -175,12 +156,11 @@ class DecayingQuadratic:
         Decay rate in training time s, not negative; 0 is a constant ridge.
     """
 
-    lambda0: float
-    gamma: float = 0.0
+    lambda0: Annotated[float, number(least=0.0)]
+    gamma: Annotated[float, number(least=0.0)] = 0.0
 
     def __post_init__(self) -> None:
-        not_negative = number(least=0.0)
-        check_fields(self, lambda0=not_negative, gamma=not_negative)
+        check(self)
 
     @checked(s=number())
     def strength(self, s: float) -> float:
@@ -191,31 +171,6 @@ class DecayingQuadratic:
     def rate(self, s: float) -> float:
         """The derivative lambda'(s), for the ledger of Eq. (14)."""
         return -self.gamma * self.strength(s)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which the regulariser is rebuilt."""
-        return {
-            "kind": "decaying_quadratic",
-            "lambda0": self.lambda0,
-            "gamma": self.gamma,
-        }
-
-
-REGULARISERS = {"decaying_quadratic": DecayingQuadratic}
-
-
-def regulariser_from_description(description: dict[str, Any] | None) -> Any:
-    """Rebuild a regulariser, or None, from the output of its `describe`."""
-    if description is None:
-        return None
-    options = dict(description)
-    kind = options.pop("kind", None)
-    if kind not in REGULARISERS:
-        raise ValueError(
-            f"`kind` of a regulariser must be one of {', '.join(REGULARISERS)}, got "
-            f"{kind!r}. Pass the problem again."
-        )
-    return REGULARISERS[kind](**options)
 
 
 def _beside_largest(output: Array) -> tuple[Array, Array, Array]:

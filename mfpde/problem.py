@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde import blocks
-from mfpde import losses as objectives
-from mfpde.arrays import float_array, instance, mapping
+from mfpde.arrays import float_array, having, instance, mapping, optional
 from mfpde.clipping import Clipping
+from mfpde.describe import described, rebuilt
 from mfpde.errors import did_you_mean
 from mfpde.kernels import DTYPES
-from mfpde.kernels.build import Kernels
+from mfpde.losses import loss_from_name
 from mfpde.readouts import Linear
 
+if TYPE_CHECKING:
+    from mfpde.kernels.build import Kernels
+
 Array = NDArray[np.float64]
-DESCRIBED = ("block", "loss", "regulariser", "embedding", "readout")
 ARRAYS = ("x", "y", "metric", "sample_weights")
+MAPS = ("embedding", "readout")
+DESCRIBED = ("block", "loss", "regulariser", "clipping", *MAPS, "dtype")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -41,9 +43,10 @@ class MeanFieldProblem:
         z(0) = A x; None is the identity.
     readout : array_like, shape (q, d), or readouts.Linear, optional
         out = C z(1); None is the identity.
-    loss : {"squared", "logistic", "cross_entropy"} or object
-        See `mfpde.losses`.
-    regulariser : DecayingQuadratic, optional
+    loss : str or object
+        "squared", "logistic", "cross_entropy", the name of a registered loss, or an
+        object, see `mfpde.losses`.
+    regulariser : DecayingQuadratic or object, optional
         Added to the loss to give the objective E_s, Eq. (12).
     metric : array_like, shape (k,), optional
         Multipliers eta_c >= 0 of the velocity, Eq. (10); 0 freezes a parameter.
@@ -92,7 +95,7 @@ class MeanFieldProblem:
         sample_weights: ArrayLike | None = None,
         dtype: str = "float64",
     ) -> None:
-        _check_block(block)
+        block = _A_BLOCK("block", block)
         x = _table("x", x)
         y = _table("y", y)
         if len(x) != len(y):
@@ -100,7 +103,7 @@ class MeanFieldProblem:
                 f"`x` and `y` must have the same number of rows, got {len(x)} "
                 f"and {len(y)}."
             )
-        loss = objectives.loss_from_name(loss)
+        loss = loss_from_name(loss)
         if hasattr(loss, "check"):
             loss.check(y)
         q, d = y.shape[1], block.d
@@ -111,9 +114,9 @@ class MeanFieldProblem:
             "embedding": _linear_map("embedding", embedding, d, x.shape[1], "x"),
             "readout": _linear_map("readout", readout, q, d, "the state"),
             "loss": loss,
-            "regulariser": _check_regulariser(regulariser),
+            "regulariser": _A_REGULARISER("regulariser", regulariser),
             "metric": _metric(metric, block),
-            "clipping": _check_clipping(clipping),
+            "clipping": _A_CLIPPING("clipping", clipping),
             "sample_weights": _sample_weights(sample_weights, len(x)),
             "dtype": _dtype(dtype),
         }
@@ -251,29 +254,21 @@ class MeanFieldProblem:
 
     def describe(self) -> dict[str, Any]:
         """Plain values; with `arrays` enough for `from_description`."""
+        maps = {name: getattr(self, name) for name in MAPS}
         return {
-            "block": _described(self.block, blocks.BLOCKS),
-            "loss": objectives.name_of_loss(self.loss),
-            "regulariser": self.regulariser
-            and _described(self.regulariser, objectives.REGULARISERS),
-            "clipping": self.clipping and self.clipping.describe(),
-            "embedding": self.embedding and self.embedding.describe(),
-            "readout": self.readout and self.readout.describe(),
+            "block": described(self.block),
+            "loss": described(self.loss),
+            "regulariser": described(self.regulariser),
+            "clipping": self.clipping and dataclasses.asdict(self.clipping),
+            **{name: each and each.options for name, each in maps.items()},
             "dtype": self.dtype,
         }
 
     def arrays(self) -> dict[str, Array]:
         """The arrays of the problem, by name."""
-        arrays = {
-            "x": self.x,
-            "y": self.y,
-            "metric": self.metric,
-            "sample_weights": self.sample_weights,
-        }
-        for name in ("embedding", "readout"):
-            if getattr(self, name) is not None:
-                arrays[name] = getattr(self, name).matrix
-        return arrays
+        maps = {name: getattr(self, name) for name in MAPS}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return arrays | {name: m.matrix for name, m in maps.items() if m is not None}
 
     @classmethod
     def from_description(
@@ -289,32 +284,17 @@ class MeanFieldProblem:
             missing = [each for each in needed if each not in given]
             if missing:
                 raise ValueError(f"`{name}` must hold {missing[0]!r}, got {given!r}.")
-        maps = {
-            name: Linear(
-                arrays[name],
-                trainable=description[name]["trainable"],
-                rate=description[name]["rate"],
-            )
-            for name in ("embedding", "readout")
-            if description[name] is not None
+        parts: dict[str, Any] = {
+            name: rebuilt(name, description[name], name=name)
+            for name in ("block", "loss", "regulariser")
         }
-        # Files written before there was a choice have no clipping.
-        clipping = description.get("clipping")
-        return cls(
-            arrays["x"],
-            arrays["y"],
-            blocks.from_description(description["block"]),
-            loss=description["loss"],
-            regulariser=objectives.regulariser_from_description(
-                description["regulariser"]
-            ),
-            metric=arrays["metric"],
-            clipping=Clipping(**clipping) if clipping else None,
-            sample_weights=arrays["sample_weights"],
-            # Files written before there was a choice.
-            dtype=description.get("dtype", "float64"),
-            **maps,
-        )
+        for name in MAPS:
+            if description[name] is not None:
+                parts[name] = Linear(arrays[name], **description[name])
+        if description["clipping"] is not None:
+            parts["clipping"] = Clipping(**description["clipping"])
+        parts |= {name: arrays[name] for name in ARRAYS}
+        return cls(**parts, dtype=description["dtype"])
 
     def __repr__(self) -> str:
         return (
@@ -323,16 +303,18 @@ class MeanFieldProblem:
         )
 
 
-def _described(part: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Description of a part; one of the user's own does not pass for one of `kinds`."""
-    description = part.describe()
-    kind = description.get("kind")
-    if kind in kinds and type(part) is not kinds[kind]:
-        return description | {"kind": f"own {type(part).__name__}"}
-    return description
-
-
 A_PROBLEM = instance(MeanFieldProblem)
+_A_BLOCK = having(
+    *("d", "k", "param_names", "kernels"),
+    what="a block such as mfpde.blocks.Perceptron(d)",
+)
+_A_REGULARISER = optional(
+    having(
+        *("strength", "rate"),
+        what="mfpde.DecayingQuadratic(lambda0, gamma) or None",
+    )
+)
+_A_CLIPPING = optional(instance(Clipping, what="mfpde.Clipping(bound) or None"))
 
 
 def _table(name: str, values: ArrayLike) -> Array:
@@ -344,15 +326,6 @@ def _table(name: str, values: ArrayLike) -> Array:
             f"`{name}` must have shape (n_samples, columns), got {array.shape}."
         )
     return array
-
-
-def _check_block(block: Any) -> None:
-    missing = [n for n in ("d", "k", "param_names", "kernels") if not hasattr(block, n)]
-    if missing or isinstance(block, type):
-        raise TypeError(
-            "`block` must be a block such as mfpde.blocks.Perceptron(d), "
-            f"got {block!r}."
-        )
 
 
 def _dtype(dtype: Any) -> str:
@@ -367,23 +340,6 @@ def _dtype(dtype: Any) -> str:
             + did_you_mean(str(dtype), DTYPES)
         )
     return name
-
-
-def _check_regulariser(regulariser: Any) -> Any:
-    if regulariser is None or hasattr(regulariser, "strength"):
-        return regulariser
-    raise TypeError(
-        "`regulariser` must be mfpde.DecayingQuadratic(lambda0, gamma) or None, "
-        f"got {regulariser!r}."
-    )
-
-
-def _check_clipping(clipping: Any) -> Clipping | None:
-    if clipping is None or isinstance(clipping, Clipping):
-        return clipping
-    raise TypeError(
-        f"`clipping` must be mfpde.Clipping(bound) or None, got {clipping!r}."
-    )
 
 
 def _linear_map(

@@ -61,6 +61,7 @@ class Linear:
         """The same map with other entries."""
         return Linear(matrix, self.trainable, self.rate)
 
-    def describe(self) -> dict[str, Any]:
-        """Options; the matrix is stored as an array."""
-        return {"kind": "linear", "trainable": self.trainable, "rate": self.rate}
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the matrix, which files hold as an array."""
+        return {"trainable": self.trainable, "rate": self.rate}

@@ -16,9 +16,9 @@ from mfpde import (
     solve,
 )
 from mfpde.blocks import Bias, Bilinear, Linear, Perceptron
+from mfpde.describe import names
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import field, first_variation_gradient, trajectories
-from mfpde.losses import LOSSES
 from mfpde.readouts import Linear as LinearMap
 
 GRIDS = [
@@ -123,7 +123,7 @@ def test_evaluation_equals_its_twin(block, grid, rng):
     assert evaluation.s == S
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", names("loss"))
 @pytest.mark.parametrize("grid", GRIDS, ids=repr)
 def test_velocities_by_complex_steps_of_the_discrete_objective(grid, loss, rng):
     """The derivative of the twin's objective needs no adjoint, and has no rounding."""
@@ -418,7 +418,7 @@ def first_overflow(grid, u, v):
     raise AssertionError("no overflow")
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", names("loss"))
 def test_blow_up_is_named_by_layer_depth_sample_and_s(loss):
     grid = DepthGrid.euler(40)
     ensemble = ParticleEnsemble(np.full((40, 2, 2), 8.0))

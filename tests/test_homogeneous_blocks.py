@@ -9,6 +9,7 @@ import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, blocks, evaluate
 from mfpde.config import parse
 from mfpde.config.assembly import build
+from mfpde.describe import described, make, rebuilt
 
 DAMPED = [blocks.SquaredReLU(2), blocks.SignedSquaredReLU(2)]
 CAPPED = [blocks.Capped(2, "regularised_relu"), blocks.Capped(2)]
@@ -39,7 +40,7 @@ def test_sizes_and_names(block, k, names):
 
 @pytest.mark.parametrize("block", ALL, ids=repr)
 def test_description_rebuilds_the_block(block):
-    other = blocks.from_description(block.describe())
+    other = rebuilt("block", described(block))
     assert other == block
     assert hash(other) == hash(block)
 
@@ -115,7 +116,7 @@ def test_duality(rng, block, grid):
 
 
 def configuration(block):
-    groups = {name: 0.5 for name in blocks.BLOCKS[block["kind"]](1).param_groups}
+    groups = {name: 0.5 for name in make("block", block["kind"], d=1).param_groups}
     return {
         "data": {"source": "gaussian", "n_samples": 3, "n_features": 2, "n_outputs": 2},
         "problem": {"block": block, "readout": {"kind": "identity"}},

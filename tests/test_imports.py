@@ -18,7 +18,9 @@ PACKAGE = Path(mfpde.__file__).parent
 LAYERS = [
     ["lazy_names"],
     ["differences", "digits", "environment", "errors", "mfpde", "paths", "streams"],
-    ["arrays", "kernels.*", "progress", "signals", "sizes"],
+    ["arrays", "kernels.*", "plugins", "progress", "signals", "sizes"],
+    ["fields"],
+    ["describe"],
     [
         *("blocks.*", "clipping", "data.*", "depth", "engine.*", "executors.*"),
         *(
@@ -47,7 +49,7 @@ LAYERS = [
 ]
 # Where modules are imported by name, late, so that a start is quick: names of the
 # package by need (PEP 562), the command that was called, and optional packages.
-LATE = {"cli", "lazy_names", "progress", "run.stored"}
+LATE = {"cli", "describe", "lazy_names", "plugins", "progress", "run.stored"}
 
 
 def modules():

@@ -8,12 +8,13 @@ import pytest
 import reference
 
 from mfpde import DecayingQuadratic
+from mfpde.describe import described, names, rebuilt
 from mfpde.losses import (
-    LOSSES,
     Squared,
     loss_from_name,
-    regulariser_from_description,
 )
+
+LOSSES = {name: loss_from_name(name) for name in names("loss")}
 
 
 def targets(name, rng, n_samples=6, q=3):
@@ -184,9 +185,13 @@ def test_loss_from_name_or_object():
     ("loss", "error", "message"),
     [
         ("sqared", ValueError, "must be one of squared.*Did you mean 'squared'"),
-        ("hinge", ValueError, "`loss` must be one of .*got 'hinge'.$"),
-        (None, TypeError, "`loss` must be a name or an object .*got NoneType"),
-        (3.0, TypeError, "`loss` must be a name or an object .*got float"),
+        (
+            "hinge",
+            ValueError,
+            "`loss` must be one of .*got 'hinge'. For a loss",
+        ),
+        (None, TypeError, "`loss` must be a loss or its name, got None, which has no"),
+        (3.0, TypeError, "`loss` must be a loss or its name, got 3.0, which has no `v"),
     ],
 )
 def test_unknown_losses(loss, error, message):
@@ -216,8 +221,8 @@ def test_strength_may_decay_to_zero():
 
 def test_description_rebuilds_the_regulariser():
     ridge = DecayingQuadratic(2, 1)
-    assert regulariser_from_description(ridge.describe()) == ridge
-    assert regulariser_from_description(None) is None
+    assert rebuilt("regulariser", described(ridge)) == ridge
+    assert rebuilt("regulariser", None) is None
 
 
 @pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "1", None])
@@ -241,5 +246,5 @@ def test_numpy_numbers_are_numbers(value):
 
 
 def test_unknown_regulariser():
-    with pytest.raises(ValueError, match=r"got 'lasso'\. Pass the problem"):
-        regulariser_from_description({"kind": "lasso"})
+    with pytest.raises(ValueError, match=r"decaying_quadratic, got 'lasso'\."):
+        rebuilt("regulariser", {"kind": "lasso"})

@@ -38,7 +38,7 @@ def test_matrix_is_an_independent_read_only_copy():
 def test_defaults_and_options():
     assert (Linear(MATRIX).trainable, Linear(MATRIX).rate) == (False, 1.0)
     trained = Linear([[1, 2]], trainable=True, rate=0.25)
-    assert trained.describe() == {"kind": "linear", "trainable": True, "rate": 0.25}
+    assert trained.options == {"trainable": True, "rate": 0.25}
 
 
 def test_with_matrix_keeps_the_options():

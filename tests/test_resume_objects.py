@@ -23,8 +23,9 @@ from mfpde import (
 )
 from mfpde import losses as objectives
 from mfpde.cli import main
-from mfpde.clipping import CLIPPINGS, Clipping
+from mfpde.clipping import Clipping
 from mfpde.depth import SCHEMES
+from mfpde.describe import described, make, names, rebuilt
 from mfpde.networks import rates
 from mfpde.networks.optimisers import OPTIMISERS, optimiser_from_description
 from mfpde.readouts import Linear
@@ -152,7 +153,7 @@ def test_subclasses_do_not_pass_for_what_they_extend(tmp_path):
         __slots__ = ()
 
     assert steppers.describe_stepper(Own(0.1, 0.1), None)["stepper"] is None
-    assert objectives.name_of_loss(OwnLoss()) == "own squared"
+    assert described(OwnLoss()) == {"kind": "own OwnLoss"}
     problem = MeanFieldProblem(np.eye(2), np.eye(2), OwnBlock(2))
     assert problem.describe()["block"]["kind"] == "own OwnBlock"
     path = tmp_path / "a.h5"
@@ -198,7 +199,7 @@ def parts():
     yield "readout", {"readout": Linear(np.eye(2), **maps)}
     yield "regulariser", {"regulariser": mfpde.DecayingQuadratic(0.1, 0.5)}
     yield "dtype", {"dtype": "float32"}
-    for form in CLIPPINGS:
+    for form in ("hard", "smooth"):
         yield f"clipping {form}", {"clipping": Clipping(1.0, form)}
     yield "loss", {"loss": objectives.Squared()}
 
@@ -213,10 +214,10 @@ def test_part_of_a_problem(name, options, tmp_path):
     assert again == case(**options)[0].describe()
 
 
-@pytest.mark.parametrize("kind", blocks.BLOCKS)
+@pytest.mark.parametrize("kind", names("block"))
 def test_block(kind):
-    block = blocks.BLOCKS[kind](2)
-    again = blocks.from_description(as_stored(block.describe()))
+    block = make("block", kind, d=2)
+    again = rebuilt("block", as_stored(described(block)))
     assert again == block
 
 

@@ -494,8 +494,6 @@ class Surface:
                      dtype="float64")  # fmt: skip
         self.add("blocks.Custom", module.Custom, d=1, k=1, f=nothing, vjp_z=nothing,
                  vjp_theta=nothing)  # fmt: skip
-        self.add("blocks.from_description", module.from_description,
-                 description=self.block.describe(), _names=("kind",))  # fmt: skip
 
     def of_data(self):
         module = mfpde.data

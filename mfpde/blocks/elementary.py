@@ -5,19 +5,24 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mfpde.arrays import checked, flag, number
+from mfpde import kernels
+from mfpde.arrays import checked
 from mfpde.blocks.parameters import (
     DTYPE,
     LINEAR_REACH,
-    check_activation,
+    ActivationName,
+    Size,
     check_groups,
-    check_size,
     matrix_names,
     parameter_names,
 )
-from mfpde.kernels import build, families
+from mfpde.describe import register
+from mfpde.fields import check
+
+if TYPE_CHECKING:
+    from mfpde.kernels.build import Kernels
 
 ODD_ACTIVATIONS = ("tanh", "sin", "identity")
 # `param_reach` is how far from the real line the flow is analytic in a parameter. It
@@ -26,6 +31,7 @@ ODD_ACTIVATIONS = ("tanh", "sin", "identity")
 PERCEPTRON_REACH = {"u": 0.55, "v": 2.5, "b": 0.3}
 
 
+@register(kind="block", name="perceptron")
 @dataclass(frozen=True, slots=True)
 class Perceptron:
     """Two-layer perceptron f(z, theta) = scale v sigma(u.z + b).
@@ -35,7 +41,7 @@ class Perceptron:
     Parameters
     ----------
     d : int
-        State size.
+        State size; in a configuration by default that of the inputs.
     activation : str
         One of `ACTIVATIONS`. "gelu" is the erf form; "regularised_relu" has half-width
         1/2; "leaky_relu" has slope 0.01.
@@ -45,26 +51,16 @@ class Perceptron:
         Constant factor (dimensionless).
     """
 
-    d: int
-    activation: str = "tanh"
-    bias: bool = True
-    scale: float = 1.0
+    d: Size
+    activation: ActivationName = "tanh"
+    bias: bool = field(default=True, kw_only=True)
+    scale: float = field(default=1.0, kw_only=True)
 
     homogeneous_group = "v"
     homogeneous_degree = 1
 
-    def __init__(
-        self,
-        d: int,
-        activation: str = "tanh",
-        *,
-        bias: bool = True,
-        scale: float = 1.0,
-    ) -> None:
-        object.__setattr__(self, "d", check_size("d", d))
-        object.__setattr__(self, "activation", check_activation(activation))
-        object.__setattr__(self, "bias", flag("bias", bias))
-        object.__setattr__(self, "scale", number()("scale", scale))
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def k(self) -> int:
@@ -108,26 +104,16 @@ class Perceptron:
         return parameter_names(self.param_groups)
 
     @checked(dtype=DTYPE)
-    def kernels(self, dtype: str = "float64") -> build.Kernels:
+    def kernels(self, dtype: str = "float64") -> Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
-        return build.generated_kernels(
+        return kernels.build.generated_kernels(
             f"perceptron_{self.activation}_d{self.d}",
-            families.perceptron,
+            kernels.families.perceptron,
             (self.d, self.activation, self.bias, dtype),
             dtype,
             self.activation,
             self.scale,
         )
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `from_description` rebuilds the block."""
-        return {
-            "kind": "perceptron",
-            "d": self.d,
-            "activation": self.activation,
-            "bias": self.bias,
-            "scale": self.scale,
-        }
 
 
 class Sized:
@@ -145,7 +131,7 @@ class Sized:
         return dict.fromkeys(self.param_groups, LINEAR_REACH)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "d", check_size("d", self.d))
+        check(self)
 
     @property
     def param_names(self) -> list[str]:
@@ -153,11 +139,18 @@ class Sized:
         return parameter_names(self.param_groups)
 
 
+@register(kind="block", name="bilinear")
 @dataclass(frozen=True, slots=True)
 class Bilinear(Sized):
-    """f(z, theta) = v (u.z), theta = (u[d], v[d]), k = 2 d."""
+    """f(z, theta) = v (u.z), theta = (u[d], v[d]), k = 2 d.
 
-    d: int
+    Parameters
+    ----------
+    d : int
+        State size.
+    """
+
+    d: Size
 
     is_even_in_theta = True
     homogeneous_group = None
@@ -174,22 +167,29 @@ class Bilinear(Sized):
         return _dyadic_groups(self.d)
 
     @checked(dtype=DTYPE)
-    def kernels(self, dtype: str = "float64") -> build.Kernels:
+    def kernels(self, dtype: str = "float64") -> Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
-        return build.generated_kernels(
-            f"bilinear_d{self.d}", families.bilinear, (self.d,), dtype, "identity"
+        return kernels.build.generated_kernels(
+            f"bilinear_d{self.d}",
+            kernels.families.bilinear,
+            (self.d,),
+            dtype,
+            "identity",
         )
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `from_description` rebuilds the block."""
-        return {"kind": "bilinear", "d": self.d}
 
-
+@register(kind="block", name="linear")
 @dataclass(frozen=True, slots=True)
 class Linear(Sized):
-    """f(z, theta) = Theta z, theta = Theta row by row, k = d^2."""
+    """f(z, theta) = Theta z, theta = Theta row by row, k = d^2.
 
-    d: int
+    Parameters
+    ----------
+    d : int
+        State size.
+    """
+
+    d: Size
 
     @property
     def k(self) -> int:
@@ -207,21 +207,26 @@ class Linear(Sized):
         return matrix_names("Theta", self.d)
 
     @checked(dtype=DTYPE)
-    def kernels(self, dtype: str = "float64") -> build.Kernels:
+    def kernels(self, dtype: str = "float64") -> Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         name = f"linear_d{self.d}"
-        return build.generated_kernels(name, families.linear, (self.d,), dtype)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `from_description` rebuilds the block."""
-        return {"kind": "linear", "d": self.d}
+        return kernels.build.generated_kernels(
+            name, kernels.families.linear, (self.d,), dtype
+        )
 
 
+@register(kind="block", name="bias")
 @dataclass(frozen=True, slots=True)
 class Bias(Sized):
-    """f(z, theta) = theta, k = d."""
+    """f(z, theta) = theta, k = d.
 
-    d: int
+    Parameters
+    ----------
+    d : int
+        State size.
+    """
+
+    d: Size
 
     is_linear_in_z = False
 
@@ -236,14 +241,12 @@ class Bias(Sized):
         return {"theta": slice(0, self.d)}
 
     @checked(dtype=DTYPE)
-    def kernels(self, dtype: str = "float64") -> build.Kernels:
+    def kernels(self, dtype: str = "float64") -> Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         name = f"bias_d{self.d}"
-        return build.generated_kernels(name, families.bias, (self.d,), dtype)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `from_description` rebuilds the block."""
-        return {"kind": "bias", "d": self.d}
+        return kernels.build.generated_kernels(
+            name, kernels.families.bias, (self.d,), dtype
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +277,8 @@ class Custom:
     numba of which the same is true; otherwise each process compiles them.
     """
 
-    d: int
-    k: int
+    d: Size
+    k: Size
     f: Callable[..., None]
     vjp_z: Callable[..., None]
     vjp_theta: Callable[..., None]
@@ -284,8 +287,7 @@ class Custom:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "d", check_size("d", self.d))
-        object.__setattr__(self, "k", check_size("k", self.k))
+        check(self)
         for name in ("f", "vjp_z", "vjp_theta"):
             if not callable(getattr(self, name)):
                 raise TypeError(
@@ -317,14 +319,14 @@ class Custom:
         return parameter_names(self.param_groups)
 
     @checked(dtype=DTYPE)
-    def kernels(self, dtype: str = "float64") -> build.Kernels:
+    def kernels(self, dtype: str = "float64") -> Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
-        return build.custom_kernels(self.d, self.k, *self.functions, dtype)
+        return kernels.build.custom_kernels(self.d, self.k, *self.functions, dtype)
 
     def describe(self) -> dict[str, Any]:
         """Sizes and names only: the functions are not described."""
         params = dict(self.params)
-        return {"kind": "custom", "d": self.d, "k": self.k, "params": params}
+        return {"d": self.d, "k": self.k, "params": params}
 
 
 def _dyadic_groups(d: int) -> dict[str, slice]:

@@ -8,19 +8,24 @@ the first parameter, and bounded in the others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
+from mfpde import kernels
 from mfpde.arrays import checked
 from mfpde.blocks.elementary import Sized
 from mfpde.blocks.parameters import (
     DTYPE,
     LINEAR_REACH,
-    check_activation,
-    check_size,
+    ActivationName,
+    Size,
     matrix_names,
     parameter_names,
 )
-from mfpde.kernels import build, componentwise
+from mfpde.describe import register
+from mfpde.fields import check
+
+if TYPE_CHECKING:
+    from mfpde.kernels.build import Kernels
 
 ACTIVATION = "squared_relu"
 # The cap r / sqrt(1 + r^2) has its poles at +-i; sigma shortens the distance.
@@ -63,18 +68,19 @@ class _Damped(Sized):
         return {}
 
     @checked(dtype=DTYPE)
-    def kernels(self, dtype: str = "float64") -> build.Kernels:
+    def kernels(self, dtype: str = "float64") -> Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
         n_parts = len(self.suffixes)
-        return build.generated_kernels(
+        return kernels.build.generated_kernels(
             f"damped{n_parts}_d{self.d}",
-            componentwise.damped,
+            kernels.componentwise.damped,
             (self.d, n_parts, ACTIVATION),
             dtype,
             ACTIVATION,
         )
 
 
+@register(kind="block", name="squared_relu")
 @dataclass(frozen=True, slots=True)
 class SquaredReLU(_Damped):
     """f(z, theta) = max(W z + b, 0)^2 e^{-|z|^2}, by component.
@@ -88,15 +94,12 @@ class SquaredReLU(_Damped):
         State size.
     """
 
-    d: int
+    d: Size
 
     suffixes = ("",)
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `from_description` rebuilds the block."""
-        return {"kind": "squared_relu", "d": self.d}
 
-
+@register(kind="block", name="signed_squared_relu")
 @dataclass(frozen=True, slots=True)
 class SignedSquaredReLU(_Damped):
     """f(z, theta) = (max(W1 z + b1, 0)^2 - max(W2 z + b2, 0)^2) e^{-|z|^2}.
@@ -110,15 +113,12 @@ class SignedSquaredReLU(_Damped):
         State size.
     """
 
-    d: int
+    d: Size
 
     suffixes = ("1", "2")
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `from_description` rebuilds the block."""
-        return {"kind": "signed_squared_relu", "d": self.d}
 
-
+@register(kind="block", name="capped")
 @dataclass(frozen=True, slots=True)
 class Capped:
     """f(z, theta) = c sigma(W z / sqrt(1 + |W|^2) + b / sqrt(1 + |b|^2)), by component.
@@ -134,8 +134,8 @@ class Capped:
         As for `Perceptron`; the paper has a regularised ReLU.
     """
 
-    d: int
-    activation: str = "tanh"
+    d: Size
+    activation: ActivationName = "tanh"
 
     is_linear_in_z = False
     is_even_in_theta = False
@@ -143,8 +143,7 @@ class Capped:
     homogeneous_degree = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "d", check_size("d", self.d))
-        check_activation(self.activation)
+        check(self)
 
     @property
     def k(self) -> int:
@@ -173,19 +172,15 @@ class Capped:
         return {"c": LINEAR_REACH, "W": CAPPED_REACH, "b": CAPPED_REACH}
 
     @checked(dtype=DTYPE)
-    def kernels(self, dtype: str = "float64") -> build.Kernels:
+    def kernels(self, dtype: str = "float64") -> Kernels:
         """The compiled kernels for numbers of type "float64" or "float32"."""
-        return build.generated_kernels(
+        return kernels.build.generated_kernels(
             f"capped_{self.activation}_d{self.d}",
-            componentwise.capped,
+            kernels.componentwise.capped,
             (self.d, self.activation),
             dtype,
             self.activation,
         )
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `from_description` rebuilds the block."""
-        return {"kind": "capped", "d": self.d, "activation": self.activation}
 
 
 def _names(groups: dict[str, slice], d: int) -> list[str]:

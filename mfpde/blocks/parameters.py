@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from mfpde.arrays import choice, integer, shown
-from mfpde.errors import did_you_mean
+from mfpde.arrays import choice, whole
 from mfpde.kernels import ACTIVATIONS
 
 DTYPE = choice("float64", "float32")
 """The number types of kernels."""
+_SIZE = whole(1, 10**7)
+Size = Annotated[int, _SIZE]
+ActivationName = Annotated[str, choice(*ACTIVATIONS)]
 LINEAR_REACH = 2.5
 """`param_reach` of a group in which f is linear."""
 
@@ -32,11 +34,6 @@ def matrix_names(name: str, d: int) -> list[str]:
     return [f"{name}[{i},{j}]" for i in range(d) for j in range(d)]
 
 
-def check_size(name: str, value: Any) -> int:
-    """Return `value` as an int; raise unless it is a whole number of at least 1."""
-    return integer(name, value, 1, 10**7)
-
-
 def check_groups(params: Any, k: int) -> dict[str, int]:
     """Return names and sizes of groups as a dict; raise unless they make up k."""
     if not isinstance(params, Mapping):
@@ -48,20 +45,10 @@ def check_groups(params: Any, k: int) -> dict[str, int]:
     for name, size in params.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"`params` must have names such as u or b, got {name!r}.")
-        groups[name] = check_size(f"params[{name!r}]", size)
+        groups[name] = _SIZE(f"params[{name!r}]", size)
     if sum(groups.values()) != k:
         raise ValueError(
             f"`params` must have sizes with sum k = {k}, got {groups} with sum "
             f"{sum(groups.values())}."
         )
     return groups
-
-
-def check_activation(value: Any) -> str:
-    """Return `value`; raise unless it is the name of an activation."""
-    if not isinstance(value, str) or value not in ACTIVATIONS:
-        raise ValueError(
-            f"`activation` must be one of {', '.join(ACTIVATIONS)}, "
-            f"got {shown(value)}.{did_you_mean(shown(value), ACTIVATIONS)}"
-        )
-    return str(value)

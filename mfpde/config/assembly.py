@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde import blocks, data, laws, recording
+from mfpde import data, laws, recording
 from mfpde.clipping import Clipping
 from mfpde.config.rules import loss_of
 from mfpde.config.schema import (
@@ -27,6 +27,7 @@ from mfpde.config.schema import (
 from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
 from mfpde.depth import DepthGrid
+from mfpde.describe import make
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError, sentence
 from mfpde.losses import DecayingQuadratic
@@ -156,7 +157,7 @@ def _build_block(config: Described, d: int) -> Any:
     # Keys without a meaning for this kind are absent.
     given = {name: getattr(section, name) for name in names}
     options = {name: value for name, value in given.items() if value is not None}
-    return blocks.BLOCKS[section.kind](d, **options)
+    return make("block", section.kind, d=d, **options)
 
 
 def _linear_map(

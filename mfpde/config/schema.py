@@ -22,7 +22,7 @@ from mfpde.config.checks import (
 )
 from mfpde.config.keys import Key, key, variants
 from mfpde.data import SOURCES
-from mfpde.kernels import ACTIVATIONS, CLIPPINGS, DTYPES
+from mfpde.kernels import ACTIVATIONS, DTYPES
 
 BLOCK_GROUPS = {
     "perceptron": ("u", "v", "b"),
@@ -214,7 +214,8 @@ class Clip:
     form: str = field(
         default="hard",
         metadata=key(
-            Choice(CLIPPINGS), "hard: cut off; smooth: g / sqrt(1 + (g/bound)^2)"
+            Choice(("hard", "smooth")),
+            "hard: cut off; smooth: g / sqrt(1 + (g/bound)^2)",
         ),
     )
 

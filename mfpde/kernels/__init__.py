@@ -1,4 +1,11 @@
-"""Numba kernels: activations, sweeps through depth, vector operations."""
+"""Numba kernels: activations, sweeps through depth, vector operations.
+
+Its modules are attributes, imported when they are used first: numba takes a second.
+"""
+
+from __future__ import annotations
+
+from mfpde.lazy_names import lazy_names
 
 # Types of the numbers that the sweeps work with.
 DTYPES = ("float64", "float32")
@@ -19,5 +26,5 @@ ACTIVATIONS = (
 # all d of them together: relu(a) brought to root mean square one.
 NORMALISED = "normalised_relu"
 OUTER_ACTIVATIONS = (*ACTIVATIONS, NORMALISED)
-# Forms of pi of Eq. (10).
-CLIPPINGS = ("hard", "smooth")
+
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.blocks import from_description
 from mfpde.depth import DepthGrid
+from mfpde.describe import make
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import did_you_mean
 from mfpde.evaluation import evaluate
@@ -74,7 +74,7 @@ def block_of(name: str, d: int) -> Any:
     """Block from its kind, with the activation behind a colon where it has one."""
     kind, _, activation = name.partition(":")
     options = {"activation": activation} if activation else {}
-    return from_description({"kind": kind, "d": d, **options})
+    return make("block", kind, d=d, **options)
 
 
 def order_reversal(name: str, seed: int, *, d: int = 1) -> Obstructed:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.describe import phrase
 from mfpde.digits import number, with_error
 from mfpde.progress import crawl, format_duration
 from mfpde.storage import checkpoint_path
@@ -148,13 +149,15 @@ def _problem_text(run: Any, problem: Mapping[str, Any], k: int) -> str:
         f"d = {block.get('d', '?')}",
         f"{data['y'].shape[1]} outputs",
         f"{' '.join(filter(None, details))} (k = {k})",
-        f"{problem['loss']} loss".replace("_", "-"),
+        f"{phrase(problem['loss'])} loss".replace("_", "-"),
     ]
     if trained:
         parts.append(f"trained {' and '.join(trained)}")
     if problem.get("regulariser"):
         rule = problem["regulariser"]
-        parts.append(f"lambda = {rule['lambda0']:g} exp(-{rule['gamma']:g} s)")
+        is_ours = rule["kind"] == "decaying_quadratic"
+        ours = "lambda = {lambda0:g} exp(-{gamma:g} s)"
+        parts.append(ours.format(**rule) if is_ours else phrase(rule))
     if problem.get("clipping"):
         rule = problem["clipping"]
         parts.append(f"velocities clipped at {rule['bound']:g} ({rule['form']})")
