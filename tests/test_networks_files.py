@@ -20,7 +20,7 @@ from mfpde.errors import ConfigurationError
 from mfpde.networks import SGD, Adam, Cosine, Drops, EarlyStopping, PowerLaw, WarmUp
 from mfpde.readouts import Linear
 from mfpde.recording import Steps
-from mfpde.run.trainings import refuse_ranks
+from mfpde.run.training_dynamics import refuse_ranks
 
 DATA = Path(__file__).parents[1] / "data"
 OPTIMISERS = {

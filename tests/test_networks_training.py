@@ -21,10 +21,10 @@ from mfpde.networks import (
     WarmUp,
     parts,
 )
-from mfpde.networks.descent import Descent
 from mfpde.networks.optimisers import optimiser_from_description
 from mfpde.readouts import Linear
 from mfpde.recording import Steps
+from mfpde.run.descent import Descent
 
 EVERY = Steps(1)
 

@@ -11,7 +11,7 @@ import pytest
 import mfpde
 from mfpde.arrays import positive, whole
 from mfpde.options import Option, accepting, options_of
-from mfpde.run.specification import FlowOptions, TrainingOptions
+from mfpde.run.options import FlowOptions, TrainingOptions
 
 
 class Base(TypedDict, total=False):

@@ -7,9 +7,9 @@ import pytest
 
 from mfpde import DepthGrid
 from mfpde.errors import ConfigurationError
-from mfpde.flow import Layout
 from mfpde.papers import flows, homogeneous, infima, obstructions, separating
 from mfpde.papers.homogeneous import STUDY
+from mfpde.run.flow import Layout
 from mfpde.studies import resolve
 from mfpde.studies.collection import parts_of, run_parts
 

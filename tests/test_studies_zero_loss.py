@@ -8,11 +8,11 @@ import pytest
 from mfpde import DecayingQuadratic
 from mfpde import losses as objectives
 from mfpde.errors import NotFiniteError
-from mfpde.flow import Layout
 from mfpde.papers import descents, zero_loss
 from mfpde.papers.fixed_steps import PerceptronSteps, RegularisedSteps
 from mfpde.papers.thresholds import Networks
 from mfpde.papers.zero_loss import STUDY, Bias, Regulariser, Unobstructed
+from mfpde.run.flow import Layout
 from mfpde.studies import resolve, run_study
 
 TINY = {

@@ -24,7 +24,7 @@ from mfpde.paths import Use, user_path
 from mfpde.run.solution import Solution, quietly
 from mfpde.run.solver import solve
 from mfpde.run.training import train
-from mfpde.run.trainings import refuse_ranks
+from mfpde.run.training_dynamics import refuse_ranks
 from mfpde.storage import check_writable
 from mfpde.waiting import waiting
 

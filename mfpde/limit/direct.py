@@ -37,8 +37,8 @@ from mfpde.limit.solves import (
 from mfpde.recording import check_observers
 from mfpde.run.error_estimate import PARTS, ErrorEstimate
 from mfpde.run.solution import Solution
+from mfpde.run.states import InitialState
 from mfpde.run.stored import Run
-from mfpde.states import InitialState
 from mfpde.storage import write_errors
 
 N_TIMES = 9

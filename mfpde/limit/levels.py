@@ -34,7 +34,7 @@ from mfpde.run.solution import Solution, quietly
 from mfpde.run.solver import solve
 
 SHARES = {"time": 0.02, "depth": 0.15, "particles": 0.7}
-"""Of the tolerance; particles are dearest."""
+"""Of the tolerance; particles are the most expensive."""
 LARGEST_COARSE_ERROR = 0.03
 """Error in depth, relative to the outputs, with which particles are searched."""
 

@@ -41,7 +41,7 @@ MOST_ELEMENTS = 64
 SMALLEST_RTOL = 3e-14
 MOST_EVALUATIONS, MOST_WITH_KINK = 20_000, 500
 """Right-hand sides of a solve beyond which tolerances are not tightened. At kinks steps
-grow in number as tolerances fall, and nothing is won beside the error of sampling."""
+grow in number as tolerances fall, to no gain next to the error of sampling."""
 LARGEST_RATIO = 0.7
 """Of two successive changes: beyond it the tail is not extrapolated further."""
 NEAR = 30.0

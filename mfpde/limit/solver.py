@@ -24,7 +24,6 @@ from mfpde.arrays import (
 )
 from mfpde.depth import DepthGrid
 from mfpde.errors import Interrupted, ToleranceWarning
-from mfpde.flow import check_end
 from mfpde.gradients import check_own_parts
 from mfpde.limit.levels import Limits, Search
 from mfpde.limit.solves import (
@@ -37,10 +36,11 @@ from mfpde.limit.start import first_rule
 from mfpde.options import Option, accepting, options_of
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Steps, check_observers, make_clocks, make_schedule
+from mfpde.run.flow import check_end
+from mfpde.run.options import OutputOptions
 from mfpde.run.solution import Solution, announcing
-from mfpde.run.specification import OutputOptions
+from mfpde.run.states import State
 from mfpde.signals import collected, deliver
-from mfpde.states import State
 from mfpde.storage import check_writable
 from mfpde.waiting import waiting
 

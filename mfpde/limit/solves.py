@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation
-from mfpde.flow import iterate
 from mfpde.problem import MeanFieldProblem
+from mfpde.run.flow import iterate
 from mfpde.run.solution import Solution
-from mfpde.states import Method, State
+from mfpde.run.states import Method, State
 
 Array = NDArray[np.float64]
 Values = dict[str, Array]

@@ -67,7 +67,7 @@ class Batches:
         return _shuffled(n, self.seed, n_pass)[first:last]
 
     def describe(self) -> dict[str, Any]:
-        """Plain values beside the number of samples."""
+        """Plain values, without the number of samples."""
         return {"batch_size": self.batch_size, "seed": int(self.seed)}
 
 

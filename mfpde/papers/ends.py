@@ -9,9 +9,9 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import Evaluation
-from mfpde.flow import iterate
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer
+from mfpde.run.flow import iterate
 from mfpde.run.solution import Solution
 from mfpde.run.solver import solve
 

@@ -15,9 +15,9 @@ from mfpde.analysis import fit_asymptotic_power
 from mfpde.blocks import Bilinear, Linear, Perceptron
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.flow import iterate
 from mfpde.losses import DecayingQuadratic
 from mfpde.problem import MeanFieldProblem
+from mfpde.run.flow import iterate
 from mfpde.studies.curves import centre, curves
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.judging import judge, judge_all

@@ -15,11 +15,12 @@ from mfpde.environment import launched
 from mfpde.errors import ConvergenceError, Interrupted, NotFiniteError
 from mfpde.paths import user_path
 from mfpde.progress import make_progress
+from mfpde.run.options import Progress
 from mfpde.run.recorder import Recorder
-from mfpde.run.specification import Progress, Specification
+from mfpde.run.specification import Specification
+from mfpde.run.states import Checkpoint
 from mfpde.run.stopping import Reason, blown_up
 from mfpde.signals import collected, deliver
-from mfpde.states import Checkpoint
 from mfpde.storage import check_writable
 from mfpde.waiting import waiting
 

@@ -12,7 +12,7 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
 from mfpde.run.solution import predict_raw
-from mfpde.states import InitialState, Method
+from mfpde.run.states import InitialState, Method
 from mfpde.steppers import stepper_of
 from mfpde.storage import reader
 

@@ -28,7 +28,7 @@ from mfpde.errors import NotFiniteError
 from mfpde.kernels.threads import n_threads
 from mfpde.recording import Clock, apply_observers
 from mfpde.run.specification import Row, Specification
-from mfpde.states import Checkpoint
+from mfpde.run.states import Checkpoint
 from mfpde.storage import RunHeader, RunWriter
 
 __all__ = ["Recorder", "Records", "checkpoint_from", "software"]

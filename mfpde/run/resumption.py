@@ -10,22 +10,23 @@ import numpy as np
 from mfpde.arrays import integer
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.flow import check_end
 from mfpde.networks.batches import Batches
-from mfpde.networks.descent import Descent
 from mfpde.networks.optimisers import optimiser_from_description
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Observer, check_observers, schedule_from_description
-from mfpde.run.flows import FlowDynamics
+from mfpde.run.descent import Descent
+from mfpde.run.flow import check_end
+from mfpde.run.flow_dynamics import FlowDynamics
 from mfpde.run.observers import observers_of
+from mfpde.run.options import Progress
 from mfpde.run.rebuilding import initial_of, method_of, problem_of
 from mfpde.run.recorder import Records
-from mfpde.run.specification import Dynamics, Progress, Specification
+from mfpde.run.specification import Dynamics, Specification
+from mfpde.run.states import Checkpoint, InitialState
 from mfpde.run.stopping import StopRules
-from mfpde.run.trainings import VALIDATION, TrainingDynamics
-from mfpde.states import Checkpoint, InitialState
+from mfpde.run.training_dynamics import VALIDATION, TrainingDynamics
 
 __all__ = ["records_of", "resumed", "resumed_flow", "resumed_training"]
 

@@ -20,7 +20,7 @@ from mfpde.errors import ConvergenceError, NotFiniteError, UnfinishedWarning
 from mfpde.networks.parts import predict_in_parts
 from mfpde.problem import MeanFieldProblem
 from mfpde.run.error_estimate import ErrorEstimate
-from mfpde.states import InitialState
+from mfpde.run.states import InitialState
 
 __all__ = ["Solution", "finished", "quietly"]
 
@@ -113,7 +113,7 @@ class Solution:
 
     @property
     def converged(self) -> bool:
-        """Whether the run ended as asked for."""
+        """Whether the run reached its end."""
         return self.status == "finished"
 
     @property
@@ -199,7 +199,7 @@ def quietly(function: Function) -> Function:
 
 
 def finished(found: Solution) -> Solution:
-    """Return a solution that ended as asked for.
+    """Return a solution that reached its end.
 
     Raises
     ------

@@ -12,14 +12,15 @@ from mfpde.depth import A_DEPTH_GRID, DepthGrid
 from mfpde.engine.mpi import all_or_none
 from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.evaluation import check_shapes
-from mfpde.flow import check_end, has_noise, iterate
 from mfpde.gradients import check_own_parts
 from mfpde.options import accepting
 from mfpde.paths import user_path
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 from mfpde.recording import Observer
-from mfpde.run.flows import FlowDynamics
+from mfpde.run.flow import check_end, has_noise, iterate
+from mfpde.run.flow_dynamics import FlowDynamics
 from mfpde.run.loop import run_from_start, run_loop
+from mfpde.run.options import FlowOptions, Progress, a_progress
 from mfpde.run.recorder import Recorder, checkpoint_from
 from mfpde.run.resumption import (
     records_of,
@@ -28,11 +29,11 @@ from mfpde.run.resumption import (
     resumed_training,
 )
 from mfpde.run.solution import Solution, announcing
-from mfpde.run.specification import FlowOptions, Progress, Specification, a_progress
+from mfpde.run.specification import Specification
+from mfpde.run.states import InitialState, Method
 from mfpde.run.stopping import StopRules
-from mfpde.run.trainings import refuse_ranks
+from mfpde.run.training_dynamics import refuse_ranks
 from mfpde.sizes import warn_of_sizes
-from mfpde.states import InitialState, Method
 from mfpde.steppers import ErrorControl, check_steps, make_stepper, named
 from mfpde.storage import open_run, read_checkpoint
 

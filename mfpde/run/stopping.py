@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from mfpde.arrays import check_fields, optional, positive
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.problem import MeanFieldProblem
-from mfpde.states import State
+from mfpde.run.states import State
 
 __all__ = ["MOST_GROWTH", "Reason", "StopRules", "blown_up", "locate"]
 

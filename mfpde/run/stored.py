@@ -14,7 +14,7 @@ from mfpde.storage import reader
 
 if TYPE_CHECKING:
     from mfpde.problem import MeanFieldProblem
-    from mfpde.states import InitialState
+    from mfpde.run.states import InitialState
 
 __all__ = ["Run", "open_run"]
 

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from mfpde.arrays import checked, float_array, instance, whole
 from mfpde.gradients import check_own_parts
 from mfpde.networks.batches import Batches
-from mfpde.networks.descent import Descent
 from mfpde.networks.optimisers import check_optimiser
 from mfpde.networks.resnet import ResNet
 from mfpde.options import accepting
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
+from mfpde.run.descent import Descent
 from mfpde.run.loop import run_from_start
+from mfpde.run.options import TrainingOptions
 from mfpde.run.solution import announcing
-from mfpde.run.specification import Specification, TrainingOptions
-from mfpde.run.trainings import Training, TrainingDynamics
+from mfpde.run.specification import Specification
+from mfpde.run.training_dynamics import Training, TrainingDynamics
 from mfpde.sizes import warn_of_sizes
 
 __all__ = ["Training", "train"]

@@ -40,7 +40,7 @@ class JointScheme:
         "pde": the mean-field velocity, Eq. (19), with a local mean F. "autodiff": minus
         n times the derivative of the objective E_s of the network; it exists between
         swaps only, and is 0 for uniform weights, where E_s depends on the order alone.
-        "fixed": t rests. "shuffle": all depths are dealt anew, at random, after each
+        "fixed": t rests. "shuffle": all depths are permuted at random after each
         step.
     window : float
         h > 0: F at t_j is the sum of f over |t_i - t_j| < h, divided by n and by the

@@ -14,13 +14,13 @@ from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.evaluation import predict
-from mfpde.flow import check_end, has_noise
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import check_observers, make_schedule
+from mfpde.run.flow import check_end, has_noise
 from mfpde.run.loop import run_from_start
 from mfpde.run.solution import Solution, announcing
 from mfpde.run.specification import Dynamics, Row, Specification
-from mfpde.states import Checkpoint
+from mfpde.run.states import Checkpoint
 from mfpde.steppers import Point, check_steps, make_stepper
 from mfpde.steppers.names import ADAPTIVE
 from mfpde.theory.joint.evaluation import (
@@ -329,7 +329,7 @@ class JointDynamics(Dynamics):
         return Point(s, y, rate, found)
 
     def _settled(self, point: Point, rng: np.random.Generator) -> Point:
-        """The point with its depths inside [0, 1]; dealt anew if the scheme says so."""
+        """The point with its depths inside [0, 1]; permuted if the scheme says so."""
         _, t = self._unpack(point.y)
         inside, _ = self.scheme.inside(t)
         undone = inside - t

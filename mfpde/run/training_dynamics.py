@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
 from mfpde.losses import accuracy, has_classes
-from mfpde.networks.descent import Descent, TrainingState, descend
 from mfpde.networks.optimisers import is_built_in
 from mfpde.networks.parts import predict_in_parts
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Clock, make_clocks
+from mfpde.run.descent import Descent, TrainingState, descend
 from mfpde.run.solution import Solution
 from mfpde.run.specification import Dynamics, ExtraData, Row
+from mfpde.run.states import Checkpoint
 from mfpde.run.stopping import Reason
-from mfpde.states import Checkpoint
 from mfpde.storage import open_run
 
 __all__ = ["VALIDATION", "Training", "TrainingDynamics", "refuse_ranks"]

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from mfpde.engine.mpi import shard_of
-from mfpde.flow import Flow
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import flow_row, scalar_names
+from mfpde.run.flow import Flow
 from mfpde.run.solution import Solution
 from mfpde.run.specification import Dynamics, Row
+from mfpde.run.states import Checkpoint, InitialState, State
 from mfpde.run.stopping import Reason, StopRules, locate
-from mfpde.states import Checkpoint, InitialState, State
 from mfpde.steppers import describe_stepper
 
 __all__ = ["FlowDynamics"]

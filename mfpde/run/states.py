@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import positive
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation
-from mfpde.options import Option
 from mfpde.problem import MeanFieldProblem
 
 Array = NDArray[np.float64]
@@ -93,30 +91,6 @@ class State(Checkpoint):
     def latest(self) -> tuple[float, float]:
         """Loss and objective, as progress shows them."""
         return self.evaluation.loss, self.evaluation.objective
-
-
-class MethodOptions(TypedDict, total=False):
-    """Options of the method that advances a flow in training time s.
-
-    Attributes
-    ----------
-    stepper : {"dopri5", "rkc2", "auto", "euler", "heun", "rk4"} or object
-        The first three control their error: "dopri5" is of order 5, "rkc2" of order 2
-        for stiff problems, "auto" the one or the other, whichever is cheaper. The
-        others need `ds`. Objects: `Langevin(temperature, ds)`, which adds noise, or
-        any other, see `mfpde.steppers`.
-    rtol : float
-        Relative tolerance of an adaptive stepper, for every parameter and the ledger.
-    atol : float
-        Absolute tolerance likewise.
-    ds : float, optional
-        Step of a fixed stepper; shortened evenly where a record time requires it.
-    """
-
-    stepper: Annotated[Any, Option("dopri5")]
-    rtol: Annotated[float, Option(1e-6, positive)]
-    atol: Annotated[float, Option(1e-9, positive)]
-    ds: Annotated[float | None, Option(None, positive)]
 
 
 @dataclass(frozen=True)

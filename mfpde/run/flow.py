@@ -1,7 +1,7 @@
 """The flow in training time s: the loop, one accepted step at a time.
 
 The state of the steppers is one flat vector: theta, the trained maps, and last the
-ledger of Eq. (28), which is integrated beside them by the same method.
+ledger of Eq. (28), which is integrated with them by the same method.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from mfpde.gradients import own_parts
 from mfpde.ledger import LedgerBudget, objective_does_not_rise
 from mfpde.options import accepting
 from mfpde.problem import MeanFieldProblem
+from mfpde.run.options import MethodOptions
+from mfpde.run.states import Checkpoint, InitialState, Method, State
 from mfpde.sizes import advice
-from mfpde.states import Checkpoint, InitialState, Method, MethodOptions, State
 from mfpde.steppers import (
     Diffusion,
     ErrorControl,

@@ -1,7 +1,7 @@
 """The training of a network: the loop, one iteration at a time.
 
 State n holds the gradient of batch n: a blow-up is noticed before the state is given
-out. What a state says about all data is computed when it is first asked for.
+out. What a state says about all data is computed when it is first used.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mfpde.depth import DepthGrid
 from mfpde.engine.sharding import Space
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.evaluation import Evaluation, evaluate
-from mfpde.flow import Layout
 from mfpde.networks.batches import Batches
 from mfpde.networks.parts import evaluate_in_parts
 from mfpde.networks.resnet import ResNet
 from mfpde.problem import MeanFieldProblem
-from mfpde.states import Checkpoint
+from mfpde.run.flow import Layout
+from mfpde.run.states import Checkpoint
 from mfpde.steppers.base import counted_time
 
 Array = NDArray[np.float64]
