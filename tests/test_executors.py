@@ -20,7 +20,7 @@ from worker_cases import (
     surroundings,
 )
 
-from mfpde.executors import Dask, Lost, Processes, Serial, Unit
+from mfpde.executors import Call, Dask, Failure, Processes, Serial
 from mfpde.executors import memory as memory_module
 from mfpde.executors.memory import format_memory, machine_memory, share_of_memory
 
@@ -33,16 +33,16 @@ def is_running(pid):
 
 
 def results(executor, function, arguments, shared=None):
-    """Name of each unit, its number, to its result."""
+    """Name of each call, its number, to its result."""
     needs = tuple(shared or ())
-    units = [Unit(str(i), each, needs) for i, each in enumerate(arguments)]
-    found = {u.name: r for u, r in executor.run(function, units, shared or {})}
-    assert sorted(found, key=int) == [unit.name for unit in units]
-    return [found[unit.name] for unit in units]
+    calls = [Call(str(i), each, needs) for i, each in enumerate(arguments)]
+    found = {u.name: r for u, r in executor.run(function, calls, shared or {})}
+    assert sorted(found, key=int) == [call.name for call in calls]
+    return [found[call.name] for call in calls]
 
 
 @pytest.mark.parametrize("executor", [Serial(), Processes(2)], ids=["serial", "two"])
-def test_every_unit_gets_its_result_and_the_shared_values(executor):
+def test_every_call_gets_its_result_and_the_shared_values(executor):
     with executor:
         factor = Fraction(2, 3)
         found = results(executor, scaled, [1, 2, 3], {"factor": factor})
@@ -50,7 +50,7 @@ def test_every_unit_gets_its_result_and_the_shared_values(executor):
         assert results(executor, divide, []) == []
         one, failed = results(executor, divide, [1, 0])
         assert one == 1
-        assert isinstance(failed, Lost)
+        assert isinstance(failed, Failure)
         assert failed.reason.startswith("ZeroDivisionError: ")
         # Otherwise an interrupted `solve` would pass for a finished one.
         assert results(executor, ignore_signals, [0]) == ["not the main thread"]
@@ -69,7 +69,7 @@ def test_workers_have_bounded_threads_and_memory(monkeypatch):
     assert threads == ["3", "3", "3"]
     assert limit == 600_000_000
     assert small == 1000
-    assert large == Lost("MemoryError")
+    assert large == Failure("MemoryError")
     # Ours are as before.
     assert os.environ["NUMBA_NUM_THREADS"] == "7"
     assert resource.getrlimit(resource.RLIMIT_DATA) == here
@@ -88,7 +88,7 @@ def test_a_share_of_the_memory(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("n_deaths", "result"), [(2, 2), (9, None)])
-def test_a_killed_worker_costs_its_unit_which_is_given_up_in_the_end(
+def test_a_killed_worker_costs_its_call_which_is_given_up_in_the_end(
     tmp_path, n_deaths, result
 ):
     folder = tmp_path / str(n_deaths)
@@ -100,7 +100,7 @@ def test_a_killed_worker_costs_its_unit_which_is_given_up_in_the_end(
     assert [found[0], *found[2:]] == [0, 0, 0]
     if result is None:
         assert len(list(folder.iterdir())) == 3
-        assert found[1] == Lost(
+        assert found[1] == Failure(
             "The worker died 3 times at it; it was killed, or ran out of memory."
         )
     else:
@@ -120,14 +120,14 @@ def test_what_cannot_be_sent_or_read_is_said():
             Processes(**options)
 
 
-def test_workers_are_killed_in_the_midst_of_a_unit():
+def test_workers_are_killed_in_the_midst_of_a_call():
     executor = Processes(1)
     started = time.monotonic()
     with executor:
-        # The generator has to begin for the unit to be sent.
-        units = [Unit("a", 1.0), Unit("b", 600.0)]
-        next(executor.run(sleep, units, {}))
-        pid = executor._workers[0].process.pid
+        # The generator has to begin for the call to be sent.
+        calls = [Call("a", 1.0), Call("b", 600.0)]
+        next(executor.run(sleep, calls, {}))
+        pid = executor._workers[0].pid
         assert is_running(pid)
     assert not is_running(pid)
     assert time.monotonic() - started < 60.0
@@ -135,12 +135,12 @@ def test_workers_are_killed_in_the_midst_of_a_unit():
 
 def test_workers_end_with_a_killed_parent():
     code = (
-        "from mfpde.executors import Processes, Unit\n"
+        "from mfpde.executors import Processes, Call\n"
         "from worker_cases import sleep\n"
         "executor = Processes(1)\n"
         "executor.__enter__()\n"
-        "print(executor._workers[0].process.pid, flush=True)\n"
-        "list(executor.run(sleep, [Unit('a', 600.0)], {}))\n"
+        "print(executor._workers[0].pid, flush=True)\n"
+        "list(executor.run(sleep, [Call('a', 600.0)], {}))\n"
     )
     folder = Path(__file__).parent
     path = os.pathsep.join([str(folder), str(folder.parent)])

@@ -120,13 +120,13 @@ def test_workers_serve_on_macos(folder):
     code = (
         "import math\n"
         "from mfpde.executors import Processes\n"
-        "from mfpde.executors.base import Unit\n"
+        "from mfpde.executors.base import Call\n"
         "def root(x, shared):\n"
         "    return math.sqrt(x)\n"
         "if __name__ == '__main__':\n"
         "    with Processes(2) as workers:\n"
-        "        units = [Unit('a', 4.0), Unit('b', 9.0)]\n"
-        "        print(sorted(r for _, r in workers.run(root, units, {})))\n"
+        "        calls = [Call('a', 4.0), Call('b', 9.0)]\n"
+        "        print(sorted(r for _, r in workers.run(root, calls, {})))\n"
     )
     (folder / "work.py").write_text(code)
     assert call(system(MACOS, folder), folder, "work.py") == "[2.0, 3.0]\n"

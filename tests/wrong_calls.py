@@ -623,9 +623,9 @@ class Surface:
         module = mfpde.executors
         self.add("executors.Processes", module.Processes, n_workers=1)
         self.add("executors.Dask", module.Dask, address="tcp://no.where:1")
-        self.add("executors.Unit", module.Unit, omit=["argument"], name="a", argument=1)
+        self.add("executors.Call", module.Call, omit=["argument"], name="a", argument=1)
         self.add("executors.Serial.run", lambda **o: list(module.Serial().run(**o)),
-                 function=max_of, units=[module.Unit("a", 1)], shared={})  # fmt: skip
+                 function=max_of, calls=[module.Call("a", 1)], shared={})  # fmt: skip
 
     def of_homogeneity(self):
         module = mfpde.theory.homogeneity
@@ -928,7 +928,7 @@ NOT_CALLED = {
     **dict.fromkeys(
         (
             "exact.ExactCase",
-            "executors.Lost",
+            "executors.Failure",
             "executors.Serial",
             "shallow.Shallow",
             "steppers.Point",

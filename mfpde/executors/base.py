@@ -1,10 +1,13 @@
-"""What an executor offers, and what passes through it."""
+"""What an executor offers, what passes through it, and the loop over its calls."""
 
 from __future__ import annotations
 
 import pickle
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from mfpde.arrays import (
@@ -18,7 +21,7 @@ from mfpde.arrays import (
 )
 
 MOST_DEATHS = 3
-"""Workers that a unit may take with it before it is given up."""
+"""Workers that may die at a call before it is given up."""
 GIVEN_UP = (
     f"The worker died {MOST_DEATHS} times at it; it was killed, or ran out of memory."
 )
@@ -37,8 +40,8 @@ Function = Callable[[Any, Mapping[str, Any]], Any]
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One piece of work.
+class Call:
+    """One call of the function that an executor runs.
 
     Attributes
     ----------
@@ -47,7 +50,7 @@ class Unit:
     argument : Any
         What the function is called with; it can be pickled.
     needs : tuple of str
-        Names of the shared values that the function gets besides.
+        Names of the shared values that the function also gets.
     """
 
     name: str
@@ -59,15 +62,19 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Lost:
-    """Stands in place of a result that there is none of; `reason` is a sentence."""
+class Failure:
+    """Stands in place of a result that is missing; `reason` is a sentence."""
 
     reason: str
 
 
+class DeadWorker(Failure):
+    """The worker died: the call is to be repeated."""
+
+
 RUN = {
     "function": a_function,
-    "units": sequence(instance(Unit)),
+    "calls": sequence(instance(Call)),
     "shared": mapping,
 }
 
@@ -79,35 +86,100 @@ class Executor(Protocol):
 
     def describe(self) -> str:
         """Return what runs where, for example "2 workers, 1 thread each"."""
+        ...
 
     def run(
-        self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
-    ) -> Iterator[tuple[Unit, Any]]:
-        """Yield every unit with its result, or `Lost`, in the order they end.
+        self, function: Function, calls: Sequence[Call], shared: Mapping[str, Any]
+    ) -> Iterator[tuple[Call, Any]]:
+        """Yield every call with its result, or `Failure`, in the order they end.
 
         Parameters
         ----------
         function : callable
-            Called as function(unit.argument, {name: shared[name] for the needs}).
-        units : sequence of Unit
-            In the order in which they are to be begun.
+            Called as function(call.argument, {name: shared[name] for the needs}).
+        calls : sequence of Call
+            In the order in which they are to be started.
         shared : mapping
-            Values that several units need; each is sent to a worker once.
+            Values that several calls need; each is sent to a worker once.
         """
+        ...
 
     def __enter__(self) -> Executor:
         """Start the workers."""
+        ...
 
     def __exit__(self, *error: object) -> None:
-        """Stop the workers, also in the midst of a unit."""
+        """Stop the workers, also in the midst of a call."""
+        ...
+
+
+def stream(
+    calls: Sequence[Call],
+    n_places: Callable[[], int],
+    submit: Callable[[Call], Any],
+    result_of: Callable[[Any], Any],
+    check: Callable[[], None] = lambda: None,
+    check_every_s: float | None = None,
+) -> Iterator[tuple[Call, Any]]:
+    """Yield calls with their results; a call whose worker died is repeated.
+
+    Parameters
+    ----------
+    calls : sequence of Call
+    n_places : callable
+        Returns how many calls may run now: none waits on a worker that dies.
+    submit : callable
+        From a call to a future with `add_done_callback`.
+    result_of : callable
+        From a future that ended to its result, a `Failure`, or a `DeadWorker`.
+    check : callable
+        Called every `check_every_s` seconds without a result; may raise.
+    """
+    waiting, deaths = deque(calls), Counter[int]()
+    ended: SimpleQueue[tuple[Call, Any]] = SimpleQueue()
+    n_running = 0
+    while waiting or n_running:
+        while waiting and n_running < n_places():
+            call = waiting.popleft()
+            submit(call).add_done_callback(lambda f, call=call: ended.put((call, f)))
+            n_running += 1
+        try:
+            call, future = ended.get(timeout=check_every_s)
+        except Empty:
+            check()
+            continue
+        n_running -= 1
+        result = result_of(future)
+        if isinstance(result, DeadWorker):
+            deaths[id(call)] += 1
+            if deaths[id(call)] < MOST_DEATHS:
+                waiting.appendleft(call)
+                continue
+            result = Failure(GIVEN_UP)
+        yield call, result
 
 
 def attempt(function: Function, argument: Any, shared: Mapping[str, Any]) -> Any:
-    """Return what the function returns, or `Lost` with what it raised."""
+    """Return what the function returns, or `Failure` with what it raised."""
     try:
         return function(argument, shared)
     except Exception as error:
-        return Lost(in_words(error))
+        return Failure(in_words(error))
+
+
+def attempt_in_thread(
+    function: Function, argument: Any, shared: Mapping[str, Any]
+) -> Any:
+    """As `attempt`, in a thread of its own while this one waits.
+
+    Signals then belong to the process: `mfpde.solve`, which ends in order when it is
+    interrupted, cannot pass an unfinished result off as its own.
+    """
+    result: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(
+        target=lambda: result.put(attempt(function, argument, shared)), daemon=True
+    ).start()
+    return result.get()
 
 
 def in_words(error: BaseException) -> str:
@@ -116,8 +188,8 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def pickled(function: Function, argument: Any) -> bytes:
-    """Return the call as bytes.
+def pickled(value: Any) -> bytes:
+    """Return what is sent to a worker as bytes.
 
     Raises
     ------
@@ -125,7 +197,7 @@ def pickled(function: Function, argument: Any) -> bytes:
         If it cannot be pickled.
     """
     try:
-        return pickle.dumps((function, argument))
+        return pickle.dumps(value)
     # Pickling calls code of the user's classes, which may raise anything.
     except Exception as error:
         raise ValueError(

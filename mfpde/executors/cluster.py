@@ -7,10 +7,8 @@ import json
 import logging
 import os
 import socket
-from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from mfpde.arrays import checked, optional, text
@@ -21,13 +19,15 @@ from mfpde.executors.base import (
     MOST_DEATHS,
     RUN,
     THREAD_NAMES,
+    Call,
+    DeadWorker,
+    Failure,
     Function,
-    Lost,
-    Unit,
     attempt,
     counted,
     in_words,
     pickled,
+    stream,
 )
 from mfpde.executors.memory import format_memory, share_of_memory
 from mfpde.kernels.threads import n_cores
@@ -44,7 +44,7 @@ IGNORE_INTERRUPT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\
 
 
 class Dask:
-    """Do the units on a Dask cluster, one at a time on each thread of its workers.
+    """Do the calls on a Dask cluster, one at a time on each thread of its workers.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Dask:
     n_workers : int, optional
         Workers of a local cluster. Default: the cores.
     threads : int
-        Threads of the kernels in a unit. On a worker started elsewhere
+        Threads of the kernels in a call. On a worker started elsewhere
         $MFPDE_NUM_THREADS counts if it is set there.
     memory : int, optional
         Bytes for each worker of a local cluster, which Dask replaces when it comes
@@ -107,56 +107,45 @@ class Dask:
 
     @checked(**RUN)
     def run(
-        self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
-    ) -> Iterator[tuple[Unit, Any]]:
+        self, function: Function, calls: Sequence[Call], shared: Mapping[str, Any]
+    ) -> Iterator[tuple[Call, Any]]:
         """See `Executor`."""
-        waiting, deaths = deque(units), Counter[str]()
         sent: dict[str, Any] = {}
-        running: dict[Any, Unit] = {}
-        ended: SimpleQueue = SimpleQueue()
-        while waiting or running:
-            # No more than there are threads: nothing waits on a worker that dies.
-            while waiting and len(running) < self._n_threads():
-                unit = waiting.popleft()
-                future = self._submit(function, unit, shared, sent)
-                running[future.key] = unit
-                future.add_done_callback(ended.put)
-            future = self._wait(ended)
-            unit, result = running.pop(future.key), self._result(future)
-            if isinstance(result, _Again):
+
+        def result_of(future: Any) -> Any:
+            result = self._result(future)
+            if isinstance(result, DeadWorker):
                 # Shared values can be gone with the workers that kept them.
                 sent.clear()
-                deaths[unit.name] += 1
-                if deaths[unit.name] < MOST_DEATHS:
-                    waiting.appendleft(unit)
-                    continue
-            yield unit, result
+            return result
+
+        yield from stream(
+            calls,
+            self._n_threads,
+            lambda call: self._submit(function, call, shared, sent),
+            result_of,
+            self._check_connection,
+            CONNECT_S,
+        )
 
     def _submit(
         self,
         function: Function,
-        unit: Unit,
+        call: Call,
         shared: Mapping[str, Any],
         sent: dict[str, Any],
     ) -> Any:
-        pickled(function, unit.argument)
-        for name in unit.needs:
+        pickled((function, call.argument))
+        for name in call.needs:
             if name not in sent:
                 self._wait_for_workers()
                 sent[name] = self._client.scatter(
                     shared[name], broadcast=True, hash=False
                 )
-        needed = {name: sent[name] for name in unit.needs}
+        needed = {name: sent[name] for name in call.needs}
         return self._client.submit(
-            _call, function, unit.argument, needed, self.threads, pure=False
+            _call, function, call.argument, needed, self.threads, pure=False
         )
-
-    def _wait(self, ended: SimpleQueue) -> Any:
-        """Wait for the next future that ends; raise if the scheduler is gone."""
-        while True:
-            with contextlib.suppress(Empty):
-                return ended.get(timeout=CONNECT_S)
-            self._check_connection()
 
     def _check_connection(self) -> None:
         if self._client.status != "running":
@@ -166,17 +155,17 @@ class Dask:
             )
 
     def _result(self, future: Any) -> Any:
-        """Return what a future holds, `Lost`, or `_Again` if a worker took it."""
+        """Return what a future holds, or why it holds nothing."""
         try:
             return future.result()
         except CancelledError:
-            return _Again(GIVEN_UP)
+            return DeadWorker(GIVEN_UP)
         except self._distributed.KilledWorker:
-            return Lost(GIVEN_UP)
+            return Failure(GIVEN_UP)
         # What a worker of another version raises, or a connection that breaks.
         except Exception as error:
             self._check_connection()
-            return Lost(in_words(error))
+            return Failure(in_words(error))
 
     def _n_threads(self) -> int:
         return max(1, sum(self._client.nthreads().values()))
@@ -194,7 +183,7 @@ class Dask:
 
     def _connect(self) -> None:
         distributed = self._distributed
-        # Dask reports each lost connection at length; what matters, we say.
+        # Dask reports each lost connection at length; the errors here say what matters.
         logger = logging.getLogger("distributed")
         self._stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.CRITICAL)
@@ -290,10 +279,6 @@ def _check_reachable(address: str) -> None:
             f"The scheduler {address} cannot be reached ({error}). Start one with "
             "`dask scheduler`, or use --dask local."
         ) from error
-
-
-class _Again(Lost):
-    """A result that was lost for a reason beyond the unit: it is to be done again."""
 
 
 def _call(

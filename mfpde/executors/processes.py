@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections import Counter, deque
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, resource_tracker
 from typing import Any
 
@@ -17,26 +19,26 @@ from mfpde.executors.base import (
     BYTES,
     COUNT,
     GIVEN_UP,
-    MOST_DEATHS,
     RUN,
     THREAD_NAMES,
+    Call,
+    DeadWorker,
+    Failure,
     Function,
-    Lost,
-    Unit,
+    attempt_in_thread,
     counted,
+    in_words,
     pickled,
+    stream,
 )
-from mfpde.executors.memory import format_memory, share_of_memory
-from mfpde.executors.worker import serve
-
-_DEAD = object()
+from mfpde.executors.memory import bound_memory, format_memory, share_of_memory
 
 
 class Processes:
-    """Do the units in `n_workers` processes of this machine, started by spawn.
+    """Do the calls in `n_workers` processes of this machine, started by spawn.
 
-    A process that ends, whatever the reason, costs the unit it was at: a fresh process
-    takes its place and the unit is begun again, three times at most.
+    A process that ends, whatever the reason, costs the call it was at: a new process
+    takes its place and the call is repeated, three times at most.
 
     Parameters
     ----------
@@ -44,13 +46,13 @@ class Processes:
     threads : int
         Threads of the kernels and of the linear algebra in each process.
     memory : int, optional
-        Bytes of data that each process may hold; a unit that needs more gets a
+        Bytes of data that each process may hold; a call that needs more gets a
         MemoryError. Default: an equal share of 90 % of the machine's memory.
 
     Notes
     -----
-    `concurrent.futures` gives up the whole pool, and every unit that runs in it, when
-    one process dies; so each process has a pipe of its own here.
+    Every process is a `ProcessPoolExecutor` with one worker: if a process dies, its
+    pool breaks, and the calls in the other pools go on.
     """
 
     @checked(n_workers=COUNT, threads=COUNT, memory=optional(BYTES))
@@ -71,43 +73,33 @@ class Processes:
 
     @checked(**RUN)
     def run(
-        self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
-    ) -> Iterator[tuple[Unit, Any]]:
+        self, function: Function, calls: Sequence[Call], shared: Mapping[str, Any]
+    ) -> Iterator[tuple[Call, Any]]:
         """See `Executor`."""
-        waiting, deaths = deque(units), Counter[str]()
-        for worker in self._workers:
-            worker.forget()
-        while True:
-            self._hand_out(function, waiting, shared)
-            busy = {w.pipe: w for w in self._workers if w.unit is not None}
-            if not busy:
-                return
-            ended = []
-            for pipe in connection.wait(list(busy)):
-                unit, result = busy[pipe].take_result()
-                if result is not _DEAD:
-                    ended.append((unit, result))
-                    continue
-                self._replace(busy[pipe])
-                deaths[unit.name] += 1
-                if deaths[unit.name] < MOST_DEATHS:
-                    waiting.appendleft(unit)
-                else:
-                    ended.append((unit, Lost(GIVEN_UP)))
-            # No process waits for what the caller does with the results.
-            self._hand_out(function, waiting, shared)
-            yield from ended
+        for place, worker in enumerate(self._workers):
+            worker.has.clear()  # another run may have other values of the same name
+            if worker.future is not None:  # left by a run that was not read to its end
+                worker.stop()
+                self._workers[place] = self._start()
 
-    def _hand_out(
-        self, function: Function, waiting: deque[Unit], shared: Mapping[str, Any]
-    ) -> None:
-        for worker in self._workers:
-            if waiting and worker.unit is None:
-                worker.give(function, waiting.popleft(), shared)
+        def submit(call: Call) -> Future[bytes]:
+            worker = next(each for each in self._workers if each.future is None)
+            return worker.submit(function, call, shared)
 
-    def _replace(self, worker: _Worker) -> None:
-        worker.stop()
-        self._workers[self._workers.index(worker)] = self._start()
+        def result_of(future: Future[bytes]) -> Any:
+            (worker,) = (each for each in self._workers if each.future is future)
+            worker.future = None
+            try:
+                return pickle.loads(future.result())
+            except BrokenProcessPool:
+                worker.stop()
+                self._workers[self._workers.index(worker)] = self._start()
+                return DeadWorker(GIVEN_UP)
+            # A result that cannot be pickled, or read.
+            except Exception as error:
+                return Failure(in_words(error))
+
+        yield from stream(calls, lambda: len(self._workers), submit, result_of)
 
     def _start(self) -> _Worker:
         with _environment(dict.fromkeys(THREAD_NAMES, str(self.threads))):
@@ -128,56 +120,94 @@ class Processes:
 
 
 class _Worker:
-    """A process, our end of its pipe, and the unit it is at."""
+    """A pool of one process, and the call it is at."""
 
     def __init__(self, memory: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.unit: Unit | None = None
-        self._has: set[str] = set()
-        # A daemon ends with us in any case; it may not start processes itself.
-        self.process = context.Process(target=serve, args=(theirs, memory), daemon=True)
+        # Closed with this process, however it ends; the worker then ends, too.
+        theirs, self._pipe = context.Pipe(duplex=False)
+        self._pool = ProcessPoolExecutor(
+            1, context, initializer=_prepare, initargs=(theirs, memory)
+        )
         with _interrupt_blocked():
-            self.process.start()
+            self._first = self._pool.submit(os.getpid)
         theirs.close()
+        self.future: Future[bytes] | None = None
+        self.has: set[str] = set()
 
-    def give(self, function: Function, unit: Unit, shared: Mapping[str, Any]) -> None:
-        """Send a unit, and before it the shared values not sent yet."""
-        work = pickled(function, unit.argument)
-        self.unit = unit
-        # If the process is dead, reading tells so.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for name in unit.needs:
-                if name not in self._has:
-                    self._send("keep", name, shared[name])
-                    self._has.add(name)
-            self._send("call", work, unit.needs)
+    @property
+    def pid(self) -> int:
+        """The number of the process; waits until it runs."""
+        return self._first.result()
 
-    def forget(self) -> None:
-        """Send shared values anew: another run may have others of the same name."""
-        self._has.clear()
-
-    def take_result(self) -> tuple[Unit, Any]:
-        """Return the unit and its result, `_DEAD` if the process has died."""
-        unit, self.unit = self.unit, None
+    def submit(
+        self, function: Function, call: Call, shared: Mapping[str, Any]
+    ) -> Future[bytes]:
+        """Send a call, and before it the shared values not sent yet."""
+        work = pickled((function, call.argument))
         try:
-            return unit, pickle.loads(self.pipe.recv_bytes())
-        except (EOFError, OSError):
-            return unit, _DEAD
+            for name in call.needs:
+                if name not in self.has:
+                    self._pool.submit(_keep, name, pickled(shared[name]))
+                    self.has.add(name)
+            self.future = self._pool.submit(_work, work, call.needs)
+        except BrokenProcessPool as error:
+            # It died while it had nothing to do.
+            self.future = Future()
+            self.future.set_exception(error)
+        return self.future
 
     def stop(self) -> None:
-        """Close the pipe, at which an idle process ends, and kill a busy one."""
-        self.pipe.close()
-        if self.unit is not None:
-            self.process.kill()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.process.close()
+        """Let an idle process end, and kill a busy one."""
+        if self.future is not None and self._first.done():
+            with contextlib.suppress(OSError, BrokenProcessPool):
+                os.kill(self.pid, signal.SIGKILL)
+        if self.future is not None:
+            self._pipe.close()
+        self._pool.shutdown(cancel_futures=True)
+        self._pipe.close()
 
-    def _send(self, *message: Any) -> None:
-        self.pipe.send_bytes(pickle.dumps(message))
+
+# In the worker -----------------------------------------------------------------
+
+_kept: dict[str, Any] = {}
+"""Shared values that were sent to this process."""
+
+
+def _prepare(pipe: connection.Connection, memory: int) -> None:
+    """Bound the data of this process; end it when the other end of a pipe closes."""
+    bound_memory(memory)
+    threading.Thread(target=_end_with, args=(pipe,), daemon=True).start()
+
+
+def _end_with(pipe: connection.Connection) -> None:
+    connection.wait([pipe])
+    os._exit(1)
+
+
+def _keep(name: str, value: bytes) -> None:
+    try:
+        _kept[name] = pickle.loads(value)
+    # As below; a value may also be too large for this process.
+    except Exception as error:
+        _kept[name] = Failure(f"{name} cannot be read in a worker ({in_words(error)}).")
+
+
+def _work(work: bytes, needs: tuple[str, ...]) -> bytes:
+    try:
+        function, argument = pickle.loads(work)
+    # Unpickling imports the user's modules, which may raise anything.
+    except Exception as error:
+        reason = f"The work cannot be read in a worker ({in_words(error)})."
+        return pickle.dumps(Failure(reason))
+    shared = {name: _kept[name] for name in needs}
+    for value in shared.values():
+        if isinstance(value, Failure):
+            return pickle.dumps(value)
+    return pickle.dumps(attempt_in_thread(function, argument, shared))
+
+
+# While a worker is started -----------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -197,7 +227,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupt_blocked() -> Iterator[None]:
-    """Processes started in the block do not notice Ctrl-C: it is ours to end them."""
+    """Processes started in the block do not notice Ctrl-C: we end them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.executors import Executor, Serial
-from mfpde.executors.base import Function, Unit
+from mfpde.executors.base import Call, Function
 from mfpde.studies.configuration import quick_of
 from mfpde.studies.engine import Outcome, nothing_there, run_study
 from mfpde.studies.progress import TaskReporter
@@ -216,9 +216,9 @@ class _Lent:
         return self._executor.describe()
 
     def run(
-        self, function: Function, units: Sequence[Unit], shared: Mapping[str, Any]
-    ) -> Iterator[tuple[Unit, Any]]:
-        return self._executor.run(function, units, shared)
+        self, function: Function, calls: Sequence[Call], shared: Mapping[str, Any]
+    ) -> Iterator[tuple[Call, Any]]:
+        return self._executor.run(function, calls, shared)
 
     def __enter__(self) -> _Lent:
         self._depth += 1

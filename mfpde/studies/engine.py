@@ -21,7 +21,7 @@ from mfpde.errors import (
     NotFiniteError,
     sentence,
 )
-from mfpde.executors import Executor, Lost, Serial, Unit
+from mfpde.executors import Call, Executor, Failure, Serial
 from mfpde.executors.base import counted
 from mfpde.progress import format_duration
 from mfpde.signals import as_interrupt, deliver
@@ -239,18 +239,18 @@ class _Session:
         with executor:
             self._begin(left, executor)
             references = self._references(left, executor)
-            units = []
+            calls = []
             for task in left:
                 absent = [name for name in task.needs if name not in references]
                 if absent:
                     message = f"The reference {absent[0]!r} could not be computed."
                     self._keep(task, Piece("failed", message))
                 else:
-                    units.append(Unit(task.key, task, task.needs))
+                    calls.append(Call(task.key, task, task.needs))
             job = Job(self.study, self.config)
             by_key = {task.key: task for task in left}
-            for unit, result in executor.run(job.measure, units, references):
-                self._keep(by_key[unit.name], _as_piece(result))
+            for call, result in executor.run(job.measure, calls, references):
+                self._keep(by_key[call.name], _as_piece(result))
 
     def _begin(self, left: Sequence[Task], executor: Executor) -> None:
         if self.reporter is None:
@@ -269,19 +269,19 @@ class _Session:
         """Return the references that tasks need, computing those that are missing."""
         needed = dict.fromkeys(name for task in left for name in task.needs)
         found = {name: self.store.reference(name) for name in needed}
-        units = [Unit(name, name) for name, piece in found.items() if piece is None]
-        if units:
-            names = ", ".join(unit.name for unit in units)
-            self._note(f"{counted(len(units), 'reference')} first: {names}")
+        calls = [Call(name, name) for name, piece in found.items() if piece is None]
+        if calls:
+            names = ", ".join(call.name for call in calls)
+            self._note(f"{counted(len(calls), 'reference')} first: {names}")
         job = Job(self.study, self.config)
-        for unit, result in executor.run(job.refer, units, {}):
-            piece = found[unit.name] = _as_piece(result)
+        for call, result in executor.run(job.refer, calls, {}):
+            piece = found[call.name] = _as_piece(result)
             if piece.status == "done":
-                self.store.keep_reference(unit.name, piece)
+                self.store.keep_reference(call.name, piece)
                 took = format_duration(piece.wall_time_s)
-                self._note(f"reference {unit.name} took {took}")
+                self._note(f"reference {call.name} took {took}")
             else:
-                self.failures[f"reference {unit.name}"] = piece
+                self.failures[f"reference {call.name}"] = piece
         return {n: piece.arrays for n, piece in found.items() if piece.status == "done"}
 
     def _keep(self, task: Task, piece: Piece) -> None:
@@ -398,7 +398,7 @@ class _Session:
 
 
 def _as_piece(result: Any) -> Piece:
-    return Piece("failed", result.reason) if isinstance(result, Lost) else result
+    return Piece("failed", result.reason) if isinstance(result, Failure) else result
 
 
 def _made(progress: bool | TaskReporter) -> TaskReporter | None:
