@@ -27,6 +27,7 @@ from mfpde.errors import (
     StorageFormatError,
     sentence,
 )
+from mfpde.plugins import import_modules
 from mfpde.signals import as_interrupt
 from mfpde.streams import drop_output, one_line, prepare_streams, say
 
@@ -114,6 +115,7 @@ def _status(arguments: argparse.Namespace, caught: list[int]) -> int:
     try:
         # Commands are imported when they are called: numba and matplotlib take
         # longer to import than `mfpde --help` and `mfpde info` take in all.
+        import_modules(arguments.imports)
         command = importlib.import_module(f"mfpde.commands.{arguments.command}")
         # A signal to end ends every command as Ctrl-C does: in order.
         with as_interrupt(caught):
@@ -157,6 +159,15 @@ def make_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     common.add_argument(
         "--debug", action="store_true", help="show the traceback of an error"
+    )
+    common.add_argument(
+        "--import",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        dest="imports",
+        help="a module, or Python file, that registers things of your own; it is "
+        "looked for in the current folder, too; repeatable",
     )
     common.set_defaults(threads=None)
     solving = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
-import importlib.util
 import os
 import sys
 import warnings
@@ -64,8 +62,10 @@ def load_outside() -> None:
         _state["variable"] = True
         import_modules([n for n in os.environ.get(VARIABLE, "").split(SEPARATOR) if n])
     if not _state["entry_points"]:
+        from importlib.metadata import entry_points  # not for every start
+
         _state["entry_points"] = True
-        for entry in importlib.metadata.entry_points(group=GROUP):
+        for entry in entry_points(group=GROUP):
             try:
                 entry.load()
             # One package that is broken is no reason to do without the others.
@@ -86,6 +86,8 @@ def _import(name: str) -> ModuleType:
 
 
 def _import_file(path: Path) -> ModuleType:
+    from importlib.util import module_from_spec, spec_from_file_location
+
     path = path.resolve()
     loaded = sys.modules.get(path.stem)
     if loaded is not None and getattr(loaded, "__file__", None) == str(path):
@@ -96,10 +98,10 @@ def _import_file(path: Path) -> ModuleType:
         )
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     # Before it runs, as the import system does: its classes can then be pickled.
     sys.modules[path.stem] = module
     try:
