@@ -13,37 +13,28 @@ import mfpde
 
 PACKAGE = Path(mfpde.__file__).parent
 
-# A module imports from lower layers only. A name with a star is a package: among its
-# own modules the order is free as long as there is no cycle.
+# A module imports from lower layers only. A layer is a list of rooms, and a room one
+# module, one package (with a star), or several of them that belong together: among the
+# modules of one room the order is free as long as there is no cycle.
 LAYERS = [
-    ["lazy_names"],
-    ["differences", "digits", "environment", "errors", "mfpde", "paths", "streams"],
-    ["arrays", "kernels.*", "plugins", "progress", "signals", "sizes"],
-    ["fields"],
-    ["describe"],
     [
-        *("blocks.*", "clipping", "data.*", "depth", "engine.*", "executors.*"),
-        *(
-            "figures",
-            "losses",
-            "options",
-            "readouts",
-            "snapshots",
-            "storage.*",
-            "waiting",
-        ),
+        "differences digits environment errors lazy_names mfpde paths streams "
+        "arrays describe fields options plugins progress signals sizes",
     ],
-    ["ensemble", "problem", "steppers.*"],
-    ["evaluation", "laws.*"],
-    ["gradients", "ledger", "networks.*", "recording", "references.*"],
+    ["kernels.*"],
+    [
+        *("blocks.* clipping losses problem readouts", "data.*", "depth", "engine.*"),
+        *("executors.*", "figures", "snapshots", "storage.*", "waiting"),
+    ],
+    ["ensemble laws.*", "steppers.*"],
+    ["evaluation gradients ledger"],
+    ["networks.*", "recording", "references.*"],
     ["run.*"],
     ["analysis.*", "config.*", "limit.*", "plotting.*", "theory.*"],
     ["studies.*"],
     ["papers.*", "protocols"],
     ["report.*"],
-    ["commands.*"],
-    ["cli"],
-    ["__main__"],
+    ["__main__ cli commands.*"],
 ]
 # Where modules are imported by name, late, so that a start is quick: names of the
 # package by need (PEP 562), the command that was called, and optional packages.
@@ -86,12 +77,15 @@ def _ours(name):
     return name.removeprefix("mfpde.")
 
 
+ROOMS = {name: room for layer in LAYERS for room in layer for name in room.split()}
+
+
 def group_of(module):
-    """The entry of LAYERS that a module belongs to: itself, or the nearest package."""
-    known = {group for layer in LAYERS for group in layer}
+    """The room that a module belongs to, by its name or that of the nearest package."""
     parts = module.split(".")
     packages = [".".join(parts[:n]) + ".*" for n in range(len(parts), 0, -1)]
-    return next((name for name in [module, *packages] if name in known), module)
+    known = (name for name in [module, *packages] if name in ROOMS)
+    return ROOMS.get(next(known, ""), module)
 
 
 def layer_of(module):
@@ -107,8 +101,10 @@ EDGES = sorted(
 
 
 def test_every_module_has_a_layer_and_every_layer_a_module():
-    groups = {group_of(module) for module in MODULES}
-    assert groups == {group for layer in LAYERS for group in layer}
+    assert {group_of(module) for module in MODULES} == set(ROOMS.values())
+    assert len(LAYERS) <= 12
+    packages = {parent for name in MODULES for parent in [name, f"{name}.*"]}
+    assert set(ROOMS) <= packages
 
 
 def test_imports_point_down():
