@@ -383,15 +383,23 @@ def stop_at(step):
     return report
 
 
-def test_a_prolonged_training_that_was_stopped_goes_on_to_its_new_end(tmp_path):
+@pytest.mark.parametrize("lengths", [None, (None, 10)])
+def test_a_prolonged_training_that_was_stopped_goes_on_to_its_new_end(
+    tmp_path, lengths
+):
+    """A schedule that follows the length of a training keeps the first one."""
     path = tmp_path / "net.h5"
+    short, long = (
+        SGD(ds=0.05, **({"schedule": Cosine(n, 0.1)} if lengths else {}))
+        for n in lengths or (None, None)
+    )
     plain = {"n_iterations": 10, "batch_size": 7, "record": Steps(5)}
-    train(make_net(), SGD(ds=0.05), **plain, output=path)
+    train(make_net(), short, **plain, output=path)
     stopped = interrupted(resume, path, n_iterations=20, progress=stop_at(15))
     assert (stopped.status, stopped.n_steps) == ("interrupted", 15)
     done = resume(path)
     assert (done.status, done.n_steps) == ("finished", 20)
-    whole = train(make_net(), SGD(ds=0.05), **plain | {"n_iterations": 20})
+    whole = train(make_net(), long, **plain | {"n_iterations": 20})
     assert done.ensemble.theta.tobytes() == whole.ensemble.theta.tobytes()
 
 

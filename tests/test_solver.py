@@ -124,6 +124,18 @@ def test_records_hold_what_the_evaluation_says(case):
         assert solution.scalars["gradient_norm"][i] == found.gradient_norm
 
 
+def test_states_and_adjoints_are_those_of_the_snapshots(case, tmp_path):
+    problem, grid, ensemble = case
+    options = {"snapshots": [0.3], "states": [0.3], "output": tmp_path / "a.h5"}
+    solve(*case, s_end=0.5, **options)
+    with open_run(tmp_path / "a.h5") as run:
+        (at,) = np.flatnonzero(run.snapshot_s == 0.3)
+        (here,) = np.flatnonzero(run.states.s == 0.3)
+        found = evaluate(problem, grid, ensemble.with_theta(run.theta[at]), 0.3)
+        np.testing.assert_array_equal(run.states.z[here], found.z)
+        np.testing.assert_array_equal(run.states.p[here], found.p)
+
+
 def test_start_and_end_by_default(case):
     solution = solve(*case, s_end=0.7)
     np.testing.assert_array_equal(solution.s, [0.0, 0.7])
@@ -592,6 +604,18 @@ def test_the_rule_that_ended_a_run_does_not_end_its_extension(case, tmp_path):
     extended = resume(path, s_end=1.5)
     assert extended.message == "Reached s_end = 1.5."
     assert extended.loss[-1] < first.loss[-1]
+
+
+@pytest.mark.parametrize("rule", ["loss_below", "gradient_norm_below"])
+def test_a_run_that_was_stopped_keeps_its_rules(rule, relaxing, tmp_path):
+    path, options = tmp_path / "a.h5", {"s_end": 6.0, rule: 0.25}
+    whole = solve(*relaxing, **options)
+    part = solve(*relaxing, **options, output=path, wall_time_s=1e-9)
+    assert part.status == "interrupted"
+    while part.status == "interrupted":
+        part = found = resume(path)
+    assert "is below 0.25" in found.message
+    assert (found.message, found.s[-1]) == (whole.message, whole.s[-1])
 
 
 def test_a_resumed_run_with_parts_of_the_users_own(case, tmp_path):
