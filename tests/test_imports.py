@@ -31,9 +31,8 @@ LAYERS = [
     ["networks.*", "recording", "references.*"],
     ["run.*"],
     ["analysis.*", "config.*", "limit.*", "plotting.*", "theory.*"],
-    ["studies.*"],
+    ["report.*", "studies.*"],
     ["papers.*", "protocols"],
-    ["report.*"],
     ["__main__ cli commands.*"],
 ]
 # Where modules are imported by name, late, so that a start is quick: names of the

@@ -14,8 +14,9 @@ from test_studies_experiments import PAIR, Euler
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS
 from mfpde.papers.claims import CLAIMS, decide, reasons
+from mfpde.papers.decisions import Decisions, Found, overview, page_of
 from mfpde.papers.names import ALL, STUDIES
-from mfpde.report.page import Decisions, Found, overview, write_page
+from mfpde.report.page import write_page
 from mfpde.studies import resolve
 from mfpde.studies.collection import Collection, parts_of, run_parts
 from mfpde.studies.judging import judge
@@ -52,11 +53,12 @@ def found(tmp_path_factory):
 
 
 def page(found, folder):
-    path = folder / "report.html"
-    write_page(
-        path, Decisions(found), title="A < B", command="mfpde study x", wall_time_s=3.0
-    )
-    return path.read_text()
+    return write(found, folder, title="A < B", command="mfpde study x").read_text()
+
+
+def write(found, folder, **options):
+    shown = page_of(Decisions(found), folder, wall_time_s=3.0, **options)
+    return write_page(folder / "report.html", shown)
 
 
 def test_the_page_holds_all_it_shows(found, tmp_path):
@@ -129,10 +131,7 @@ def evil(found):
 
 
 def test_nothing_of_a_study_is_taken_for_html(found, tmp_path):
-    path = tmp_path / "report.html"
-    write_page(
-        path, Decisions([evil(found)]), title=EVIL, command=EVIL, wall_time_s=3.0
-    )
+    path = write([evil(found)], tmp_path, title=EVIL, command=EVIL)
     text = path.read_text("utf-8")
     tree = Texts(text)
     assert not tree.tags & {"script", "i"}
@@ -158,8 +157,8 @@ def test_nothing_of_a_study_is_taken_for_html(found, tmp_path):
 
 
 def test_indices_are_those_of_formulas(found, tmp_path):
-    path, title = tmp_path / "report.html", "E_s, lambda_min of signed_squared_relu"
-    write_page(path, Decisions(found), title=title, command="", wall_time_s=3.0)
+    title = "E_s, lambda_min of signed_squared_relu"
+    path = write(found, tmp_path, title=title, command="")
     shown = "E<sub>s</sub>, lambda<sub>min</sub> of signed_squared_relu"
     assert f"<h1>{shown}</h1>" in path.read_text()
 

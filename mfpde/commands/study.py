@@ -16,11 +16,12 @@ from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
 from mfpde.kernels.threads import n_threads
+from mfpde.papers.decisions import Decisions, Found, overview, page_of
 from mfpde.papers.names import ALL, STUDIES
 from mfpde.paths import Use
 from mfpde.plotting import panels, save
 from mfpde.progress import format_duration
-from mfpde.report.page import Decisions, Found, overview, write_page
+from mfpde.report.page import write_page
 from mfpde.report.summary import format_size
 from mfpde.studies import load_study, resolved_text, verdict_table
 from mfpde.studies.checks import read_share
@@ -129,7 +130,7 @@ def _conclude(
     """Write the page on all that was found, and print the claims."""
     path = folder / PAGE
     options = {"title": title, "command": command, "wall_time_s": wall_time_s}
-    write_page(path, decisions, **options)
+    write_page(path, page_of(decisions, folder, **options))
     written = f"\n{path} ({format_size(path)}), {format_duration(wall_time_s)}"
     if not arguments.quiet:
         sys.stdout.write(f"{title}\n{overview(decisions)}{written}\n")
