@@ -729,6 +729,12 @@ def test_resume_with_another_problem(finished, name):
         resume(finished, s_end=2.0, problem=other_problems()[name])
 
 
+def test_resume_with_other_targets(case, finished):
+    problem = MeanFieldProblem(case[0].x, case[0].y + 1.0, BLOCK)
+    with pytest.raises(ValueError, match="`problem` must have the .* `y` differs"):
+        resume(finished, s_end=2.0, problem=problem)
+
+
 def test_resume_with_another_stepper(finished):
     with pytest.raises(ValueError, match="`stepper`"):
         resume(finished, s_end=2.0, stepper="euler")
