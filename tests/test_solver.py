@@ -731,7 +731,7 @@ def test_resume_with_another_problem(finished, name):
 
 def test_resume_with_other_targets(case, finished):
     problem = MeanFieldProblem(case[0].x, case[0].y + 1.0, BLOCK)
-    with pytest.raises(ValueError, match="`problem` must have the .* `y` differs"):
+    with pytest.raises(ValueError, match=r"`problem` must have the .* `y` differs"):
         resume(finished, s_end=2.0, problem=problem)
 
 
