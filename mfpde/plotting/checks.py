@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def two_names(name: str, value: Any) -> tuple[str, ...]:
     return found
 
 
-def enough_names(given: tuple[str, ...], n_classes: int) -> None:
+def enough_names(given: Sequence[str], n_classes: int) -> None:
     """Raise ValueError unless there is a name for each class."""
     if len(given) < n_classes:
         raise ValueError(

@@ -61,7 +61,7 @@ def density(
     return ax
 
 
-def _records(recorded: np.ndarray, s: np.ndarray | None) -> list[int]:
+def _records(recorded: np.ndarray, s: Any) -> list[int]:
     if s is None:
         n_curves = min(len(recorded), MAX_CURVES)
         spread = np.linspace(0, len(recorded) - 1, n_curves)

@@ -35,6 +35,7 @@ def loss(run: Any, *, ax: Axes = style.NEW) -> Axes:
     edge marks where it is reached.
     """
     s, value = columns(run, "s", "loss")
+    curves: list[tuple[str, Array, dict[str, Any]]]
     curves = [("loss $E$", value, {"color": style.BLUE})]
     objective = column_beside(run, "objective", s)
     if objective is not None and not np.array_equal(objective, value, equal_nan=True):
@@ -143,7 +144,7 @@ def accuracy(run: Any, *, ax: Axes = style.NEW) -> Axes:
             "configurations of classifiers record; it has none."
         )
     s, *values = columns(run, "s", *names)
-    looks = (
+    looks: tuple[dict[str, Any], ...] = (
         {"color": style.BLUE, "linestyle": "-"},
         {"color": style.ORANGE, "linestyle": "--"},
         {"color": style.BLACK, "linestyle": ":"},
@@ -173,7 +174,11 @@ def accuracy_names(run: Any) -> list[str]:
 def _dissipated(run: Any) -> str:
     """Label of the integral that Eq. (14) sets against the decrease."""
     value, objective = find_column(run, "loss"), find_column(run, "objective")
-    if value is None or np.array_equal(value, objective, equal_nan=True):
+    if (
+        value is None
+        or objective is None
+        or np.array_equal(value, objective, equal_nan=True)
+    ):
         return r"dissipated, $\int_0^s D\,\mathrm{d}s$"
     return r"dissipated, $\int_0^s (D - \lambda' M_2)\,\mathrm{d}s$"
 

@@ -63,7 +63,7 @@ def marginals(
     source = snapshots(run)
     indices = source.first_and_last()
     if s is not None:
-        indices = [source.at(each) for each in s]
+        indices = [source.at(each) for each in np.atleast_1d(s)]
     if parameter is None:
         _violins(ax, source, indices, t)
     elif isinstance(parameter, (int, np.integer, str)):
@@ -240,6 +240,7 @@ def _violins(ax: Axes, source: Snapshots, indices: list[int], t: float | None) -
             f"{symbol(letter)} ({len(members)})": members
             for letter, members in letters(names).items()
         }
+    sides: list[tuple[float, int, str, str | None]]
     sides = [(-1.0, indices[0], style.LIGHT_GREY, "////")]
     if indices[0] == indices[-1]:
         sides = [(-1.0, indices[0], style.BLUE, None)]

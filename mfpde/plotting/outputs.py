@@ -74,17 +74,17 @@ def fit(
     inputs = checks.mapped("transform", transform, points, problem.x.shape[1])
     output = evaluation.predict(problem, grid, ensemble, inputs)
     output = checks.mapped("restore", restore, output)
-    names = tuple(map(readable, names))
+    labels = list(map(readable, names))
     if is_curve:
         ax.plot(x[:, 0], y[:, 0], "o", color=style.GREY, label="data", alpha=0.7)
         ax.plot(line, output[:, 0], color=style.BLUE, label="output", linewidth=2)
-        ax.set_xlabel(names[0])
-        ax.set_ylabel(f"{names[1]} and output")
+        ax.set_xlabel(labels[0])
+        ax.set_ylabel(f"{labels[1]} and output")
     else:
         ends = np.array([y[:, 0].min(), y[:, 0].max()])
         ax.plot(ends, ends, color=style.GREY, linestyle="--", label="output = target")
         ax.plot(y[:, 0], output[:, 0], "o", color=style.BLUE, alpha=0.6)
-        ax.set_xlabel(names[1])
+        ax.set_xlabel(labels[1])
         ax.set_ylabel("output" if y.shape[1] == 1 else "output, first component")
     style.grid(ax)
     style.legend(ax, loc="best")
@@ -123,17 +123,18 @@ def confusion(
     The shade is the share within the true class, so that a rare class weighs as
     much as a frequent one; off the diagonal it is on a scale of its own.
     """
-    if labels.shape != predicted.shape:
+    true, found = np.asarray(labels), np.asarray(predicted)
+    if true.shape != found.shape:
         raise ValueError(
             "`labels` and `predicted` must have one shape (n,), got "
-            f"{labels.shape} and {predicted.shape}."
+            f"{true.shape} and {found.shape}."
         )
-    n_classes = int(max(labels.max(), predicted.max())) + 1
-    names = range(n_classes) if names is None else names
-    checks.enough_names(names, n_classes)
-    names, n_classes = list(map(plain, names)), len(names)
+    n_classes = int(max(true.max(), found.max())) + 1
+    texts = list(map(plain, range(n_classes) if names is None else names))
+    checks.enough_names(texts, n_classes)
+    n_classes = len(texts)
     counts = np.zeros((n_classes, n_classes), dtype=int)
-    np.add.at(counts, (labels, predicted), 1)
+    np.add.at(counts, (true, found), 1)
     share = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[..., np.newaxis]
     is_right = np.eye(n_classes, dtype=bool)[..., np.newaxis]
     # One error in a hundred must be seen: errors start at a quarter of full colour.
@@ -145,13 +146,11 @@ def confusion(
         if count:
             weight = "normal" if row == column else "bold"
             ax.text(column, row, str(count), ha="center", va="center", weight=weight)
-    ax.set_xticks(range(n_classes), names)
-    ax.set_yticks(range(n_classes), names)
+    ax.set_xticks(range(n_classes), texts)
+    ax.set_yticks(range(n_classes), texts)
     ax.tick_params(length=0)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
     n_right = int(np.trace(counts))
-    ax.set_title(
-        f"{n_right} of {len(labels)} right ({100 * n_right / len(labels):.1f} %)"
-    )
+    ax.set_title(f"{n_right} of {len(true)} right ({100 * n_right / len(true):.1f} %)")
     return ax

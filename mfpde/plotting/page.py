@@ -84,7 +84,7 @@ def summary(
         n_rows = -(-len(panels) // n_columns)
         width, height = PANEL_SIZE[0] * n_columns, PANEL_SIZE[1] * n_rows + 0.6
         figure = style.Page(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+        style.pad(figure)
         for index, panel in enumerate(panels):
             _draw(figure.add_subplot(n_rows, n_columns, index + 1), *panel)
         figure.suptitle(_heading(run, title), x=0.01, ha="left", fontsize=10.5)
@@ -109,10 +109,11 @@ def _limit(run: Any, *given: Any) -> tuple[Any, Any, Any] | None:
             found = limit_of(run)
         except ValueError:  # no snapshot yet, or parts of the user's own
             found = (None, None, None)
-    limit = [
+    problem, grid, ensemble = (
         own if part is None else part for part, own in zip(given, found, strict=True)
-    ]
-    return None if any(part is None for part in limit) else tuple(limit)
+    )
+    is_partial = problem is None or grid is None or ensemble is None
+    return None if is_partial else (problem, grid, ensemble)
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ def _heading(run: Any, title: str | None) -> str:
     if s is not None and len(s):
         facts.append(f"training time $s$ = {style.number(s[-1])}")
         for name in ("loss", *history.accuracy_names(run)):
-            value = find_column(run, name)[-1]
+            value = np.asarray(find_column(run, name))[-1]
             is_share = name.endswith("accuracy")
             text = f"{100 * value:.1f} %" if is_share else style.number(value)
             facts.append(f"{plain(name.replace('_', ' '))} {text}")

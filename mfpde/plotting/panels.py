@@ -52,7 +52,7 @@ def page(panels: Sequence[Panel], *, title: str = "") -> Figure:
     width, height = PANEL_SIZE[0] * n_columns, PANEL_SIZE[1] * n_rows + 0.4
     with style.applied():
         figure = style.Page(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+        style.pad(figure)
         for index, each in enumerate(panels):
             draw(each, ax=figure.add_subplot(n_rows, n_columns, index + 1))
         if title:
@@ -84,7 +84,7 @@ def draw(panel: Panel, *, ax: Axes = style.NEW) -> Axes:
         )
     ax.set_xlabel(readable(panel.xlabel))
     ax.set_ylabel(readable(panel.ylabel))
-    if panel.kind == "heat":
+    if panel.image is not None:
         _draw_image(ax, panel.image)
     else:
         style.grid(ax)
@@ -103,6 +103,9 @@ def _draw_series(ax: Axes, series: Series, group: int) -> None:
     x = np.asarray(series.x, dtype=float)
     order = np.argsort(x, kind="stable") if series.style != "points" else slice(None)
     x = x[order]
+    low: Any
+    high: Any
+    y: Any
     low, high, y = (
         None if values is None else np.asarray(values, dtype=float)[order]
         for values in (series.low, series.high, series.y)
@@ -136,8 +139,9 @@ def _draw_image(ax: Axes, image: Image) -> None:
     norm = _norm(values, image.scale)
     colours = mpl.colormaps["viridis"].with_extremes(bad="white")
     mesh = ax.imshow(values, origin="lower", aspect="auto", cmap=colours, norm=norm)
+    absent = np.ma.getmaskarray(values)
     for row, column in np.ndindex(values.shape):
-        is_absent = values.mask is not np.ma.nomask and values.mask[row, column]
+        is_absent = absent[row, column]
         text = "–" if is_absent else f"{values[row, column]:.2g}"
         is_dark = not is_absent and norm(values[row, column]) < 0.6
         colour = "white" if is_dark else "black"

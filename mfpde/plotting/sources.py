@@ -57,10 +57,9 @@ def columns(source: Any, *names: str) -> list[Array]:
     TypeError, ValueError
         If one is absent, or if they differ in length.
     """
-    found = [find_column(source, name) for name in names]
-    missing = [
-        name for name, column in zip(names, found, strict=True) if column is None
-    ]
+    known = {name: find_column(source, name) for name in names}
+    found = [column for column in known.values() if column is not None]
+    missing = [name for name, column in known.items() if column is None]
     if missing:
         has_columns = isinstance(source, Mapping) or hasattr(source, "scalars")
         kind = ValueError if has_columns else TypeError

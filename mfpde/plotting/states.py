@@ -164,8 +164,8 @@ def decision_regions(
     if classes is not None:
         _points_by_class(ax, x, classes, names)
         style.legend(ax, loc="best")
-    ax.set_xlim(axes[0][[0, -1]])
-    ax.set_ylim(axes[1][[0, -1]])
+    ax.set_xlim(axes[0][0], axes[0][-1])
+    ax.set_ylim(axes[1][0], axes[1][-1])
     ax.set_aspect("equal")
     ax.set_xlabel("input $x_1$")
     ax.set_ylabel("input $x_2$")
@@ -253,7 +253,7 @@ def _paths_by_class(
     """Draw paths (P, n, 2); with more than three classes the ends carry the names."""
     colours = [_colour(c) for c in classes]
     lines = LineCollection(
-        paths.transpose(1, 0, 2), colors=colours, linewidths=0.7, alpha=0.45
+        list(paths.transpose(1, 0, 2)), colors=colours, linewidths=0.7, alpha=0.45
     )
     ax.add_collection(lines)
     ax.scatter(*paths[0].T, s=6, c=colours, linewidths=0, zorder=2)
@@ -277,7 +277,9 @@ def _paths_by_class(
 
 def _paths_by_value(ax: Axes, paths: Array, values: Array) -> None:
     """Draw paths (P, n, 2) coloured by real targets (n,), with a colour bar."""
-    lines = LineCollection(paths.transpose(1, 0, 2), cmap="viridis", linewidths=0.9)
+    lines = LineCollection(
+        list(paths.transpose(1, 0, 2)), cmap="viridis", linewidths=0.9
+    )
     lines.set_array(values)
     ax.add_collection(lines)
     ax.scatter(*paths[0].T, s=4, c=style.GREY, linewidths=0, zorder=2)
@@ -301,7 +303,7 @@ def _project(z: Array, plane: str | Sequence[int]) -> tuple[Array, tuple[str, st
             f"first principal axis of $z(1)$, {first}",
             f"second principal axis, {second}",
         )
-    pair = (0, 1) if plane == "first" else plane
+    pair = (0, 1) if isinstance(plane, str) else plane
     if max(pair) >= z.shape[2]:
         raise ValueError(
             f"`plane` must name components below {z.shape[2]}, got {max(pair)}."

@@ -13,8 +13,10 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
@@ -37,7 +39,7 @@ CLASS_COLOURS = (
 )
 CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*", "<", ">")
 
-STYLE = {
+STYLE: Any = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
     "axes.titlesize": 10.0,
@@ -46,7 +48,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
-    "axes.prop_cycle": mpl.cycler(color=CLASS_COLOURS),
+    "axes.prop_cycle": cycler(color=CLASS_COLOURS),
     "figure.dpi": 100.0,
     "figure.titlesize": 12.0,
     "grid.color": "#E4E4E4",
@@ -90,6 +92,13 @@ def applied() -> Iterator[None]:
             yield
         finally:
             mpl.rcParams.update(before)
+
+
+def pad(figure: Figure) -> None:
+    """Space between the panels of a constrained layout, in inches."""
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(w_pad=0.1, h_pad=0.1)
 
 
 class Page(Figure):
@@ -208,8 +217,9 @@ def training_time_axis(ax: Axes, s: ArrayLike) -> None:
     decades = 10.0 ** np.arange(np.ceil(np.log10(first) - 1e-9), np.log10(1.15 * last))
     shown = decades[:: -max(1, -(-len(decades) // 6))]
     between = np.outer([0.1 * decades[0], *decades], np.arange(2, 10)).ravel()
-    ax.xaxis.set_major_locator(FixedLocator([0.0, *shown] if has_zero else shown))
-    ax.xaxis.set_minor_locator(FixedLocator(between[between > first]))
+    major = [0.0, *shown.tolist()] if has_zero else shown.tolist()
+    ax.xaxis.set_major_locator(FixedLocator(major))
+    ax.xaxis.set_minor_locator(FixedLocator(between[between > first].tolist()))
     ax.xaxis.set_major_formatter(FuncFormatter(_decade_text))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
