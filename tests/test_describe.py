@@ -100,6 +100,12 @@ def test_methods_tell_the_kind(parts, kind):
     assert describe.name_of(thing) == (kind, "http_thing2x")
 
 
+@pytest.mark.parametrize("part", ["values", "strength", "times", "tasks"])
+def test_some_of_the_methods_tell_no_kind(part):
+    with pytest.raises(TypeError, match="say it with `kind`"):
+        register(type("Half", (), {part: lambda self: None}))
+
+
 def test_arguments_tell_the_kind_of_a_function():
     def rough(n_layers: int, tau0: float = 1.0):
         return tau0
