@@ -238,7 +238,7 @@ def _add_study_command(commands: Any, parents: list[Any]) -> None:
     study = commands.add_parser(
         "study", parents=parents, help="run a study: many tasks, one table, verdicts"
     )
-    study.add_argument("study", type=_path, metavar="NAME|CONFIG.toml")
+    study.add_argument("study", type=_path, metavar="NAME|CONFIG.toml|module:Study")
     study.add_argument(
         "--out",
         type=_path,

@@ -101,7 +101,7 @@ KINDS = {
         Kind("output schedule", ("times", "is_due"), ("mfpde.recording",)),
         Kind("observer", (), ("mfpde.run.observers",)),
         Kind("data source", (), ("mfpde.data",)),
-        Kind("study", ("tasks", "measure", "analyse"), ("mfpde.studies",)),
+        Kind("study", ("tasks", "measure", "analyse"), ()),
     )
 }
 _THINGS: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -181,7 +181,7 @@ def register(
     elif kind not in KINDS:
         choice(*KINDS)("kind", kind)
     name = _name_of(thing) if name is None else name
-    if not isinstance(name, str) or not name.isidentifier():
+    if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
         raise ValueError(
             f"`name` of {with_article(kind)} must be letters, digits and underscores, "
             f"got {shown(name)}."

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import operator
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from mfpde.errors import ConfigurationError
+from mfpde.errors import ConfigurationError, did_you_mean
 
 GROUP = "mfpde.plugins"
 VARIABLE = "MFPDE_IMPORT"
@@ -40,20 +42,44 @@ def import_modules(names: Sequence[str]) -> None:
     ConfigurationError
         If a module is missing, or raises; one sentence for each.
     """
+    _import_all(names, "--import")
+    known = [name for name in os.environ.get(VARIABLE, "").split(SEPARATOR) if name]
+    kept = dict.fromkeys([*known, *map(_anywhere, names)])
+    if kept:
+        os.environ[VARIABLE] = SEPARATOR.join(kept)
+    _state["variable"] = True
+
+
+def _import_all(names: Sequence[str], option: str) -> None:
     problems = []
     for name in names:
         try:
             _import(name)
         # A module may raise anything, and even leave the process.
         except (Exception, SystemExit) as error:
-            problems.append(_reason(name, error))
+            problems.append(_reason(f"{option} {name}", name, error))
     if problems:
         raise ConfigurationError(problems)
-    known = [name for name in os.environ.get(VARIABLE, "").split(SEPARATOR) if name]
-    kept = dict.fromkeys([*known, *map(_anywhere, names)])
-    if kept:
-        os.environ[VARIABLE] = SEPARATOR.join(kept)
-    _state["variable"] = True
+
+
+def referred_to(reference: str) -> Any:
+    """The object that "module:attribute" names.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such module, it raises, or it has no such attribute.
+    """
+    name, _, attribute = reference.rpartition(":")
+    _import_all([name], "The module")
+    module = sys.modules[Path(name).stem if _is_file(name) else name]
+    try:
+        return operator.attrgetter(attribute)(module)
+    except AttributeError:
+        hint = did_you_mean(attribute, vars(module))
+        raise ConfigurationError(
+            [f"The module {name} has no {attribute!r}.{hint}"]
+        ) from None
 
 
 def load_outside() -> None:
@@ -80,7 +106,7 @@ def load_outside() -> None:
 
 def _import(name: str) -> ModuleType:
     with _current_folder_first():
-        if name.endswith(".py") or os.sep in name:
+        if _is_file(name):
             return _import_file(Path(name).expanduser())
         return importlib.import_module(name)
 
@@ -127,18 +153,21 @@ def _current_folder_first() -> Iterator[None]:
             sys.path.append(folder)
 
 
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or os.sep in name
+
+
 def _anywhere(name: str) -> str:
     """The name, or the path of a file that holds in every folder."""
-    is_file = name.endswith(".py") or os.sep in name
-    return str(Path(name).expanduser().resolve()) if is_file else name
+    return str(Path(name).expanduser().resolve()) if _is_file(name) else name
 
 
-def _reason(name: str, error: BaseException) -> str:
+def _reason(what: str, name: str, error: BaseException) -> str:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing and (name == missing or name.startswith(f"{missing}.")):
         return (
-            f"--import {name}: there is no such module, neither in the current folder "
+            f"{what}: there is no such module, neither in the current folder "
             "nor among the installed packages."
         )
     text = str(error).rstrip(".") or "no reason given"
-    return f"--import {name}: the module raised {type(error).__name__}: {text}."
+    return f"{what}: the module raised {type(error).__name__}: {text}."

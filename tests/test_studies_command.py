@@ -16,7 +16,6 @@ from study_cases import STUDY
 
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
-from mfpde.papers.names import STUDIES
 from mfpde.studies import open_study, run_study, store
 
 HERE = Path(__file__).parent
@@ -33,7 +32,6 @@ SLOW = ("--set", "mischief.sleep_s=0.1")
 def folder(tmp_path, monkeypatch):
     """A working folder, in which this process knows the study, too."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(STUDIES, "quadrature", STUDY)
     return tmp_path
 
 
@@ -184,7 +182,6 @@ def test_a_full_disk_is_a_sentence_and_keeps_what_is_done(folder, capsys, monkey
     assert "mfpde: No space left on device (quadrature/tasks" in capsys.readouterr().err
     monkeypatch.undo()
     monkeypatch.chdir(folder)
-    monkeypatch.setitem(STUDIES, "quadrature", STUDY)
     assert main(["study", "quadrature", "--no-plot"]) == SUCCESS
     assert "11 tasks (5 done before)" in capsys.readouterr().err
 

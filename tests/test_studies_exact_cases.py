@@ -11,7 +11,6 @@ from mfpde.errors import ConfigurationError
 from mfpde.papers.exact_cases import STUDY
 from mfpde.papers.invariants import cross_polytope, four_points, second_moments
 from mfpde.papers.ledger import BLOCKS, ledger_residuals
-from mfpde.papers.names import STUDIES
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies import load_study, resolve
 from mfpde.studies.collection import parts_of, run_parts
@@ -45,7 +44,7 @@ def verdicts(folder, name, change=None):
 
 def test_the_file_holds_the_defaults():
     path = Path(__file__).parents[1] / "data" / "studies" / "exact.toml"
-    _, config = load_study(str(path), STUDIES)
+    _, config = load_study(str(path))
     assert config == resolve(STUDY, {})
 
 

@@ -10,7 +10,6 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
 from mfpde.papers.ends import evaluation_at
 from mfpde.papers.lazy import LIMIT, STUDY, Valley, draw
-from mfpde.papers.names import STUDIES
 from mfpde.problem import MeanFieldProblem
 from mfpde.studies import load_study, resolve
 from mfpde.studies.collection import parts_of, run_parts
@@ -63,7 +62,7 @@ def verdicts(folder, config=SMALL, **changes):
 
 def test_the_file_holds_the_defaults():
     path = Path(__file__).parents[1] / "data" / "studies" / "lazy.toml"
-    _, config = load_study(str(path), STUDIES)
+    _, config = load_study(str(path))
     assert config == resolve(STUDY, {})
 
 

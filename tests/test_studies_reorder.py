@@ -10,14 +10,14 @@ from mfpde.blocks import Linear
 from mfpde.errors import ConfigurationError, NotFiniteError
 from mfpde.evaluation import first_variation
 from mfpde.papers.block_cases import CASES
-from mfpde.papers.names import STUDIES
 from mfpde.studies import resolve
 from mfpde.studies.collection import parts_of, run_parts
+from mfpde.studies.find import find_study
 from mfpde.theory.joint import brackets, evaluation, lesions, shuffles
 from mfpde.theory.landscape import escape
 from mfpde.theory.shallow import compare_flows
 
-STUDY = STUDIES["reorder"]
+STUDY = find_study("reorder")
 SMALL_CASES = copy.deepcopy(CASES)
 for each in SMALL_CASES:
     each["data"]["n_samples"] = 12

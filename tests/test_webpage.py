@@ -13,9 +13,10 @@ from test_studies_experiments import PAIR, Euler
 
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.describe import register
 from mfpde.papers.claims import CLAIMS, decide, reasons
 from mfpde.papers.decisions import Decisions, Found, overview, page_of
-from mfpde.papers.names import ALL, STUDIES
+from mfpde.papers.names import ALL
 from mfpde.report.page import write_page
 from mfpde.studies import resolve
 from mfpde.studies.collection import Collection, parts_of, run_parts
@@ -207,7 +208,7 @@ def test_every_claim_is_decided_by_some_study():
 def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     both = Collection("both", "All of it", (PAIR,))
-    monkeypatch.setitem(STUDIES, "both", both)
+    register(both, kind="study", name="both")
     arguments = ["study", "both", "--quick", "--jobs", "1"]
     assert main(arguments) == SUCCESS
     out = capsys.readouterr().out
@@ -229,7 +230,7 @@ def test_a_failure_is_the_status_of_all(tmp_path, monkeypatch, capsys):
         raise OSError("no disk")
 
     monkeypatch.setattr(Euler, "cell", broken)
-    monkeypatch.setitem(STUDIES, "pair", PAIR)
+    register(PAIR, kind="study", name="pair")
     # One thread: in this process, where the change is known.
     monkeypatch.setattr("mfpde.commands.study.n_threads", lambda: 1)
     assert main(["study", "pair"]) == FAILED

@@ -17,7 +17,7 @@ from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
 from mfpde.kernels.threads import n_threads
 from mfpde.papers.decisions import Decisions, Found, overview, page_of
-from mfpde.papers.names import ALL, STUDIES
+from mfpde.papers.names import ALL
 from mfpde.paths import Use
 from mfpde.plotting import panels, save
 from mfpde.progress import format_duration
@@ -33,6 +33,7 @@ from mfpde.studies.collection import (
     run_parts,
 )
 from mfpde.studies.engine import Outcome
+from mfpde.studies.find import is_named
 from mfpde.studies.store import ASSEMBLED, DESCRIPTION
 from mfpde.studies.study import Study
 
@@ -44,16 +45,16 @@ SHOWN_FAILURES = 10
 def main(arguments: argparse.Namespace) -> int:
     """Run a study and return the exit status."""
     study, config = load_study(
-        arguments.study, STUDIES, arguments.overrides, is_quick=arguments.quick
+        arguments.study, arguments.overrides, is_quick=arguments.quick
     )
     if arguments.show:
         sys.stdout.write(resolved_text(study, config))
         return SUCCESS
     share = None if arguments.task is None else read_share(arguments.task)
-    folder = Path(arguments.out or Path(arguments.study).stem)
+    folder = Path(arguments.out or _name(arguments.study, study))
     parts = parts_of(study, config, folder)
     reads = list(named_files(config, Path()))
-    if arguments.study not in STUDIES:
+    if not is_named(arguments.study):
         reads.append(Use("the configuration", arguments.study))
     check_files([*reads, *_written(parts, folder)])
     command = shlex.join(["mfpde", *sys.argv[1:]])
@@ -84,6 +85,11 @@ def main(arguments: argparse.Namespace) -> int:
         wall = time.monotonic() - start
         _conclude(decisions, folder, title, command, wall, arguments)
     return max(statuses, default=SUCCESS)
+
+
+def _name(source: str, study: Study | Collection) -> str:
+    """The folder of a study: its name, or that of the file of its configuration."""
+    return study.name if is_named(source) else Path(source).stem
 
 
 def _written(parts: Sequence[Part], folder: Path) -> Iterator[Use]:

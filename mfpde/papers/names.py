@@ -1,4 +1,4 @@
-"""The studies that come with the package, by the name that `mfpde study` takes."""
+"""All studies on the papers as one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mfpde.papers.reorder import STUDY as REORDER
 from mfpde.papers.tau import STUDY as TAU
 from mfpde.papers.zero_loss import STUDY as ZERO_LOSS
 from mfpde.studies.collection import Collection
-from mfpde.studies.study import Study
 
 ALL = Collection(
     "all",
@@ -28,5 +27,3 @@ ALL = Collection(
     ),
 )
 """Every study, each in a folder of its name."""
-STUDIES: dict[str, Study | Collection] = {each.name: each for each in ALL.parts}
-STUDIES[ALL.name] = ALL

@@ -13,8 +13,10 @@ from mfpde.config.checks import Check, Flag, Integer, ListOf, Number, Text, sugg
 from mfpde.config.toml import read_toml, write_toml
 from mfpde.config.validation import apply_overrides, shown_value
 from mfpde.data.sources import check_description
-from mfpde.errors import ConfigurationError, did_you_mean, sentence
+from mfpde.describe import names
+from mfpde.errors import ConfigurationError, sentence
 from mfpde.paths import user_path
+from mfpde.studies.find import find_study, is_named
 from mfpde.studies.study import Config, Study, a_study
 
 SELECTOR = "study"
@@ -25,23 +27,18 @@ FILE = "path"
 """The key of a table, of data or of a law, that names a file."""
 
 
-@checked(source=text, studies=mapping, overrides=sequence(text), is_quick=flag)
+@checked(source=text, overrides=sequence(text), is_quick=flag)
 def load_study(
-    source: str,
-    studies: Mapping[str, Study],
-    overrides: Sequence[str] = (),
-    *,
-    is_quick: bool = False,
-) -> tuple[Study, dict[str, Any]]:
+    source: str, overrides: Sequence[str] = (), *, is_quick: bool = False
+) -> tuple[Any, dict[str, Any]]:
     """Return the study that is meant and its resolved configuration.
 
     Parameters
     ----------
     source : str
-        A name, or a TOML file whose key `study` holds one. A relative `path`, of data
-        or of a law, starts in the folder of that file.
-    studies : mapping
-        The studies by name.
+        A registered name, "module:Study", or a TOML file whose key `study` holds a
+        registered name. A relative `path`, of data or of a law, starts in the folder of
+        that file.
     overrides : sequence of str
         "dotted.key=value", as given to `--set`.
     is_quick : bool
@@ -54,27 +51,29 @@ def load_study(
     ConfigurationError
         If there is no such study, or the configuration has problems.
     """
-    table: dict[str, Any] = {SELECTOR: source}
-    if source not in studies:
-        if not source.endswith(".toml") and not user_path(source, "source").is_file():
-            raise ConfigurationError([_unknown(source, studies)])
+    table: dict[str, Any] = {}
+    is_file = not is_named(source) and (
+        source.endswith(".toml") or user_path(source, "source").is_file()
+    )
+    if is_file:
         table = _from_folder(read_toml(source), user_path(source).parent)
         if SELECTOR not in table:
-            known = " or ".join(f'{SELECTOR} = "{name}"' for name in studies)
+            known = " or ".join(f'{SELECTOR} = "{name}"' for name in names("study"))
             raise ConfigurationError(
                 [f"{source} does not say which study it is for; it needs {known}."]
             )
-    name = str(table[SELECTOR])
-    if name not in studies:
-        raise ConfigurationError([_unknown(name, studies)])
-    if is_quick:
-        if source not in studies:
+        if is_quick:
             raise ConfigurationError(
                 [f"--quick is for a study by its name; {source} is a configuration."]
             )
-        table |= copy.deepcopy(quick_of(studies[name]))
+        # A configuration names no modules: those come from --import.
+        study = find_study(str(table[SELECTOR]).replace(":", "."))
+    else:
+        study = find_study(source)
+    if is_quick:
+        table |= copy.deepcopy(quick_of(study))
     problems = list(apply_overrides(table, overrides))
-    return studies[name], resolve(studies[name], table, problems)
+    return study, resolve(study, table, problems)
 
 
 def quick_of(study: Study) -> Mapping[str, Any]:
@@ -160,14 +159,6 @@ def _from_folder(value: Any, folder: Path) -> Any:
     if isinstance(table.get(FILE), str):
         table[FILE] = str(folder / user_path(table[FILE]))
     return table
-
-
-def _unknown(name: str, studies: Mapping[str, Study]) -> str:
-    known = ", ".join(studies) or "none"
-    return (
-        f"There is no study {name!r}.{did_you_mean(name, studies)} There is: "
-        f"{known}. The name of a configuration ends in .toml."
-    )
 
 
 def _merged(
