@@ -30,6 +30,7 @@ from mfpde.readouts import Linear as LinearMap
 from mfpde.recording import Every, Logarithmic, Steps
 from mfpde.run.solution import finished as finished_solution
 from mfpde.run.solution import quietly
+from mfpde.run.stopping import StopRules
 from mfpde.steppers import Step, euler
 
 BLOCK = Perceptron(2)
@@ -1284,3 +1285,16 @@ def test_a_kink_outside_the_sum_counts_like_one_in_the_block(rng):
     assert found.status == "finished"
     # 273 with the budget, on other numbers of the same kind; 30 without.
     assert found.n_steps < 100
+
+
+def test_limits_are_looked_at_once_in_every_step(case, monkeypatch):
+    steps, reason = [], StopRules.reason
+
+    def counted(rules, state, **options):
+        steps.append(state.step)
+        return reason(rules, state, **options)
+
+    monkeypatch.setattr(StopRules, "reason", counted)
+    solution = solve(*case, s_end=0.5, loss_below=1e-12)
+    assert solution.n_steps > 2
+    assert steps == list(range(solution.n_steps + 1))
