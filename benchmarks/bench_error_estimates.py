@@ -161,7 +161,7 @@ def reference(case: Case, limit: Any, plain: Any) -> np.ndarray:
     """Outputs of a level much finer than both solutions."""
     n_stages = max(limit.grid.n_stages * 3 // 2, 6)
     grid = mfpde.DepthGrid.gauss(n_stages, limit.grid.n_steps)
-    rule = limit.initial.ensemble.origin
+    rule = limit.initial.ensemble.provenance
     # Sobol points leave a larger error; with a kink, more digits cost as many steps.
     rtol = 1e-6 if is_smooth(case) else 1e-4
     if rule.is_tensor or rule.is_exact:
@@ -170,7 +170,7 @@ def reference(case: Case, limit: Any, plain: Any) -> np.ndarray:
         )
     if rule.is_tensor:
         counts = np.array(rule.rule.counts)
-        other = plain.initial.ensemble.origin
+        other = plain.initial.ensemble.provenance
         if other is not None and other.is_tensor:
             counts = np.maximum(counts, other.rule.counts)
         counts += 2 * np.maximum(1, counts // 4)

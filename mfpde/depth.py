@@ -10,53 +10,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mfpde.arrays import (
-    check_fields,
-    checked,
     instance,
     integer,
     mapping,
-    number,
-    positive,
-    whole,
 )
+from mfpde.describe import register, thing_of
 from mfpde.errors import did_you_mean
 from mfpde.kernels import OUTER_ACTIVATIONS
+from mfpde.scales import describe_scale, residual_scales
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class PowerLaw:
-    """A residual scale tau = tau0 L^exponent for networks of L layers (section 1.5).
-
-    The exponent -1 is that of an ordinary differential equation in depth, -1/2 that of
-    a stochastic one; numbers between and above them are as good.
-    """
-
-    tau0: float = 1.0
-    exponent: float = -0.5
-
-    def __post_init__(self) -> None:
-        check_fields(self, tau0=positive, exponent=number())
-
-    @checked(n=whole(1))
-    def __call__(self, n: int) -> float:
-        """Residual scale of a network of n layers."""
-        # The division rounds once, as in `DepthGrid.euler`.
-        return (
-            self.tau0 / n
-            if self.exponent == -1
-            else self.tau0 * float(np.float64(n) ** self.exponent)
-        )
 
 
 # More layers than any machine has memory for.
 MOST_LAYERS = 10**8
 MOST_GAUSS_NODES = 1000
-RESIDUAL_SCALES = {"ode": PowerLaw(1.0, -1.0), "sde": PowerLaw(1.0, -0.5)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +83,11 @@ class DepthGrid:
         return self.outer is None or not self.outer.endswith("relu")
 
     @property
+    def has_separate_nodes(self) -> bool:
+        """Whether a step uses one node of its own: theta may be rough in depth."""
+        return bool((self.stage_node == self.stage_node[:, :1]).all())
+
+    @property
     def n_nodes(self) -> int:
         """Number J of depth nodes."""
         return len(self.nodes)
@@ -146,7 +122,7 @@ class DepthGrid:
     def layers(
         cls,
         n: int,
-        residual_scale: str | float | PowerLaw | ArrayLike = "ode",
+        residual_scale: Any = "ode",
         outer: str | None = None,
     ) -> DepthGrid:
         """The n layers of a residual network, Eq. (9), at t_l = l / n.
@@ -157,9 +133,10 @@ class DepthGrid:
         ----------
         n : int
             Layers L.
-        residual_scale : {"ode", "sde"}, float, PowerLaw or array_like, shape (n,)
-            tau_l > 0: 1 / n, n^(-1/2), a number, tau0 n^exponent, or one for each
-            layer.
+        residual_scale : str, callable, float or array_like, shape (n,)
+            tau_l > 0: "ode" 1 / n, "sde" n^(-1/2), a function of n such as
+            `PowerLaw(tau0, exponent)` or the name of one that is registered, a number,
+            or one for each layer.
         outer : str, optional
             Activation psi, one of those of `mfpde.blocks.Perceptron`, or
             "normalised_relu": r / sqrt(mean(r^2) + 1e-12), r = relu(a), a ReLU and a
@@ -174,12 +151,12 @@ class DepthGrid:
         """
         n = _check_count("n", n)
         description = {"scheme": "layers", "n": n}
-        description["residual_scale"] = _describe_scale(residual_scale)
+        description["residual_scale"] = describe_scale(residual_scale)
         return cls(
             scheme="layers",
             order=1,
             nodes=np.arange(n) / n,
-            step_size=_residual_scales(residual_scale, n),
+            step_size=residual_scales(residual_scale, n),
             a=np.zeros((1, 1)),
             b=np.ones(1),
             stage_node=np.arange(n).reshape(n, 1),
@@ -259,11 +236,7 @@ class DepthGrid:
         """Rebuild a grid from the output of `describe`."""
         options = dict(mapping("description", description))
         scheme = options.pop("scheme", None)
-        if not isinstance(scheme, str) or scheme not in SCHEMES:
-            raise ValueError(
-                f"`scheme` must be one of {', '.join(SCHEMES)}, got {scheme!r}."
-            )
-        return getattr(cls, scheme)(**options)
+        return thing_of("depth scheme", scheme, argument="scheme")(**options)
 
     def refined(self) -> DepthGrid:
         """The same scheme with twice the steps (elements for Gauss).
@@ -301,51 +274,14 @@ class DepthGrid:
 
 
 A_DEPTH_GRID = instance(DepthGrid, what="a grid such as DepthGrid.euler(8)")
-SCHEMES = ("euler", "midpoint", "rk4", "gauss", "layers")
-
-
-def _residual_scales(value: Any, n: int) -> Array:
-    """tau_l of every layer, (n,), from what `DepthGrid.layers` takes."""
-    if isinstance(value, dict):
-        if not set(value) <= {"tau0", "exponent"}:
-            raise ValueError(
-                f"`residual_scale` must hold tau0 and exponent, got {value!r}."
-            )
-        value = PowerLaw(**value)
-    if isinstance(value, str):
-        if value not in RESIDUAL_SCALES:
-            raise ValueError(
-                f"`residual_scale` must be one of {', '.join(RESIDUAL_SCALES)}, a "
-                f"number, a PowerLaw or an array, got {value!r}."
-                + did_you_mean(value, RESIDUAL_SCALES)
-            )
-        value = RESIDUAL_SCALES[value]
-    if isinstance(value, PowerLaw):
-        value = value(n)
-    try:
-        scales = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        scales = np.empty(0)
-    if scales.ndim == 0:
-        scales = np.full(n, scales[()])
-    if scales.shape != (n,) or not (np.isfinite(scales) & (scales > 0)).all():
-        raise ValueError(
-            "`residual_scale` must be positive and finite, one number or n_layers = "
-            f"{n} of them, got {value!r}."
-        )
-    return scales
-
-
-def _describe_scale(value: Any) -> Any:
-    """Plain values of a residual scale."""
-    if isinstance(value, PowerLaw):
-        return {"tau0": float(value.tau0), "exponent": float(value.exponent)}
-    if isinstance(value, (str, dict)):
-        return value
-    try:
-        return np.asarray(value, dtype=np.float64).tolist()
-    except (TypeError, ValueError):
-        return None
+for _scheme in (
+    DepthGrid.euler,
+    DepthGrid.midpoint,
+    DepthGrid.rk4,
+    DepthGrid.gauss,
+    DepthGrid.layers,
+):
+    register(_scheme, kind="depth scheme", name=_scheme.__name__)
 
 
 def _outer_activation(name: Any) -> str | None:

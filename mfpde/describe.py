@@ -94,7 +94,7 @@ KINDS = {
         Kind("linear map", (), ("mfpde.readouts",), ("n_rows", "n_columns")),
         Kind("law", ("paths",), ("mfpde.laws",), ("n_params",)),
         Kind("depth scheme", (), ("mfpde.depth",)),
-        Kind("residual scale", (), ("mfpde.depth",)),
+        Kind("residual scale", (), ("mfpde.scales",)),
         Kind("stepper", ("step",), ("mfpde.steppers",)),
         Kind("optimiser", ("update",), ("mfpde.networks",)),
         Kind("schedule", ("factor",), ("mfpde.networks",)),

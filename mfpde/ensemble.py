@@ -79,7 +79,7 @@ class ParticleEnsemble:
         Parameters of particle m at depth node j. Stored as a read-only copy.
     weights : array_like, shape (M,), optional
         Positive masses w_m with sum 1, the same at every depth; default 1/M.
-    origin : mfpde.laws.origin.Sampling, optional
+    provenance : mfpde.laws.provenance.Provenance, optional
         How the particles were drawn from a law; error estimates draw again.
 
     Attributes
@@ -99,7 +99,7 @@ class ParticleEnsemble:
 
     theta: NDArray[np.float64]
     weights: NDArray[np.float64] | None = None
-    origin: Any = None
+    provenance: Any = None
     shard: Shard = field(default=WHOLE, init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class ParticleEnsemble:
         theta.setflags(write=False)
         object.__setattr__(ensemble, "theta", theta)
         object.__setattr__(ensemble, "weights", weights)
-        object.__setattr__(ensemble, "origin", None)
+        object.__setattr__(ensemble, "provenance", None)
         object.__setattr__(ensemble, "shard", shard)
         return ensemble
 
@@ -156,7 +156,7 @@ class ParticleEnsemble:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor: arrays come back from a pickle writeable.
-        return type(self), (self.theta, self.weights, self.origin)
+        return type(self), (self.theta, self.weights, self.provenance)
 
     def __repr__(self) -> str:
         kind = "equal" if np.ptp(self.weights) == 0.0 else "unequal"

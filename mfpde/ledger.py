@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mfpde.evaluation import Evaluation
 from mfpde.steppers import Point
 
+FACTOR = 30.0
+LEAST_FRACTION = 1e-3
 
-@dataclass(frozen=True, slots=True)
-class LedgerBudget:
-    """How far one step may move the residual of the ledger, Eq. (28).
 
-    The share of a step from s to s + h is
+def budget_used(old: Point, new: Point, rtol: float, atol: float) -> float:
+    """The part of its share that a step has used; accepted up to 1.
+
+    The share, by which one step from s to s + h may move the residual of the ledger,
+    Eq. (28), is
 
         30 rtol |change of E_s| + (rtol |E_s| + atol) max(h / (s + h), 1 / 1000),
 
@@ -27,22 +28,13 @@ class LedgerBudget:
     error per unit of s were bounded, and steps over kinks of f, of which a block may
     not tell, would shrink like rtol.
     """
-
-    rtol: float
-    atol: float
-
-    factor = 30.0
-    least_fraction = 1e-3
-
-    def __call__(self, old: Point, new: Point) -> float:
-        """The part of its share that a step has used; accepted up to 1."""
-        before, after = old.info, new.info
-        change = after.objective - before.objective
-        defect = change - (new.y[-1] - old.y[-1])
-        size = self.rtol * abs(before.objective) + self.atol
-        fraction = max((new.s - old.s) / new.s, self.least_fraction)
-        share = self.factor * self.rtol * abs(change) + size * fraction
-        return float(abs(defect) / (share + rounding_of_objective(before)))
+    before, after = old.info, new.info
+    change = after.objective - before.objective
+    defect = change - (new.y[-1] - old.y[-1])
+    size = rtol * abs(before.objective) + atol
+    fraction = max((new.s - old.s) / new.s, LEAST_FRACTION)
+    share = FACTOR * rtol * abs(change) + size * fraction
+    return float(abs(defect) / (share + rounding_of_objective(before)))
 
 
 def rounding_of_objective(evaluation: Evaluation) -> float:

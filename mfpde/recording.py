@@ -1,6 +1,6 @@
 """What is observed during a run, and when.
 
-A schedule is any object with `times(s_end)`, training times that the steps hit exactly,
+A schedule is any object with `times(s_end)`, training times on which steps end,
 and `is_due(step)`. An observer is any function of an `Evaluation` that returns a number
 or an array of fixed shape.
 """
@@ -9,43 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mfpde.arrays import (
-    check_fields,
     checked,
     float_array,
-    mapping,
     number,
     positive,
     shown,
     whole,
 )
 from mfpde.depth import DepthGrid
+from mfpde.describe import register
 from mfpde.engine.sharding import Shard
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.evaluation import AN_EVALUATION, Evaluation
 from mfpde.evaluation import field as mean_field
+from mfpde.fields import check
 
 Array = NDArray[np.float64]
 Observer = Callable[[Evaluation], Any]
 
 # Relative distance below which two training times are the same one.
 SAME_TIME = 1e-12
-
-
-class Schedule(Protocol):
-    """When something is recorded."""
-
-    def times(self, s_end: float) -> Array:
-        """Training times in [0, s_end] to be hit exactly and recorded."""
-
-    def is_due(self, step: int) -> bool:
-        """Whether to record after this step, whatever s."""
 
 
 END = number(least=0.0)
@@ -61,42 +51,64 @@ def _check_number(name: str, n: float, s_end: float) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class At:
-    """Record at given training times s (n,); those after s_end are left out."""
+class Schedule:
+    """Base class of the schedules: when something is recorded."""
 
-    s: ArrayLike
+    def times(self, s_end: float) -> Array:
+        """Training times in [0, s_end] on which steps end, to be recorded."""
+        return np.empty(0)
+
+    def is_due(self, step: int) -> bool:
+        """Whether to record after this step, whatever s."""
+        return False
+
+
+def _times(name: str, value: Any) -> Array:
+    times = np.unique(float_array("record", value))
+    if times.size and times[0] < 0:
+        raise ValueError(
+            f"`record` must hold training times of at least 0, got {times[0]:g}."
+        )
+    return times
+
+
+@register(kind="output schedule", name="at")
+@dataclass(frozen=True, eq=False)
+class At(Schedule):
+    """Record at given training times s.
+
+    Parameters
+    ----------
+    s : array_like, shape (n,)
+        Training times; those after s_end are left out.
+    """
+
+    s: Annotated[NDArray[np.float64], _times]
 
     def __post_init__(self) -> None:
-        times = np.unique(float_array("record", self.s))
-        if times.size and times[0] < 0:
-            raise ValueError(
-                f"`record` must hold training times of at least 0, got {times[0]:g}."
-            )
-        object.__setattr__(self, "s", times)
+        check(self)
 
     @checked(s_end=END)
     def times(self, s_end: float) -> Array:
         """The given times up to s_end."""
         return self.s[self.s <= s_end]
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `schedule_from_description` rebuilds it."""
-        return {"kind": "at", "s": self.s.tolist()}
 
-    def is_due(self, step: int) -> bool:
-        """Never: only the times count."""
-        return False
-
-
+@register(kind="output schedule", name="every")
 @dataclass(frozen=True)
-class Every:
-    """Record at s = 0, ds, 2 ds, ..."""
+class Every(Schedule):
+    """Record at s = 0, ds, 2 ds, ...
 
-    ds: float
+    Parameters
+    ----------
+    ds : float
+        Training time between two records.
+    """
+
+    ds: Annotated[float, positive]
 
     def __post_init__(self) -> None:
-        check_fields(self, ds=positive)
+        check(self)
 
     @checked(s_end=END)
     def times(self, s_end: float) -> Array:
@@ -105,24 +117,25 @@ class Every:
         _check_number("ds", n, s_end)
         return self.ds * np.arange(int(n) + 1)
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values, as for `At`."""
-        return {"kind": "every", "ds": self.ds}
 
-    def is_due(self, step: int) -> bool:
-        """Never: only the times count."""
-        return False
-
-
+@register(kind="output schedule", name="logarithmic")
 @dataclass(frozen=True)
-class Logarithmic:
-    """Record at s = 0 and at start 10^(i / per_decade), i = 0, 1, ..."""
+class Logarithmic(Schedule):
+    """Record at s = 0 and at start 10^(i / per_decade), i = 0, 1, ...
 
-    start: float = 1e-2
-    per_decade: int = 10
+    Parameters
+    ----------
+    start : float
+        The first time after 0.
+    per_decade : float
+        Records in a factor of ten.
+    """
+
+    start: Annotated[float, positive] = 1e-2
+    per_decade: Annotated[float, positive] = 10
 
     def __post_init__(self) -> None:
-        check_fields(self, start=positive, per_decade=positive)
+        check(self)
 
     @checked(s_end=END)
     def times(self, s_end: float) -> Array:
@@ -134,57 +147,27 @@ class Logarithmic:
         values = self.start * 10.0 ** (steps / self.per_decade)
         return np.concatenate([[0.0], values[values <= s_end]])
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values, as for `At`."""
-        return {
-            "kind": "logarithmic",
-            "start": self.start,
-            "per_decade": self.per_decade,
-        }
 
-    def is_due(self, step: int) -> bool:
-        """Never: only the times count."""
-        return False
-
-
+@register(kind="output schedule", name="steps")
 @dataclass(frozen=True)
-class Steps:
-    """Record after every n-th step, without changing any step."""
+class Steps(Schedule):
+    """Record after every n-th step, without changing any step.
 
-    n: int = 1
+    Parameters
+    ----------
+    n : int
+        Steps from record to record.
+    """
+
+    n: Annotated[int, whole(1)] = 1
 
     def __post_init__(self) -> None:
-        check_fields(self, n=whole(1))
-
-    @checked(s_end=END)
-    def times(self, s_end: float) -> Array:
-        """None."""
-        return np.empty(0)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values, as for `At`."""
-        return {"kind": "steps", "n": self.n}
+        check(self)
 
     @checked(step=whole(0, 2**63))
     def is_due(self, step: int) -> bool:
         """Whether step is a multiple of n."""
         return step % self.n == 0
-
-
-SCHEDULES = {"at": At, "every": Every, "logarithmic": Logarithmic, "steps": Steps}
-
-
-def schedule_from_description(description: dict[str, Any] | None) -> Any:
-    """Rebuild a schedule, or None, from the output of its `describe`."""
-    if description is None:
-        return None
-    options = dict(mapping("description", description))
-    kind = options.pop("kind", None)
-    if not isinstance(kind, str) or kind not in SCHEDULES:
-        raise ValueError(
-            f"`kind` of a schedule must be one of {', '.join(SCHEDULES)}, got {kind!r}."
-        )
-    return SCHEDULES[kind](**options)
 
 
 def make_schedule(name: str, value: Any) -> Any:

@@ -15,7 +15,7 @@ from mfpde.config.assembly import build
 from mfpde.config.checks import Choice, Integer, ListOf, Number, by_group, schedule
 from mfpde.config.keys import all_paths
 from mfpde.losses import accuracy
-from mfpde.run.observers import make_observers
+from mfpde.run.observers import Samples, make_observers
 
 DATA = Path(__file__).parents[1] / "data"
 MINIMAL = {"data": {"source": "moons", "n_samples": 20}}
@@ -586,8 +586,8 @@ def test_observers_of_the_test_set_agree_with_predict():
 
 
 def test_observers_without_test_samples():
-    assert set(make_observers(True, None, None)) == {"train_accuracy"}
-    assert make_observers(False, None, None) == {}
+    assert set(make_observers(Samples(True))) == {"train_accuracy"}
+    assert make_observers(Samples(False)) == {}
 
 
 def test_accuracies_belong_to_classes_whatever_the_loss():

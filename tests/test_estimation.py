@@ -177,10 +177,10 @@ def test_what_cannot_be_estimated_is_told():
     uneven = mfpde.ParticleEnsemble(theta, [0.5, 0.25, 0.25])
     assert "law and rule are not known" in notes(uneven)
 
-    class Own(mfpde.steppers.FixedStepper):
+    class Own(mfpde.steppers.Euler):
         """A subclass of a built-in stepper is none."""
 
-    own = Own("own", 1, ((),), (1.0,), 0.05)
+    own = Own(0.05)
     assert "stepper is the user's own" in notes(uneven, stepper=own)
     layers = mfpde.laws.Gaussian(0.0, 1.0, 2).sample(grid, 64, coupling="layer")
     assert "different nodes are independent" in notes(layers)
@@ -327,9 +327,9 @@ def test_the_start_goes_with_a_copy_of_an_ensemble():
     grid = mfpde.DepthGrid.euler(2)
     start = mfpde.laws.Gaussian(0.0, 1.0, 2).sample(grid, 8, method="sobol", seed=3)
     copy = pickle.loads(pickle.dumps(start))
-    again = copy.origin.ensemble(grid)
+    again = copy.provenance.ensemble(grid)
     np.testing.assert_array_equal(again.theta, start.theta)
-    assert start.with_theta(start.theta).origin is None
+    assert start.with_theta(start.theta).provenance is None
 
 
 CONFIGURATION = """

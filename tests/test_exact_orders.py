@@ -13,7 +13,7 @@ from exact import assert_order, at, cosine_paths, in_depth, slope
 import mfpde
 from mfpde import DecayingQuadratic, DepthGrid, MeanFieldProblem, ParticleEnsemble
 from mfpde.blocks import Perceptron
-from mfpde.steppers import DormandPrince, ErrorControl, Point, make_stepper
+from mfpde.steppers import DormandPrince, Point, make_stepper
 
 WEIGHTS = np.array([0.4, 0.1, 0.3, 0.2])
 
@@ -96,7 +96,7 @@ def test_order_of_the_steppers_on_a_known_solution(stepper, order, last):
     for n in sizes:
         h = 8.0 / n
         if stepper == "dopri5":
-            method = DormandPrince(ErrorControl(rtol=1.0, atol=1.0))
+            method = DormandPrince(rtol=1.0, atol=1.0)
         else:
             method = make_stepper(stepper, ds=h)
         point = evaluate(0.0, np.array([1.0]))

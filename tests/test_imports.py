@@ -23,7 +23,7 @@ LAYERS = [
     ],
     ["kernels.*"],
     [
-        *("blocks.* clipping losses problem readouts", "data.*", "depth", "engine.*"),
+        *("blocks.* clipping losses problem readouts", "data.*", "depth scales", "engine.*"),
         *("executors.*", "figures", "snapshots", "storage.*", "waiting"),
     ],
     ["ensemble laws.*", "steppers.*"],

@@ -214,9 +214,9 @@ def test_a_resumed_run_needs_no_stepper(tmp_path):
         extended.ensemble.theta.tobytes() == noise_of(7, 0.5).ensemble.theta.tobytes()
     )
     with open_run(path) as run:
-        flow = run.description["flow"]
-        names = ("stepper", "temperature", "ds", "seed")
-        assert [flow[name] for name in names] == ["langevin", 0.5, 0.1, 7]
+        stepper = run.description["flow"]["stepper"]
+    names = ("kind", "temperature", "ds", "seed")
+    assert [stepper[name] for name in names] == ["langevin", 0.5, 0.1, 7]
     # It knows what it was started with, noise included.
     assert extended.initial.method.stepper.temperature == 0.5
     assert extended.initial.method.ds is None
@@ -233,7 +233,7 @@ def test_there_is_no_ledger(tmp_path):
     with open_run(path) as run:
         text = " ".join(account(run).split())
         ax = ledger(run)
-    assert "langevin, temperature = 0.5, seed = 7, ds = 0.1, from s = 0" in text
+    assert "langevin (temperature = 0.5, ds = 0.1, seed = 7), from s = 0" in text
     assert "with noise the dissipation does not account for it" in text
     assert "nan" not in text.lower()
     assert [line.get_label() for line in ax.get_lines()] == [

@@ -119,9 +119,7 @@ def test_wrong_blocks_are_named():
             linearised_block(Perceptron(2, **options))
     with pytest.raises(ValueError, match="`block` must have an activation of tanh"):
         linearised_block(Perceptron(2, "relu"))
-    with pytest.raises(
-        ValueError, match=r'`activation` must be one of "tanh".*"gelu"\?'
-    ):
+    with pytest.raises(ValueError, match=r"`activation` must be one of tanh.*'gelu'\?"):
         lazy_order("gelo", 0.5)
 
 

@@ -11,7 +11,7 @@ import pytest
 from exact import integrate
 
 import mfpde
-from mfpde.laws.origin import Sampling
+from mfpde.laws.provenance import Provenance
 from mfpde.limit.search import coarsest_grid, grids, search_depth
 from mfpde.limit.solves import Accuracy, Solves
 from mfpde.report.summary import account
@@ -114,7 +114,7 @@ def test_the_tanh_flow_against_a_much_finer_rule(name):
     assert solution.estimated_error <= tol
     assert solution.ensemble.n_particles <= most
     assert solution.grid.n_nodes <= 16
-    origin = solution.initial.ensemble.origin
+    origin = solution.initial.ensemble.provenance
     finer = [n + 2 * (n // 8 + 1) for n in origin.rule.counts]
     grid = mfpde.DepthGrid.gauss(solution.grid.n_nodes + 1)
     ensemble = origin.with_counts(finer).ensemble(grid)
@@ -317,7 +317,7 @@ def test_the_file_holds_outputs_errors_and_choices(tmp_path):
 
 def test_a_strong_field_gets_more_elements():
     problem = mfpde.MeanFieldProblem([0.1], [0.1], mfpde.blocks.Linear(1))
-    rule = Sampling(mfpde.laws.Dirac(5.0, 1), 1)
+    rule = Provenance(mfpde.laws.Dirac(5.0, 1), 1)
     solves = Solves(problem, np.zeros(1))
     assert coarsest_grid(solves, rule, Accuracy()).n_steps > 1
     nodes = [grid.n_nodes for grid in grids(2, 64)]
@@ -328,7 +328,7 @@ def test_a_strong_field_gets_more_elements():
 
 def test_the_search_in_depth_finds_the_first_grid_that_is_good_enough():
     problem = mfpde.MeanFieldProblem([1.0], [1.0], mfpde.blocks.Linear(1))
-    rule = Sampling(mfpde.laws.Dirac(1.0, 1), 1)
+    rule = Provenance(mfpde.laws.Dirac(1.0, 1), 1)
     solves = Solves(problem, np.zeros(1))
     first = mfpde.DepthGrid.gauss(2)
     found = search_depth(solves, first, rule, Accuracy(), 1e-4, 64)

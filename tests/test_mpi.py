@@ -29,7 +29,7 @@ from mfpde.engine.sharding import WHOLE, Space, balanced_bounds
 from mfpde.environment import launched
 from mfpde.errors import ConfigurationError
 from mfpde.kernels.threads import n_threads
-from mfpde.steppers import ErrorControl
+from mfpde.steppers import DormandPrince, StateVector
 
 CASES = Path(__file__).with_name("mpi_cases.py")
 
@@ -272,7 +272,7 @@ def test_the_worst_entry_is_found_on_any_rank():
         error_here = error.copy()
         error_here[entry] = 1.0
         parts = ((0, 42), (42, 46))
-        alone = ErrorControl(parts=parts)
+        alone = DormandPrince().bound(StateVector(parts))
         expected, index = alone.measure(y, y, error_here[None], np.ones(1), 0.1)
         place = Space(WHOLE, shape).place(index, 46)
 
@@ -280,11 +280,10 @@ def test_the_worst_entry_is_found_on_any_rank():
             first, last = shard.bounds(shard.rank)
             space = Space(shard, (2, last - first, 3))
             n_own = space.n_own
-            control = ErrorControl(
-                parts=((0, n_own), (n_own, n_own + rest)), space=space
-            )
+            parts = (0, n_own), (n_own, n_own + rest)
+            stepper = DormandPrince().bound(StateVector(parts, space=space))
             arguments = (space.share(y), space.share(y), space.share(error_here)[None])
-            found, index = control.measure(*arguments, np.ones(1), 0.1)
+            found, index = stepper.measure(*arguments, np.ones(1), 0.1)
             assert found == pytest.approx(expected, rel=1e-13)
             assert space.place(index, n_own + rest) == place
             whole = space.gather(space.share(y))

@@ -6,8 +6,8 @@ import pytest
 import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate
 from mfpde.blocks import Bilinear, Linear, Perceptron
-from mfpde.depth import PowerLaw
 from mfpde.recording import observe
+from mfpde.scales import PowerLaw
 
 SMOOTH = ["tanh", "sigmoid", "softplus", "gelu", "sin", "squared_relu"]
 KINKED = ["relu", "leaky_relu", "regularised_relu", "normalised_relu"]

@@ -8,6 +8,7 @@ import pytest
 import mfpde
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, ResNet, solve, train
 from mfpde.blocks import Bias, Perceptron
+from mfpde.describe import described, rebuilt
 from mfpde.losses import Squared
 from mfpde.networks import (
     SGD,
@@ -21,7 +22,6 @@ from mfpde.networks import (
     WarmUp,
     parts,
 )
-from mfpde.networks.optimisers import optimiser_from_description
 from mfpde.readouts import Linear
 from mfpde.recording import Steps
 from mfpde.run.descent import Descent
@@ -357,15 +357,15 @@ def test_schedules():
     ],
 )
 def test_optimisers_are_rebuilt_from_their_description(optimiser):
-    assert optimiser_from_description(optimiser.describe()) == optimiser
+    assert rebuilt("optimiser", described(optimiser)) == optimiser
 
 
 @pytest.mark.parametrize("where", ["optimiser", "schedule"])
 def test_unknown_kinds_in_a_description_are_named(where):
-    described = SGD(ds=0.1).describe()
-    (described if where == "optimiser" else described["schedule"])["kind"] = "other"
-    with pytest.raises(ValueError, match=r"`kind` must be one of .*got 'other'"):
-        optimiser_from_description(described)
+    description = {"kind": "sgd", "ds": 0.1, "schedule": {"kind": "constant"}}
+    (description if where == "optimiser" else description["schedule"])["kind"] = "other"
+    with pytest.raises(ValueError, match=r"must be one of .*got 'other'"):
+        rebuilt("optimiser", description)
 
 
 def test_records_are_at_the_iterations_nearest_to_the_times(rng):

@@ -37,7 +37,7 @@ def cases(f, i, b):
         "s_end": flow(s_end=f(0.5)),
         "tolerances": flow(rtol=f(2.0**-20), atol=f(2.0**-30)),
         "ds": flow(stepper="rk4", ds=f(0.125)),
-        "stepper": flow(stepper=steppers.heun(f(0.125))),
+        "stepper": flow(stepper=steppers.Heun(f(0.125))),
         "langevin": flow(stepper=mfpde.steppers.Langevin(f(0.125), f(0.25), seed=i(3))),
         "at": flow(record=[f(0.25), f(0.5)]),
         "every": flow(record=recording.Every(f(0.25))),

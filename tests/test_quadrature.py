@@ -10,8 +10,8 @@ from scipy.special import erf
 from mfpde import MeanFieldProblem, evaluate, laws, solve
 from mfpde.blocks import Bias, Bilinear, Custom, Linear, Perceptron
 from mfpde.depth import DepthGrid
-from mfpde.laws.germs import from_uniform
 from mfpde.laws.rules import RULES
+from mfpde.laws.variables import from_uniform
 
 EULER = DepthGrid.euler(4)
 GAUSS = DepthGrid.gauss(3)
@@ -23,10 +23,10 @@ PROBLEM = MeanFieldProblem([-0.8, 0.3, 1.1], [-0.2, 0.9, 1.0], TANH)
 
 
 def on_line(kind, n):
-    """Nodes and weights of a rule, uniform germs on (-1, 1)."""
-    germ, rule = RULES[kind]
+    """Nodes and weights of a rule, uniform base_variables on (-1, 1)."""
+    variable, rule = RULES[kind]
     x, weights = rule(n)
-    return (2 * x - 1 if germ == "uniform" else x), weights
+    return (2 * x - 1 if variable == "uniform" else x), weights
 
 
 def moment(kind, degree):
@@ -188,8 +188,8 @@ def test_built_in_laws_agree_in_both_coordinates():
         laws.Product([laws.Uniform(0, 1), laws.Gaussian(0, 1)]),
         laws.standard_path(1, 0.5, 2.0),
     ]:
-        xi = from_uniform(u, law.germs)
-        np.testing.assert_allclose(law.germ_paths(xi, t), law.paths(u, t), rtol=1e-15)
+        xi = from_uniform(u, law.base_variables)
+        np.testing.assert_allclose(law.base_paths(xi, t), law.paths(u, t), rtol=1e-15)
 
 
 def test_mixture_is_the_union_of_the_rules_of_its_components():
@@ -213,7 +213,7 @@ def test_cloud_is_its_own_rule():
 
 def test_a_users_law_says_that_it_is_smooth():
     class Ring:
-        n_params, n_random, germs = 2, 1, ("uniform",)
+        n_params, n_random, base_variables = 2, 1, ("uniform",)
 
         def paths(self, u, t):
             angle = 2 * np.pi * u[:, 0]
@@ -224,7 +224,9 @@ def test_a_users_law_says_that_it_is_smooth():
     ens = laws.sample(Ring(), EULER, 30, method="quadrature")
     assert ens.n_particles == 30
     np.testing.assert_allclose(ens.weights @ ens.theta[0] ** 2, 0.5, atol=1e-8)
-    assert laws.Product([Ring(), NORMAL]).germs == ("uniform",) + ("normal",) * 3
+    assert (
+        laws.Product([Ring(), NORMAL]).base_variables == ("uniform",) + ("normal",) * 3
+    )
 
 
 # ---- table of the theory, section 2.3
@@ -518,8 +520,8 @@ class Undeclared(laws.Law):
         return np.broadcast_to(u, (len(t), *u.shape))
 
 
-def declared(germs):
-    return type("Declared", (Undeclared,), {"germs": germs})()
+def declared(base_variables):
+    return type("Declared", (Undeclared,), {"base_variables": base_variables})()
 
 
 CLOUD = laws.PointCloud([[0.0], [1.0], [2.0]])
@@ -556,7 +558,7 @@ CLOUD = laws.PointCloud([[0.0], [1.0], [2.0]])
         (
             lambda: quadrature(declared(("normal",) * 2), 9),
             TypeError,
-            r'Declared declares "normal" germs and must define `germ_paths',
+            r'Declared declares "normal" variables and must define `base_paths',
         ),
         (lambda: quadrature(NORMAL), ValueError, "`n_particles`, the largest number"),
         (
@@ -654,7 +656,7 @@ CLOUD = laws.PointCloud([[0.0], [1.0], [2.0]])
         (
             lambda: laws.TensorRule(("hermit",), (2,)),
             ValueError,
-            'did you mean "hermite"',
+            "Did you mean 'hermite'",
         ),
         (
             lambda: laws.TensorRule(("hermite",), (2, 2)),

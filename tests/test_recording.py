@@ -5,6 +5,7 @@ import pytest
 
 from mfpde import DepthGrid, MeanFieldProblem, ParticleEnsemble, evaluate
 from mfpde.blocks import Bilinear, Linear, Perceptron
+from mfpde.describe import described, rebuilt
 from mfpde.recording import (
     SCALARS,
     At,
@@ -21,7 +22,6 @@ from mfpde.recording import (
     make_schedule,
     observe,
     scalar_names,
-    schedule_from_description,
 )
 
 # ---- schedules
@@ -68,18 +68,16 @@ def test_steps():
     "schedule", [At([0.0, 1 / 3]), Every(0.1), Logarithmic(0.1, 7), Steps(4)]
 )
 def test_description_rebuilds_the_schedule(schedule):
-    other = schedule_from_description(schedule.describe())
+    other = rebuilt("output schedule", described(schedule))
     assert type(other) is type(schedule)
     np.testing.assert_array_equal(other.times(9.0), schedule.times(9.0))
     assert [other.is_due(n) for n in range(9)] == [schedule.is_due(n) for n in range(9)]
-    assert schedule_from_description(None) is None
+    assert rebuilt("output schedule", None) is None
 
 
 def test_unknown_schedule():
-    with pytest.raises(
-        ValueError, match="`kind` of a schedule must be one of at, every"
-    ):
-        schedule_from_description({"kind": "sometimes"})
+    with pytest.raises(ValueError, match="`kind` must be one of at, every"):
+        rebuilt("output schedule", {"kind": "sometimes"})
 
 
 @pytest.mark.parametrize(

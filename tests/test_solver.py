@@ -31,7 +31,7 @@ from mfpde.recording import Every, Logarithmic, Steps
 from mfpde.run.solution import finished as finished_solution
 from mfpde.run.solution import quietly
 from mfpde.run.stopping import StopRules
-from mfpde.steppers import Step, euler
+from mfpde.steppers import Euler, Step
 
 BLOCK = Perceptron(2)
 EULER = DepthGrid.euler(3)
@@ -632,7 +632,7 @@ def test_a_resumed_run_with_parts_of_the_users_own(case, tmp_path):
 
         def step(self, evaluate, point, target, memory):
             count = {"count": memory.get("count", 0) + 1}
-            step = euler(0.1).step(evaluate, point, target, {})
+            step = Euler(0.1).step(evaluate, point, target, {})
             return Step(step.point, step.size, count, step.n_evaluations)
 
     problem, grid, ensemble = case
@@ -1211,7 +1211,7 @@ def test_schedules_without_description_stay_in_memory(case, tmp_path):
     solution = solve(*case, s_end=0.5, record=Sometimes())
     np.testing.assert_array_equal(solution.s, [0.0, 0.25, 0.5])
     with pytest.raises(
-        TypeError, match=r"`record` must be a schedule with `describe\("
+        TypeError, match=r"`record` must be a schedule of `mfpde.recording`"
     ):
         solve(*case, s_end=0.5, record=Sometimes(), output=tmp_path / "a.h5")
     assert list(tmp_path.iterdir()) == []

@@ -697,9 +697,12 @@ class Surface:
         add("Path", coefficients=[law, law], functions=["1", "t"])
         add("PointCloud", theta=[[0.0], [1.0]])
         add("Product", laws=[law, law])
+        add("StandardPath", mean=0.0, std_alpha=1.0, mean_beta=0.0, std_beta=1.0)
+        cloud = self.folder / "cloud.npz"
+        np.savez(cloud, theta=[[0.0], [1.0]])
+        add("point_cloud_of", path=cloud)
         add("Uniform", low=0.0, high=1.0)
         add("TensorRule", kinds=("hermite",), counts=(3,))
-        add("from_description", description=law.describe(), _names=("kind",))
         add("marginal", law=law)
         add("quadrature_rule", law=law, n_particles=27)
         add("replicate_mean", values=[[1.0], [2.0]])
@@ -707,7 +710,7 @@ class Surface:
         add("sample", law=law, grid=self.grid, n_particles=4)
         add("standard_path", n_params=2, std_alpha=1.0, std_beta=1.0)
         rule = module.quadrature_rule(law, 27)
-        self.add("TensorRule.with_count", rule.with_count, germ=0, count=2)
+        self.add("TensorRule.with_count", rule.with_count, variable=0, count=2)
         path = module.Path([law, law], ["1", "t"])
         self.add("Path.function_values", path.function_values, t=0.5)
         for each in (law, path, module.Mixture([law, law], [0.5, 0.5]),
@@ -739,7 +742,7 @@ class Surface:
         add("PowerLaw")
         add("WarmUp", n_iterations=2)
         self.add("Batches.index", module.Batches(4, 2).index, iteration=1)
-        self.add("PowerLaw()", module.PowerLaw().__call__, n=2)
+        self.add("PowerLaw()", module.PowerLaw().__call__, n_layers=2)
         for each in (module.Constant(), module.Cosine(3), module.Drops((1, 2)),
                      module.WarmUp(2)):  # fmt: skip
             kind = type(each).__name__
@@ -823,10 +826,6 @@ class Surface:
                  name="record", value=[0.1], _names=("record",))  # fmt: skip
         self.add("recording.check_observers", module.check_observers,
                  observers={"a": np.mean})  # fmt: skip
-        self.add("recording.schedule_from_description",
-                 module.schedule_from_description,
-                 description={"kind": "at", "s": [0.1]},
-                 _names=("kind", "s"))  # fmt: skip
 
     def of_shallow(self):
         module = mfpde.theory.shallow
@@ -841,14 +840,12 @@ class Surface:
 
     def of_steppers(self):
         module = mfpde.steppers
-        for name in ("euler", "heun", "rk4"):
+        for name in ("Euler", "Heun", "ClassicalRungeKutta"):
             self.add(f"steppers.{name}", getattr(module, name), ds=0.1)
-        control = module.ErrorControl()
-        self.add("steppers.ErrorControl", module.ErrorControl,
-                 omit=["parts", "accept", "defect", "space"], rtol=1e-6)  # fmt: skip
+        self.add("steppers.RungeKutta", module.RungeKutta, order=1, a=((),), b=(1.0,),
+                 ds=0.1)  # fmt: skip
         for name in ("Automatic", "DormandPrince", "RungeKuttaChebyshev"):
-            self.add(f"steppers.{name}", getattr(module, name), omit=["order"],
-                     control=control)  # fmt: skip
+            self.add(f"steppers.{name}", getattr(module, name), rtol=1e-6)
         self.add("steppers.make_stepper", module.make_stepper, stepper="dopri5",
                  ds=None)  # fmt: skip
 
@@ -939,16 +936,18 @@ NOT_CALLED = {
     **dict.fromkeys(
         (
             "recording.Clock",
+            "recording.Schedule",
             "recording.apply_observers",
             "recording.collective",
             "recording.flow_row",
             "recording.make_clocks",
             "recording.scalar_names",
+            "steppers.AdaptiveStepper",
             "steppers.FixedStepper",
+            "steppers.StateVector",
+            "steppers.Stepper",
             "steppers.check_steps",
-            "steppers.describe_stepper",
-            "steppers.named",
-            "steppers.stepper_of",
+            "steppers.method_options",
             "storage.RunWriter",
             "storage.StudyHeader",
             "storage.write_errors",

@@ -8,6 +8,7 @@ from typing import Any
 
 from mfpde.commands.ending import ended, estimated, finish, refuse_estimate
 from mfpde.commands.files import check_files
+from mfpde.describe import is_described
 from mfpde.engine.mpi import all_or_none, world
 from mfpde.errors import ConfigurationError
 from mfpde.run.solution import quietly
@@ -26,8 +27,8 @@ def main(arguments: argparse.Namespace) -> int:
 def _resume(arguments: argparse.Namespace, communicator: Any) -> int:
     refuse_estimate(arguments.estimate, communicator)
     with open_run(arguments.file) as run:
-        described, config = run.description, run.config
-        own = set(described["observers"]) - set(described["built_in_observers"])
+        observers, config = run.description["observers"], run.config
+        own = [name for name in observers if not is_described(observers[name])]
     if own:
         raise ConfigurationError(
             [

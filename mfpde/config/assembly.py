@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,11 +31,10 @@ from mfpde.losses import DecayingQuadratic
 from mfpde.paths import user_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
-from mfpde.run.observers import make_observers
+from mfpde.run.observers import Samples, make_observers
 from mfpde.sizes import warn_of_sizes
 from mfpde.steppers import Langevin
 
-_DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, struct.error, SyntaxError)
 THETA_DTYPES = {"float64": "f8", "float32": "f4"}
 
 
@@ -198,29 +194,10 @@ def build_law(config: Described, block: Any, folder: Path) -> laws.Law:
         mean, std = each(section.mean), each(section.std)
         return laws.GaussianProcess(mean, std, section.length, k)
     if section.kind == "path":
-        alpha = laws.Gaussian(each(section.mean), each(section.std_alpha), k)
-        beta = laws.Gaussian(each(section.mean_beta), each(section.std_beta), k)
-        return laws.Path([alpha, beta], ["1", "cos(pi t)"])
-    return _point_cloud(folder / user_path(section.path))
-
-
-def _point_cloud(path: Path) -> laws.PointCloud:
-    with open(path, "rb") as file:
-        try:
-            archive = np.load(file, allow_pickle=False)
-        except (*_DAMAGED, ValueError) as error:
-            raise ValueError(f"`law.path`: {path} is not an NPZ file.") from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError(
-                f"`law.path`: {path} is not an NPZ file but a single array."
-            )
-        if "theta" not in archive.files:
-            raise ValueError(f"`law.path`: {path} has no array theta.")
-        try:
-            weights = archive["weights"] if "weights" in archive.files else None
-            return laws.PointCloud(archive["theta"], weights)
-        except _DAMAGED as error:
-            raise ValueError(f"`law.path`: {path} is damaged ({error}).") from error
+        names = "mean", "std_alpha", "mean_beta", "std_beta"
+        values = {name: each(getattr(section, name)) for name in names}
+        return laws.StandardPath(**values, n_params=k)
+    return laws.point_cloud_of(folder / user_path(section.path))
 
 
 def _per_parameter(
@@ -270,16 +247,16 @@ def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
         "record": recording_schedule(record.scalars),
         "snapshots": recording_schedule(record.snapshots),
         "states": recording_schedule(record.states),
-        "observers": make_observers(
-            dataset.labels is not None,
-            dataset.x_test,
-            dataset.y_test,
-            record.observers,
-            y_std=dataset.y_std,
-        ),
+        "observers": make_observers(samples_of(dataset), record.observers),
         "metadata": {
             "seed": config.ensemble.seed,
             "config_toml": resolved_toml(config),
             "extra_data": dataset.extra_data(),
         },
     }
+
+
+def samples_of(dataset: Dataset) -> Samples:
+    """What observers may use of a data set."""
+    has_classes = dataset.labels is not None
+    return Samples(has_classes, dataset.x_test, dataset.y_test, dataset.y_std)

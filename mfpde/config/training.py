@@ -17,14 +17,15 @@ from mfpde.config.assembly import (
     build_problem,
     recording_schedule,
     reported_as_configuration,
+    samples_of,
 )
 from mfpde.config.networks import NetworkConfiguration, Training
 from mfpde.config.rules import loss_of
 from mfpde.config.validation import resolved_toml
 from mfpde.data import Dataset
-from mfpde.depth import PowerLaw
 from mfpde.losses import has_classes, loss_from_name
 from mfpde.run.observers import make_observers
+from mfpde.scales import PowerLaw
 
 Array = NDArray[np.float64]
 
@@ -126,13 +127,7 @@ def _keywords(
     validation: tuple[Array, Array] | None,
 ) -> dict[str, Any]:
     training, record = config.training, config.record
-    observers = make_observers(
-        dataset.labels is not None,
-        dataset.x_test,
-        dataset.y_test,
-        record.observers,
-        y_std=dataset.y_std,
-    )
+    observers = make_observers(samples_of(dataset), record.observers)
     if has_classes(loss_from_name(loss_of(config))):
         # A training with such a loss records it by itself.
         observers.pop("train_accuracy", None)

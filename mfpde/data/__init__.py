@@ -19,6 +19,7 @@ from mfpde.data.files import from_csv, from_npy, from_npz
 from mfpde.data.generators import curve, gaussian, moons, rings, spirals, teacher
 from mfpde.data.images import digits, digits_path, mnist5000
 from mfpde.data.joining import Table
+from mfpde.data.kinds import Option, source
 from mfpde.data.preparation import Dataset, prepare
 from mfpde.data.preprocessing import (
     inverse_transform,
@@ -29,7 +30,6 @@ from mfpde.data.preprocessing import (
 )
 from mfpde.data.sources import (
     SOURCES,
-    Option,
     check_description,
     encoding_of,
     load,
@@ -62,6 +62,7 @@ __all__ = [
     "principal_components",
     "rings",
     "signs",
+    "source",
     "spirals",
     "split",
     "standardisation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mfpde.data.numerals import Numerals
 from mfpde.errors import DataWarning
 
-TASKS = ("classification", "regression")
+Task = Literal["classification", "regression"]
+TASKS = get_args(Task)
 _FEW = 2
 _LONG = 10**20
 

@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 
 from mfpde.arrays import a_path, checked, choice, flag, optional, sequence, text, whole
 from mfpde.data.checks import existing, suggestion
-from mfpde.data.classes import TASKS
-from mfpde.data.frames import MISSING, Frame
+from mfpde.data.classes import TASKS, Task
+from mfpde.data.frames import MISSING, Frame, Missing
 from mfpde.data.joining import Table, joined
-from mfpde.data.tables import COMPRESSIONS, TextFormat, plain, read_npy, read_text
+from mfpde.data.kinds import source
+from mfpde.data.tables import (
+    COMPRESSIONS,
+    Compression,
+    TextFormat,
+    plain,
+    read_npy,
+    read_text,
+)
 
 _TEXTS = optional(sequence(text))
 
@@ -46,6 +54,7 @@ _ARRAY_NAMES = {
 }
 
 
+@source("csv")
 @checked(
     **_TABLE_CHECKS,
     missing_marks=_TEXTS,
@@ -63,14 +72,14 @@ _ARRAY_NAMES = {
 def from_csv(
     path: str | Path,
     *,
-    task: str,
+    task: Task,
     target_columns: str | Sequence[str] | None = None,
     target_path: str | Path | None = None,
     feature_columns: Sequence[str] | None = None,
     drop_columns: Sequence[str] | None = None,
     test_path: str | Path | None = None,
     test_target_path: str | Path | None = None,
-    missing: str = "refuse",
+    missing: Missing = "refuse",
     missing_marks: Sequence[str] | None = None,
     header: bool = True,
     skip_rows: int = 0,
@@ -81,7 +90,7 @@ def from_csv(
     quote: str = '"',
     multiline: bool = False,
     encoding: str = "utf-8",
-    compression: str = "infer",
+    compression: Compression = "infer",
 ) -> Table:
     """Read samples from a table of text, one a line, by pandas.
 
@@ -101,8 +110,10 @@ def from_csv(
         Names of the columns with the inputs. Default: all others.
     drop_columns : sequence of str, optional
         Names of columns that are left out.
-    test_path, test_target_path : path, optional
-        Tables of the same form with samples for testing.
+    test_path : path, optional
+        A table of the same form with samples for testing.
+    test_target_path : path, optional
+        A table of the same form with their target.
     missing : {"refuse", "drop", "fill"}
         What to do with missing values: raise, leave the row out, or (for inputs) keep
         NaN, for `prepare` to fill in the mean of the training samples.
@@ -115,16 +126,21 @@ def from_csv(
         Lines to skip before that.
     separator : str
         The character between cells, or "whitespace" for any number of blanks.
-    decimal, thousands, comment : str, optional
-        The decimal mark, the mark between thousands, and the mark after which a line
-        is a comment.
+    decimal : str
+        The decimal mark.
+    thousands : str, optional
+        The mark between thousands.
+    comment : str, optional
+        The mark that starts a comment.
     quote : str
         The character around cells that have a separator within; "" if there is none.
     multiline : bool
         Whether a quoted cell may have line breaks. Otherwise such a cell is refused: a
         stray quote would swallow lines.
-    encoding, compression : str
-        As in `pandas.read_csv`; compression "none" is none, "infer" goes by the suffix.
+    encoding : str
+        Encoding of the text, as in `pandas.read_csv`.
+    compression : str
+        Compression; "infer" goes by the suffix.
 
     Returns
     -------
@@ -164,18 +180,19 @@ def from_csv(
     )
 
 
+@source("npy", like=from_csv)
 @checked(**_TABLE_CHECKS)
 def from_npy(
     path: str | Path,
     *,
-    task: str,
+    task: Task,
     target_columns: str | Sequence[str] | None = None,
     target_path: str | Path | None = None,
     feature_columns: Sequence[str] | None = None,
     drop_columns: Sequence[str] | None = None,
     test_path: str | Path | None = None,
     test_target_path: str | Path | None = None,
-    missing: str = "refuse",
+    missing: Missing = "refuse",
 ) -> Table:
     """Read samples from NPY files, as written by `numpy.save`; nothing is unpickled.
 
@@ -193,16 +210,17 @@ def from_npy(
     )
 
 
+@source("npz", like=from_csv)
 @checked(**_ARRAY_CHECKS, **_ARRAY_NAMES)
 def from_npz(
     path: str | Path,
     *,
-    task: str,
+    task: Task,
     x: str = "x",
     y: str = "y",
     x_test: str | None = None,
     y_test: str | None = None,
-    missing: str = "refuse",
+    missing: Missing = "refuse",
 ) -> Table:
     """Read samples from arrays of an NPZ file; nothing in it is unpickled.
 
@@ -216,8 +234,10 @@ def from_npz(
         Name of the array of the inputs, (N, d) or (N,).
     y : str
         Name of the array of the targets, (N,) or (N, q).
-    x_test, y_test : str, optional
-        Names of the arrays of a test set of its own; both or neither.
+    x_test : str, optional
+        Name of the array of test inputs.
+    y_test : str, optional
+        Name of the array of test targets; both or neither.
     missing : {"refuse", "drop", "fill"}
         As for `from_csv`; NaN is a missing value.
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from mfpde.data.checks import suggestion
 from mfpde.data.numerals import DATE, PLAIN, Numerals
 from mfpde.errors import nearest
 
-MISSING = ("refuse", "drop", "fill")
+Missing = Literal["refuse", "drop", "fill"]
+MISSING = get_args(Missing)
 _N_SHOWN = 12
 NO_NAMES = (
     " If the first line does not name the columns, set `header` = false, and "

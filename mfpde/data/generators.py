@@ -9,7 +9,7 @@ more are drawn.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from mfpde.arrays import (
     whole,
 )
 from mfpde.data.checks import integer, real_array, suggestion
+from mfpde.data.kinds import source
 
 Samples = tuple[NDArray[np.float64], NDArray[np.int64]]
 Pairs = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -39,6 +40,7 @@ CURVES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "step": np.sign,
 }
 
+CurveName = Literal["sine", "absolute", "bump", "cubic", "step"]
 _SAMPLES = {"n_samples": whole(1), "seed": seed_number}
 _NOISY = _SAMPLES | {"noise": number(0.0)}
 _CLASSES = _NOISY | {"n_classes": whole(2)}
@@ -75,9 +77,10 @@ def _polar(
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
+@source("spirals", task="classification")
 @checked(**_CLASSES, turns=positive)
 def spirals(
-    n_samples: int,
+    n_samples: int = 400,
     *,
     noise: float = 0.02,
     seed: int = 0,
@@ -92,15 +95,15 @@ def spirals(
     Parameters
     ----------
     n_samples : int
-        Number N of samples; the classes alternate.
+        Number of samples; the classes alternate.
     noise : float
         Standard deviation of the normal noise added to both coordinates.
     seed : int
-        Seed of the random numbers.
+        Seed of samples and split.
     turns : float
         Turns of an arm about the origin per unit of radius.
     n_classes : int
-        Number of arms.
+        Number of classes, the arms.
 
     Returns
     -------
@@ -115,9 +118,10 @@ def spirals(
     return _with_noise(_polar(radius, angle), noise, noise_rng), labels
 
 
+@source("rings", task="classification")
 @checked(**_CLASSES)
 def rings(
-    n_samples: int, *, noise: float = 0.05, seed: int = 0, n_classes: int = 2
+    n_samples: int = 400, *, noise: float = 0.05, seed: int = 0, n_classes: int = 2
 ) -> Samples:
     """Concentric rings, class c on the circle of radius (c + 1) / n_classes.
 
@@ -126,10 +130,14 @@ def rings(
 
     Parameters
     ----------
-    n_samples, noise, seed
-        As in `spirals`.
+    n_samples : int
+        Number of samples; the classes alternate.
+    noise : float
+        Standard deviation of the normal noise added to both coordinates.
+    seed : int
+        Seed of samples and split.
     n_classes : int
-        Number of rings.
+        Number of classes, the rings.
 
     Returns
     -------
@@ -144,8 +152,9 @@ def rings(
     ), labels
 
 
+@source("moons", task="classification")
 @checked(**_NOISY)
-def moons(n_samples: int, *, noise: float = 0.1, seed: int = 0) -> Samples:
+def moons(n_samples: int = 400, *, noise: float = 0.1, seed: int = 0) -> Samples:
     """Two interleaved half circles of radius 1, centred as a pair.
 
     Class 0 is the upper half of the circle about (-1/2, -1/4), class 1 the lower half
@@ -153,8 +162,12 @@ def moons(n_samples: int, *, noise: float = 0.1, seed: int = 0) -> Samples:
 
     Parameters
     ----------
-    n_samples, noise, seed
-        As in `spirals`.
+    n_samples : int
+        Number of samples; the classes alternate.
+    noise : float
+        Standard deviation of the normal noise added to both coordinates.
+    seed : int
+        Seed of samples and split.
 
     Returns
     -------
@@ -170,13 +183,14 @@ def moons(n_samples: int, *, noise: float = 0.1, seed: int = 0) -> Samples:
     return _with_noise(centre + circle, noise, noise_rng), labels
 
 
+@source("curve", task="regression")
 @checked(**_NOISY, interval=_interval, equispaced=flag)
 def curve(
-    n_samples: int,
+    n_samples: int = 400,
     *,
     noise: float = 0.0,
     seed: int = 0,
-    function: str | Callable[[NDArray[np.float64]], NDArray[np.float64]] = "sine",
+    function: CurveName | Callable[[NDArray[np.float64]], NDArray[np.float64]] = "sine",
     interval: tuple[float, float] = (-2.0, 2.0),
     equispaced: bool = True,
 ) -> Pairs:
@@ -185,14 +199,14 @@ def curve(
     Parameters
     ----------
     n_samples : int
-        Number N of samples.
+        Number of samples.
     noise : float
         Standard deviation of the normal noise added to the targets.
     seed : int
-        Seed of the noise, and of the inputs unless they are equispaced.
+        Seed of the noise, of the inputs unless they are equispaced, and of the split.
     function : str or callable
-        "sine" sin(2.5 x), "absolute" abs(x), "bump" exp(-4 x^2), "cubic" x^3 - x,
-        "step" sign(x), or a vectorised function.
+        The curve; "sine" is sin(2.5 x), "absolute" abs(x), "bump" exp(-4 x^2), "cubic"
+        x^3 - x, "step" sign(x); or a vectorised function.
     interval : (float, float)
         The inputs lie in it; equispaced ones include both ends.
     equispaced : bool
@@ -242,16 +256,17 @@ def _curve(function: Any) -> Callable[[NDArray[np.float64]], NDArray[np.float64]
     return CURVES[function]
 
 
+@source("teacher", task="regression")
 @checked(
     **_NOISY,
     n_features=whole(1),
     n_outputs=optional(whole(1)),
     n_layers=whole(1),
     width=whole(1),
-    scale=number(0.0),
+    teacher_scale=number(0.0),
 )
 def teacher(
-    n_samples: int,
+    n_samples: int = 400,
     *,
     noise: float = 0.0,
     seed: int = 0,
@@ -259,20 +274,21 @@ def teacher(
     n_outputs: int | None = None,
     n_layers: int = 16,
     width: int = 8,
-    scale: float = 3.0,
+    teacher_scale: float = 3.0,
 ) -> Pairs:
     """Targets from a random ResNet of tanh perceptrons, inputs from N(0, I).
 
     The network is the Euler scheme (2) for f = v tanh(u.z + b) with `width` particles
     of equal weight at each layer. Each particle follows the smooth path
-    theta(t) = alpha + beta cos(pi t), with alpha and beta from N(0, 1), times `scale`
-    for v. So the targets are reachable for a path-coupled ensemble of the same block.
+    theta(t) = alpha + beta cos(pi t), with alpha and beta from N(0, 1), times
+    `teacher_scale` for v. So the targets are reachable for a path-coupled ensemble of
+    the same block.
     One layer gives x plus a random perceptron field.
 
     Parameters
     ----------
     n_samples : int
-        Number N of samples.
+        Number of samples.
     noise : float
         Standard deviation of the normal noise added to the targets.
     seed : int
@@ -280,11 +296,13 @@ def teacher(
     n_features : int
         Dimension d of the inputs and of the state of the teacher.
     n_outputs : int, optional
-        The targets are the first `n_outputs` coordinates of z(1). Default: all.
-    n_layers, width : int
-        Layers of the teacher, and particles in each.
-    scale : float
-        Size of the output weights v.
+        How many coordinates of z(1) are the targets, the first; default all.
+    n_layers : int
+        Layers of the teacher.
+    width : int
+        Particles in each layer of the teacher.
+    teacher_scale : float
+        Size of the teacher's output weights v.
 
     Returns
     -------
@@ -302,25 +320,28 @@ def teacher(
     for layer in range(n_layers):
         theta = alpha + beta * np.cos(np.pi * layer / n_layers)
         u, v, b = theta[:, :n_features], theta[:, n_features:-1], theta[:, -1]
-        field = np.tanh(z @ u.T + b) @ (scale * v) / width
+        field = np.tanh(z @ u.T + b) @ (teacher_scale * v) / width
         z = z + field / n_layers
     return x, _with_noise(z[:, :n_outputs], noise, noise_rng)
 
 
+@source("gaussian", task="regression")
 @checked(**_SAMPLES, n_features=whole(1), n_outputs=whole(1))
 def gaussian(
-    n_samples: int, *, seed: int = 0, n_features: int = 2, n_outputs: int = 1
+    n_samples: int = 400, *, seed: int = 0, n_features: int = 2, n_outputs: int = 1
 ) -> Pairs:
     """Independent inputs and targets, both from N(0, I): nothing generalises.
 
     Parameters
     ----------
     n_samples : int
-        Number N of samples.
+        Number of samples.
     seed : int
-        Seed of the random numbers.
-    n_features, n_outputs : int
-        Dimensions d and q.
+        Seed of samples and split.
+    n_features : int
+        Dimension d of the inputs.
+    n_outputs : int
+        Dimension q of the targets.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mfpde.arrays import a_path, checked, optional, sequence, whole
 from mfpde.data.checks import existing
+from mfpde.data.kinds import source
 
 _CHOICE = {
     "classes": optional(sequence(whole(0))),
@@ -39,6 +40,7 @@ def digits_path() -> Path:
     )
 
 
+@source("digits", task="classification", image_width=8)
 @checked(path=optional(a_path), **_CHOICE)
 def digits(
     path: str | Path | None = None,
@@ -51,11 +53,11 @@ def digits(
     Parameters
     ----------
     path : path, optional
-        The file. Default: the copy that comes with mfpde.
+        The file; default the copy that comes with mfpde.
     classes : sequence of int, optional
-        Digits to keep; the label is then the position in this sequence.
+        Digits to keep; default all ten. The label is the position in this sequence.
     n_samples : int, optional
-        How many samples to keep, the first of the file.
+        How many images to keep, the first of the file; default all.
 
     Returns
     -------
@@ -90,6 +92,7 @@ def digits(
     return _chosen(x, labels, classes, n_samples)
 
 
+@source("mnist5000", task="classification", image_width=28)
 @checked(**_CHOICE)
 def mnist5000(
     *, classes: Sequence[int] | None = None, n_samples: int | None = None
@@ -100,8 +103,10 @@ def mnist5000(
 
     Parameters
     ----------
-    classes, n_samples
-        As for `digits`.
+    classes : sequence of int, optional
+        Digits to keep; default all ten. The label is the position in this sequence.
+    n_samples : int, optional
+        How many images to keep; default all.
 
     Returns
     -------

@@ -31,7 +31,7 @@ from mfpde.data.preprocessing import (
     transform,
 )
 from mfpde.data.splitting import FRACTION, given_split, split
-from mfpde.data.targets import TARGETS, label_targets, value_targets
+from mfpde.data.targets import TARGETS, Target, label_targets, value_targets
 
 _DIMENSIONS = {
     "mean": ("raw_component",),
@@ -187,7 +187,7 @@ def prepare(
     x: ArrayLike,
     labels_or_y: ArrayLike,
     *,
-    target: str = "one_hot",
+    target: Target = "one_hot",
     test_fraction: float = 0.0,
     test_index: ArrayLike | None = None,
     stratify: bool = True,

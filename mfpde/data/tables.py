@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from mfpde.data.frames import NO_NAMES, Frame, quoted
 from mfpde.data.numerals import Numerals
 from mfpde.errors import DataWarning
 
-COMPRESSIONS = ("infer", "none", "gzip", "bz2", "xz", "zip", "tar", "zstd")
+Compression = Literal["infer", "none", "gzip", "bz2", "xz", "zip", "tar", "zstd"]
+COMPRESSIONS = get_args(Compression)
 MISSING_MARKS = (
     *("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NULL", "null"),
     *("None", "NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),

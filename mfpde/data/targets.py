@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,8 @@ from mfpde.arrays import as_array, check_size, checked, whole
 from mfpde.data.checks import real_array
 from mfpde.data.classes import check_classes
 
-TARGETS = ("one_hot", "signs", "value")
+Target = Literal["one_hot", "signs", "value"]
+TARGETS = get_args(Target)
 
 
 @checked(n_classes=whole(2))

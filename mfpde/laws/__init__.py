@@ -1,9 +1,8 @@
 """Initial laws rho_ini(theta, t), sampling rules, couplings in depth t."""
 
 from mfpde.laws.base import Law
-from mfpde.laws.composite import Mixture, Path, Product, standard_path
-from mfpde.laws.descriptions import from_description
-from mfpde.laws.elementary import Dirac, Gaussian, PointCloud, Uniform
+from mfpde.laws.composite import Mixture, Path, Product, StandardPath, standard_path
+from mfpde.laws.elementary import Dirac, Gaussian, PointCloud, Uniform, point_cloud_of
 from mfpde.laws.marginals import marginal
 from mfpde.laws.process import GaussianProcess
 from mfpde.laws.quadrature import TensorRule, quadrature_rule
@@ -20,10 +19,11 @@ __all__ = [
     "Path",
     "PointCloud",
     "Product",
+    "StandardPath",
     "TensorRule",
     "Uniform",
-    "from_description",
     "marginal",
+    "point_cloud_of",
     "quadrature_rule",
     "replicate_mean",
     "replicates",

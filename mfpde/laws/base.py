@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.laws.germs import from_uniform, germs_of
 from mfpde.laws.quadrature import TensorRule
 from mfpde.laws.sampling import sample
-
-if TYPE_CHECKING:
-    from mfpde.depth import DepthGrid
+from mfpde.laws.variables import base_variables_of, from_uniform
 
 
 class Law:
     """A law rho_ini of random paths theta(t) in R^k, t in [0, 1] depth.
 
-    A subclass offers `n_params`, `n_random` and either `paths`, or `germs` and
-    `germ_paths`. The built-in laws are frozen dataclasses of their parameters; any
-    class will do.
+    A law is a transport map from independent base random variables to paths. A subclass
+    has `n_params`, `n_random` and either `paths`, or `base_variables` and `base_paths`.
+    The built-in laws are frozen dataclasses of their parameters; any class will do.
 
     Attributes
     ----------
@@ -32,25 +30,23 @@ class Law:
     n_random : int
         Number of independent uniform numbers that make one particle.
     is_constant_in_t : bool
-        Whether every path is constant in t, which coupling "tied" needs. Without
-        a word from the subclass: no.
-    germs : tuple of str, or None
+        Whether every path is constant in t, as coupling "tied" requires. Default no.
+    base_variables : tuple of str, or None
         Kind of each random number, "uniform" or "normal", of which theta is a smooth
-        function: what quadrature needs. A law that has `paths` only, smooth in u,
-        says ("uniform",) * n_random. Without a word: None.
+        function, as quadrature requires. A law that has `paths` only, smooth in u, has
+        ("uniform",) * n_random. Default None.
     is_symmetric : bool
-        Whether reflecting all germs, u to 1 - u and xi to -xi, turns every path
-        theta into -theta. Without a word: no.
+        Whether reflecting all base variables, u to 1 - u and xi to -xi, turns every
+        path theta into -theta. Default no.
     """
 
     __slots__ = ()
 
-    kind: ClassVar[str] = ""
     is_constant_in_t = False
     is_symmetric = False
-    germs = None
-    n_params: int
-    n_random: int
+    base_variables = None
+    n_params: Any
+    n_random: Any
 
     def paths(
         self, u: NDArray[np.float64], t: NDArray[np.float64]
@@ -70,11 +66,11 @@ class Law:
         -------
         theta : ndarray, shape (n, M, k)
         """
-        if not hasattr(self, "germ_paths"):
+        if not hasattr(self, "base_paths"):
             raise NotImplementedError(
                 f"{type(self).__name__} must define `paths(u, t)`."
             )
-        return self.germ_paths(from_uniform(u, germs_of(self)), t)
+        return self.base_paths(from_uniform(u, base_variables_of(self)), t)
 
     def sample(
         self,
@@ -99,25 +95,6 @@ class Law:
             block=block,
         )
 
-    def describe(self) -> dict[str, Any]:
-        """Plain JSON values from which `from_description` rebuilds the law.
-
-        Raises
-        ------
-        TypeError
-            If the law holds a function of t, or is not one of the built-in laws.
-        """
-        if not self.kind or not is_dataclass(self):
-            raise TypeError(
-                f"{type(self).__name__} is not a built-in law and cannot be "
-                "described in JSON."
-            )
-        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        return {"kind": self.kind} | {
-            name: _plain(name, value, is_parameter="n_params" in shown)
-            for name, value in shown.items()
-        }
-
     def __repr__(self) -> str:
         if not is_dataclass(self):
             return object.__repr__(self)
@@ -125,23 +102,6 @@ class Law:
             f"{f.name}={_short(getattr(self, f.name))}" for f in fields(self) if f.init
         )
         return f"{type(self).__name__}({', '.join(parts)})"
-
-
-def _plain(name: str, value: Any, *, is_parameter: bool) -> Any:
-    """JSON value of one field; a constant parameter vector becomes one number."""
-    if isinstance(value, np.ndarray):
-        is_one_number = is_parameter and np.ptp(value) == 0.0
-        return float(value[0]) if is_one_number else value.tolist()
-    if isinstance(value, tuple):
-        return [_plain(name, each, is_parameter=False) for each in value]
-    if hasattr(value, "describe"):
-        return value.describe()
-    if isinstance(value, str | int | float):
-        return value
-    raise TypeError(
-        f"`{name}` is a {type(value).__name__}, which JSON cannot describe; use "
-        "numbers, names or built-in laws for a law that is to be described."
-    )
 
 
 def _short(value: Any) -> str:

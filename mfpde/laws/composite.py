@@ -3,42 +3,114 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mfpde.arrays import (
     checked,
     float_array,
+    integer,
     is_function,
     is_iterable,
     number,
     optional,
+    sequence,
     shown,
     whole,
 )
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
+from mfpde.describe import OfKind, register
 from mfpde.ensemble import ParticleEnsemble, unit_sum
 from mfpde.laws.base import Law
-from mfpde.laws.elementary import Gaussian, select
-from mfpde.laws.germs import germ_paths, germs_of
-from mfpde.laws.parameters import A_GRID, integer, settle
+from mfpde.laws.elementary import Gaussian, plain_arguments, select, settle_fields
+from mfpde.laws.parameters import Parameter
 from mfpde.laws.sampling import sample
+from mfpde.laws.variables import base_paths, base_variables_of
 
-if TYPE_CHECKING:
-    from mfpde.depth import DepthGrid
-
-_DEPTH_ZERO = np.zeros(1)
+A_LAW = OfKind("law")
 _FUNCTIONS = {"1": np.ones_like, "t": np.array}
 _WAVES = {"cos": np.cos, "sin": np.sin}
 _WAVE = re.compile(r"(cos|sin)\((\d+(?:\.\d+)?)?pit\)")
 
 
+class _Composite(Law):
+    """A law made of others, its `parts`."""
+
+    __slots__ = ()
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """The other laws."""
+        raise NotImplementedError
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters per particle k."""
+        return self.parts[0].n_params
+
+    @property
+    def is_constant_in_t(self) -> bool:
+        """Whether all parts are constant in t."""
+        return all(getattr(law, "is_constant_in_t", False) for law in self.parts)
+
+
+class _Independent(_Composite):
+    """A law whose parts are independent: each has random numbers of its own."""
+
+    __slots__ = ()
+
+    def joined(
+        self, values: Sequence[NDArray[np.float64]], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Paths from those of the parts."""
+        raise NotImplementedError
+
+    @property
+    def n_random(self) -> int:
+        """Random numbers per particle, the sum over the parts."""
+        return sum(law.n_random for law in self.parts)
+
+    @property
+    def base_variables(self) -> tuple[str, ...] | None:
+        """Those of the parts in turn; None where a part declares none."""
+        groups = [base_variables_of(law) for law in self.parts]
+        found = [group for group in groups if group is not None]
+        is_known = len(found) == len(groups)
+        return tuple(each for group in found for each in group) if is_known else None
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether all parts are symmetric."""
+        return all(getattr(law, "is_symmetric", False) for law in self.parts)
+
+    def paths(
+        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `Law.paths`."""
+        pairs = zip(self.parts, self._split(u), strict=True)
+        return self.joined([law.paths(each, t) for law, each in pairs], t)
+
+    def base_paths(
+        self, xi: NDArray[np.float64], t: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Paths from base random variables, see `Law`."""
+        pairs = zip(self.parts, self._split(xi), strict=True)
+        return self.joined([base_paths(law, each, t) for law, each in pairs], t)
+
+    def _split(self, u: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Columns of u (M, r) for each part in turn."""
+        stops = np.cumsum([law.n_random for law in self.parts])[:-1]
+        return np.split(u, stops, axis=1)
+
+
+@register(kind="law", name="mixture")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Mixture(Law):
+class Mixture(_Composite):
     """A particle follows law c with probability p_c, at all depths.
 
     One random number selects the component; the components share the others.
@@ -47,15 +119,13 @@ class Mixture(Law):
     Parameters
     ----------
     laws : sequence of Law
-        With the same `n_params`.
+        Components, with the same `n_params`.
     probabilities : array_like, shape (len(laws),)
-        Not negative, with sum 1.
+        Their probabilities, not negative, with sum 1.
     """
 
-    kind: ClassVar[str] = "mixture"
-
-    laws: Sequence[Law]
-    probabilities: ArrayLike
+    laws: Annotated[Sequence[Any], sequence(A_LAW)]
+    probabilities: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         laws = _laws("laws", self.laws, is_same_size=True)
@@ -74,19 +144,14 @@ class Mixture(Law):
         object.__setattr__(self, "probabilities", probabilities)
 
     @property
-    def n_params(self) -> int:
-        """Number of parameters per particle k."""
-        return self.laws[0].n_params
+    def parts(self) -> Sequence[Any]:
+        """The components."""
+        return self.laws
 
     @property
     def n_random(self) -> int:
         """Random numbers per particle: the selection and the largest component."""
         return 1 + max(law.n_random for law in self.laws)
-
-    @property
-    def is_constant_in_t(self) -> bool:
-        """Whether all components are constant in t."""
-        return _are_constant(self.laws)
 
     def paths(
         self, u: NDArray[np.float64], t: NDArray[np.float64]
@@ -99,7 +164,7 @@ class Mixture(Law):
             theta[:, mine] = law.paths(u[mine, 1 : 1 + law.n_random], t)
         return theta
 
-    @checked(grid=A_GRID, n_particles=optional(whole(1)))
+    @checked(grid=A_DEPTH_GRID, n_particles=optional(whole(1)))
     def sample(
         self,
         grid: DepthGrid,
@@ -136,66 +201,43 @@ class Mixture(Law):
         return ParticleEnsemble(theta, np.concatenate(weights))
 
 
+@register(kind="law", name="product")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Product(Law):
+class Product(_Independent):
     """Independent groups of parameters, each with its own law, concatenated.
 
     Parameters
     ----------
     laws : sequence of Law
-        In the order of the parameters, for example of u, v and b.
+        Groups in the order of the parameters, for example of u, v and b.
     """
 
-    kind: ClassVar[str] = "product"
-
-    laws: Sequence[Law]
+    laws: Annotated[Sequence[Any], sequence(A_LAW)]
 
     def __post_init__(self) -> None:
         laws = _laws("laws", self.laws, is_same_size=False)
         object.__setattr__(self, "laws", laws)
 
     @property
+    def parts(self) -> Sequence[Any]:
+        """The groups."""
+        return self.laws
+
+    @property
     def n_params(self) -> int:
         """Number of parameters per particle k, the sum over the groups."""
         return sum(law.n_params for law in self.laws)
 
-    @property
-    def n_random(self) -> int:
-        """Random numbers per particle, the sum over the groups."""
-        return sum(law.n_random for law in self.laws)
-
-    @property
-    def is_constant_in_t(self) -> bool:
-        """Whether all groups are constant in t."""
-        return _are_constant(self.laws)
-
-    @property
-    def germs(self) -> tuple[str, ...] | None:
-        """Those of the groups in turn; None where a group declares none."""
-        return _joined_germs(self.laws)
-
-    @property
-    def is_symmetric(self) -> bool:
-        """Whether all groups are symmetric."""
-        return _are_symmetric(self.laws)
-
-    def paths(
-        self, u: NDArray[np.float64], t: NDArray[np.float64]
+    def joined(
+        self, values: Sequence[NDArray[np.float64]], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.paths`."""
-        groups = zip(self.laws, _split(u, self.laws), strict=True)
-        return np.concatenate([law.paths(each, t) for law, each in groups], axis=2)
-
-    def germ_paths(
-        self, xi: NDArray[np.float64], t: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """See `Law.germ_paths`."""
-        groups = zip(self.laws, _split(xi, self.laws), strict=True)
-        return np.concatenate([germ_paths(law, each, t) for law, each in groups], 2)
+        """The groups side by side."""
+        return np.concatenate(values, axis=2)
 
 
+@register(kind="law", name="series")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Path(Law):
+class Path(_Independent):
     """Smooth random paths theta(t) = sum_r c_r phi_r(t), c_r independent.
 
     Parameters
@@ -207,14 +249,12 @@ class Path(Law):
         (left out: 1), or a callable of the depth t that returns a number.
     """
 
-    kind: ClassVar[str] = "path"
-
-    coefficients: Sequence[Law]
+    coefficients: Annotated[Sequence[Any], sequence(A_LAW)]
     functions: Sequence[str | Callable[[float], float]]
 
     def __post_init__(self) -> None:
         coefficients = _laws("coefficients", self.coefficients, is_same_size=True)
-        if not _are_constant(coefficients):
+        if not all(getattr(law, "is_constant_in_t", False) for law in coefficients):
             raise ValueError(
                 "`coefficients` must hold laws that are constant in t (depth); "
                 "`functions` carry the dependence on t."
@@ -233,43 +273,14 @@ class Path(Law):
         object.__setattr__(self, "functions", functions)
 
     @property
-    def n_params(self) -> int:
-        """Number of parameters per particle k."""
-        return self.coefficients[0].n_params
-
-    @property
-    def n_random(self) -> int:
-        """Random numbers per particle, the sum over the coefficients."""
-        return sum(law.n_random for law in self.coefficients)
+    def parts(self) -> Sequence[Any]:
+        """The laws of the coefficients."""
+        return self.coefficients
 
     @property
     def is_constant_in_t(self) -> bool:
         """Whether all functions are "1"."""
         return all(function == "1" for function in self.functions)
-
-    @property
-    def germs(self) -> tuple[str, ...] | None:
-        """Those of the coefficients in turn; None where one declares none."""
-        return _joined_germs(self.coefficients)
-
-    @property
-    def is_symmetric(self) -> bool:
-        """Whether all coefficients are symmetric."""
-        return _are_symmetric(self.coefficients)
-
-    def paths(
-        self, u: NDArray[np.float64], t: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """See `Law.paths`."""
-        parts = zip(self.coefficients, _split(u, self.coefficients), strict=True)
-        return self._sum([law.paths(each, _DEPTH_ZERO) for law, each in parts], t)
-
-    def germ_paths(
-        self, xi: NDArray[np.float64], t: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """See `Law.germ_paths`."""
-        parts = zip(self.coefficients, _split(xi, self.coefficients), strict=True)
-        return self._sum([germ_paths(law, each, _DEPTH_ZERO) for law, each in parts], t)
 
     @checked(t=number())
     def function_values(self, t: float) -> list[float]:
@@ -277,10 +288,10 @@ class Path(Law):
         depth = np.array([t], dtype=np.float64)
         return [float(_function_values(f, depth)[0]) for f in self.functions]
 
-    def _sum(
+    def joined(
         self, values: Sequence[NDArray[np.float64]], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """sum_r c_r phi_r(t) from values of c_1, c_2, ..., each (1, M, k)."""
+        """sum_r c_r phi_r(t) from values of c_1, c_2, ..., each (n, M, k)."""
         theta = np.zeros((len(t), *values[0].shape[1:]))
         for coefficient, function in zip(values, self.functions, strict=True):
             phi = _function_values(function, t)[:, np.newaxis, np.newaxis]
@@ -288,25 +299,65 @@ class Path(Law):
         return theta
 
 
-def standard_path(n_params: int, std_alpha: ArrayLike, std_beta: ArrayLike) -> Path:
-    """Return theta(t) = alpha + beta cos(pi t), the standard family of theory 1.3.
+@register(kind="law", name="path")
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StandardPath(Path):
+    """theta(t) = alpha + beta cos(pi t), alpha and beta normal and independent.
 
-    alpha ~ N(0, std_alpha^2) and beta ~ N(0, std_beta^2) are independent, so the
-    marginals are N(0, std_alpha^2 + std_beta^2 cos^2(pi t)).
+    The standard family of theory 1.3: with means 0 the marginals are
+    N(0, std_alpha^2 + std_beta^2 cos^2(pi t)).
 
     Parameters
     ----------
-    n_params : int
-        Number of parameters per particle k.
-    std_alpha, std_beta : number or array_like of shape (k,)
+    mean : number or array_like of shape (k,)
+        Mean of alpha.
+    std_alpha : number or array_like of shape (k,)
+        Standard deviation of alpha.
+    mean_beta : number or array_like of shape (k,)
+        Mean of beta.
+    std_beta : number or array_like of shape (k,)
+        Standard deviation of beta.
+    n_params : int, optional
+        k, needed where no shape shows it; default 1.
     """
-    stds = {"std_alpha": std_alpha, "std_beta": std_beta}
-    n_params, settled = settle(n_params, **stds)
-    for name, std in settled.items():
-        if std.min() < 0.0:
-            raise ValueError(f"`{name}` must not be negative, got {std.min():g}.")
-    coefficients = [Gaussian(0.0, std, n_params) for std in settled.values()]
-    return Path(coefficients, ["1", "cos(pi t)"])
+
+    coefficients: Sequence[Any] = field(init=False)
+    functions: Sequence[Any] = field(init=False)
+    mean: Parameter = 0.0
+    std_alpha: Parameter = 1.0
+    mean_beta: Parameter = 0.0
+    std_beta: Parameter = 0.5
+    n_params: int | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        names = "mean", "std_alpha", "mean_beta", "std_beta"
+        settle_fields(self, *names)
+        for name in ("std_alpha", "std_beta"):
+            std = getattr(self, name)
+            if callable(std) or std.min() < 0.0:
+                raise ValueError(
+                    f"`{name}` must be numbers and not negative, got {shown(std)}."
+                )
+        alpha = Gaussian(self.mean, self.std_alpha, self.n_params)
+        beta = Gaussian(self.mean_beta, self.std_beta, self.n_params)
+        object.__setattr__(self, "coefficients", [alpha, beta])
+        object.__setattr__(self, "functions", ["1", "cos(pi t)"])
+        Path.__post_init__(self)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor; equal numbers become one."""
+        return plain_arguments(self)
+
+
+def standard_path(n_params: int, std_alpha: Any, std_beta: Any) -> StandardPath:
+    """`StandardPath` with means 0."""
+    given = {"std_alpha": std_alpha, "std_beta": std_beta, "n_params": n_params}
+    return StandardPath(**given)
+
+
+def is_named(value: Any) -> bool:
+    """Whether a thing is given by its name or its description."""
+    return isinstance(value, str | Mapping)
 
 
 def _laws(name: str, laws: Any, *, is_same_size: bool) -> tuple[Law, ...]:
@@ -315,6 +366,7 @@ def _laws(name: str, laws: Any, *, is_same_size: bool) -> tuple[Law, ...]:
     laws = tuple(laws)
     if not laws:
         raise ValueError(f"`{name}` must hold at least one law, got none.")
+    laws = tuple(A_LAW(name, each) if is_named(each) else each for each in laws)
     for law in laws:
         is_law = all(hasattr(law, each) for each in ("n_params", "n_random", "paths"))
         if isinstance(law, type) or not is_law:
@@ -326,26 +378,6 @@ def _laws(name: str, laws: Any, *, is_same_size: bool) -> tuple[Law, ...]:
     if is_same_size and len(sizes) > 1:
         raise ValueError(f"`{name}` must agree in n_params, got {sizes}.")
     return laws
-
-
-def _are_constant(laws: Sequence[Law]) -> bool:
-    return all(getattr(law, "is_constant_in_t", False) for law in laws)
-
-
-def _are_symmetric(laws: Sequence[Law]) -> bool:
-    return all(getattr(law, "is_symmetric", False) for law in laws)
-
-
-def _joined_germs(laws: Sequence[Law]) -> tuple[str, ...] | None:
-    groups = [germs_of(law) for law in laws]
-    if None in groups:
-        return None
-    return tuple(germ for group in groups for germ in group)
-
-
-def _split(u: NDArray[np.float64], laws: Sequence[Law]) -> list[NDArray[np.float64]]:
-    """Columns of u (M, r) for each law in turn."""
-    return np.split(u, np.cumsum([law.n_random for law in laws])[:-1], axis=1)
 
 
 def _function_values(

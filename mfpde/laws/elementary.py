@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from mfpde.arrays import checked, float_array, optional, whole
+from mfpde.arrays import a_path, checked, float_array, optional, whole
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
+from mfpde.describe import register
 from mfpde.ensemble import ParticleEnsemble, particle_weights
 from mfpde.laws.base import Law
-from mfpde.laws.origin import Sampling
 from mfpde.laws.parameters import (
-    A_GRID,
     Parameter,
     bounds,
     is_zero,
@@ -21,12 +25,11 @@ from mfpde.laws.parameters import (
     settle,
     values_at,
 )
+from mfpde.laws.provenance import Provenance
 from mfpde.laws.sampling import checked_options, sample
 
-if TYPE_CHECKING:
-    from mfpde.depth import DepthGrid
-
 _DEPTH_ZERO = np.zeros(1)
+_DAMAGED = (zipfile.BadZipFile, EOFError, zlib.error, struct.error, SyntaxError)
 
 
 def select(
@@ -38,30 +41,19 @@ def select(
     return np.searchsorted(cumulative / cumulative[-1], u, side="right")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Gaussian(Law):
-    """Independent normal parameters, N(mean(t), std(t)^2).
+class ParameterLaw(Law):
+    """A law given by numbers, one for each parameter, or functions of t.
 
-    A path keeps its quantile at all depths: theta(t) = mean(t) + std(t) xi.
-
-    Parameters
-    ----------
-    mean, std : number, array_like of shape (k,), or callable
-        A callable takes the depth t and returns a number or shape (k,). `std`
-        must not be negative; zero freezes a parameter at its mean.
-    n_params : int, optional
-        k, needed where no shape tells it; default 1.
+    Its fields are those numbers, `n_params`, and whatever else it has.
     """
 
-    kind: ClassVar[str] = "gaussian"
+    __slots__ = ()
 
-    mean: Parameter
-    std: Parameter
-    n_params: int | None = None
+    n_params: int | None
 
-    def __post_init__(self) -> None:
-        _settle(self, "mean", "std")
-        mean_and_std(self.mean, self.std, _DEPTH_ZERO, self.n_params)
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor; equal numbers become one."""
+        return plain_arguments(self)
 
     @property
     def n_random(self) -> int:
@@ -70,11 +62,56 @@ class Gaussian(Law):
 
     @property
     def is_constant_in_t(self) -> bool:
-        """Whether neither mean nor std is a function of t."""
-        return not (callable(self.mean) or callable(self.std))
+        """Whether no parameter is a function of t."""
+        return not any(callable(getattr(self, each.name)) for each in fields(self))
+
+
+def settle_fields(law: Any, *names: str) -> None:
+    """Bring the named fields of a new law to shape (k,) and set k."""
+    values = {name: getattr(law, name) for name in names}
+    n_params, settled = settle(law.n_params, **values)
+    for name, value in (settled | {"n_params": n_params}).items():
+        object.__setattr__(law, name, value)
+
+
+def plain_arguments(law: Any) -> dict[str, Any]:
+    """The arguments of the constructor of a law; equal numbers become one."""
+    names = [each.name for each in fields(law) if each.init]
+    return {name: _one_number(getattr(law, name)) for name in names}
+
+
+def _one_number(value: Any) -> Any:
+    is_array = isinstance(value, np.ndarray) and value.ndim == 1
+    return float(value[0]) if is_array and np.ptp(value) == 0.0 else value
+
+
+@register(kind="law", name="gaussian")
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Gaussian(ParameterLaw):
+    """Independent normal parameters, N(mean(t), std(t)^2).
+
+    A path keeps its quantile at all depths: theta(t) = mean(t) + std(t) xi.
+
+    Parameters
+    ----------
+    mean : number, array_like of shape (k,), or callable
+        Mean. A callable takes the depth t and returns a number or shape (k,).
+    std : number, array_like of shape (k,), or callable
+        Standard deviation, not negative; zero freezes a parameter at its mean.
+    n_params : int, optional
+        k, needed where no shape shows it; default 1.
+    """
+
+    mean: Parameter = 0.0
+    std: Parameter = 1.0
+    n_params: int | None = None
+
+    def __post_init__(self) -> None:
+        settle_fields(self, "mean", "std")
+        mean_and_std(self.mean, self.std, _DEPTH_ZERO, self.n_params)
 
     @property
-    def germs(self) -> tuple[str, ...]:
+    def base_variables(self) -> tuple[str, ...]:
         """All standard normal."""
         return ("normal",) * self.n_random
 
@@ -83,51 +120,42 @@ class Gaussian(Law):
         """Whether the mean is zero."""
         return is_zero(self.mean)
 
-    def germ_paths(
+    def base_paths(
         self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.germ_paths`."""
+        """See `Law.base_paths`."""
         mean, std = mean_and_std(self.mean, self.std, t, self.n_params)
         theta = mean[:, np.newaxis] + std[:, np.newaxis] * xi
         return np.broadcast_to(theta, (len(t), *xi.shape))
 
 
+@register(kind="law", name="uniform")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Uniform(Law):
+class Uniform(ParameterLaw):
     """Independent parameters, uniform on [low(t), high(t)].
 
     A path keeps its quantile at all depths.
 
     Parameters
     ----------
-    low, high : number, array_like of shape (k,), or callable of t
-        As for `Gaussian`, with low < high for every parameter.
+    low : number, array_like of shape (k,), or callable of t
+        Lower bound, as for `Gaussian`.
+    high : number, array_like of shape (k,), or callable of t
+        Upper bound, above the lower one for every parameter.
     n_params : int, optional
-        k, needed where no shape tells it; default 1.
+        k, needed where no shape shows it; default 1.
     """
 
-    kind: ClassVar[str] = "uniform"
-
-    low: Parameter
-    high: Parameter
+    low: Parameter = -1.0
+    high: Parameter = 1.0
     n_params: int | None = None
 
     def __post_init__(self) -> None:
-        _settle(self, "low", "high")
+        settle_fields(self, "low", "high")
         bounds(self.low, self.high, _DEPTH_ZERO, self.n_params)
 
     @property
-    def n_random(self) -> int:
-        """Random numbers per particle: one for each parameter."""
-        return self.n_params
-
-    @property
-    def is_constant_in_t(self) -> bool:
-        """Whether neither bound is a function of t."""
-        return not (callable(self.low) or callable(self.high))
-
-    @property
-    def germs(self) -> tuple[str, ...]:
+    def base_variables(self) -> tuple[str, ...]:
         """All uniform."""
         return ("uniform",) * self.n_random
 
@@ -137,34 +165,35 @@ class Uniform(Law):
         is_known = not (callable(self.low) or callable(self.high))
         return is_known and is_zero(self.low + self.high)
 
-    def germ_paths(
+    def base_paths(
         self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.germ_paths`."""
+        """See `Law.base_paths`."""
         low, high = bounds(self.low, self.high, t, self.n_params)
         theta = low[:, np.newaxis] + (high - low)[:, np.newaxis] * xi
         return np.broadcast_to(theta, (len(t), *xi.shape))
 
 
+@register(kind="law", name="dirac")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Dirac(Law):
+class Dirac(ParameterLaw):
     """All mass at one theta, or on one path theta(t).
 
     Parameters
     ----------
     theta : number, array_like of shape (k,), or callable of t
+        The one theta.
     n_params : int, optional
-        k, needed where no shape tells it; default 1.
+        k, needed where no shape shows it; default 1.
     """
 
-    kind: ClassVar[str] = "dirac"
-    germs: ClassVar[tuple[str, ...]] = ()
+    base_variables: ClassVar[tuple[str, ...]] = ()
 
-    theta: Parameter
+    theta: Parameter = 0.0
     n_params: int | None = None
 
     def __post_init__(self) -> None:
-        _settle(self, "theta")
+        settle_fields(self, "theta")
 
     @property
     def n_random(self) -> int:
@@ -172,23 +201,19 @@ class Dirac(Law):
         return 0
 
     @property
-    def is_constant_in_t(self) -> bool:
-        """Whether theta is not a function of t."""
-        return not callable(self.theta)
-
-    @property
     def is_symmetric(self) -> bool:
         """Whether theta is zero."""
         return is_zero(self.theta)
 
-    def germ_paths(
+    def base_paths(
         self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.germ_paths`."""
+        """See `Law.base_paths`."""
         theta = values_at("theta", self.theta, t, self.n_params)[:, np.newaxis]
         return np.broadcast_to(theta, (len(t), len(xi), self.n_params))
 
 
+@register(kind="law", name="point_cloud")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PointCloud(Law):
     """Finitely many points with weights, constant in t.
@@ -196,14 +221,13 @@ class PointCloud(Law):
     Parameters
     ----------
     theta : array_like, shape (n, k)
+        The points.
     weights : array_like, shape (n,), optional
-        Positive with sum 1; default 1/n.
+        Weights, positive with sum 1; default 1/n.
     """
 
-    kind: ClassVar[str] = "point_cloud"
-
-    theta: ArrayLike
-    weights: ArrayLike | None = None
+    theta: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
 
     is_constant_in_t: ClassVar[bool] = True
     n_random: ClassVar[int] = 1
@@ -236,7 +260,7 @@ class PointCloud(Law):
         theta = self.theta[select(u[:, 0], self.weights)]
         return np.broadcast_to(theta, (len(t), *theta.shape))
 
-    @checked(grid=A_GRID, n_particles=optional(whole(1)))
+    @checked(grid=A_DEPTH_GRID, n_particles=optional(whole(1)))
     def sample(
         self,
         grid: DepthGrid,
@@ -265,16 +289,33 @@ class PointCloud(Law):
             )
         if n_particles == n_points or method == "quadrature":
             shape = (len(grid.nodes), *self.theta.shape)
-            origin = Sampling(self, n_points, "iid", coupling, seed)
+            origin = Provenance(self, n_points, "iid", coupling, seed)
             theta = np.broadcast_to(self.theta, shape)
             return ParticleEnsemble(theta, self.weights, origin)
         options |= {"method": method, "coupling": coupling, "seed": seed}
         return sample(self, grid, n_particles, **options)
 
 
-def _settle(law: Law, *names: str) -> None:
-    """Bring the named parameters of a new law to shape (k,) and set k."""
-    values = {name: getattr(law, name) for name in names}
-    n_params, settled = settle(law.n_params, **values)
-    for name, value in (settled | {"n_params": n_params}).items():
-        object.__setattr__(law, name, value)
+@register(kind="law", name="file")
+def point_cloud_of(path: Path) -> PointCloud:
+    """The points of an NPZ file, constant in t.
+
+    Parameters
+    ----------
+    path : path
+        NPZ file with theta (n, k) and perhaps weights (n,).
+    """
+    with a_path("path", path).open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (*_DAMAGED, ValueError) as error:
+            raise ValueError(f"`path`: {path} is not an NPZ file.") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError(f"`path`: {path} is not an NPZ file but a single array.")
+        if "theta" not in archive.files:
+            raise ValueError(f"`path`: {path} has no array theta.")
+        try:
+            weights = archive["weights"] if "weights" in archive.files else None
+            return PointCloud(archive["theta"], weights)
+        except _DAMAGED as error:
+            raise ValueError(f"`path`: {path} is damaged ({error}).") from error

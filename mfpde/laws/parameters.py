@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfpde.arrays import check_size, float_array, having, integer, is_function, shown
-from mfpde.errors import nearest
+from mfpde.arrays import check_size, float_array, having, integer, is_function
 
 # A number, one number per parameter, or a function of the depth t giving either.
 Parameter = ArrayLike | Callable[[float], ArrayLike]
@@ -18,17 +16,6 @@ A_LAW = having(
     "n_params", "n_random", "paths", what="a law such as mfpde.laws.Gaussian"
 )
 A_BLOCK = having("k", "param_groups", what="a block such as mfpde.blocks.Perceptron")
-A_GRID = having("nodes", "scheme", what="a DepthGrid")
-
-
-def choice(name: str, value: Any, accepted: Sequence[str]) -> str:
-    """Return `value` if it is one of `accepted`, else raise with a suggestion."""
-    if isinstance(value, str) and value in accepted:
-        return str(value)
-    near = nearest(value, accepted) if isinstance(value, str) else None
-    hint = f'; did you mean "{near}"?' if near else "."
-    names = ", ".join(f'"{each}"' for each in accepted)
-    raise ValueError(f"`{name}` must be one of {names}, got {shown(value)}{hint}")
 
 
 def settle(

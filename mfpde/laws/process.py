@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.arrays import float_array
-from mfpde.laws.base import Law
-from mfpde.laws.parameters import Parameter, is_zero, mean_and_std, settle
+from mfpde.describe import register
+from mfpde.laws.elementary import ParameterLaw, settle_fields
+from mfpde.laws.parameters import Parameter, is_zero, mean_and_std
 
 SHORTEST_LENGTH = 0.01
 VARIANCE_LEFT_OUT = 1e-13  # relative; covariances are then right to about 1e-12
 
 
+@register(kind="law", name="gaussian_process")
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class GaussianProcess(Law):
+class GaussianProcess(ParameterLaw):
     """Independent Gaussian processes in t with squared-exponential covariance.
 
     Cov(theta_c(t), theta_c(t')) = std_c(t) std_c(t') exp(-(t - t')^2 / (2 length^2))
@@ -27,13 +28,15 @@ class GaussianProcess(Law):
 
     Parameters
     ----------
-    mean, std : number, array_like of shape (k,), or callable of t
-        As for `Gaussian`.
+    mean : number, array_like of shape (k,), or callable of t
+        Mean, as for `Gaussian`.
+    std : number, array_like of shape (k,), or callable of t
+        Standard deviation, as for `Gaussian`.
     length : float
         Correlation length in t, at least 0.01. Below the distance of the nodes
         the draws are practically independent: use coupling "layer" there.
     n_params : int, optional
-        k, needed where no shape tells it; default 1.
+        k, needed where no shape shows it; default 1.
 
     Notes
     -----
@@ -44,28 +47,29 @@ class GaussianProcess(Law):
     extension, nothing is divided by a small eigenvalue.
     """
 
-    kind: ClassVar[str] = "gaussian_process"
-
-    mean: Parameter
-    std: Parameter
-    length: float
+    mean: Parameter = 0.0
+    std: Parameter = 1.0
+    length: float = 0.5
     n_params: int | None = None
     # Chebyshev coefficients of phi_r, shape (n, n_modes), largest variance first.
     coefficients: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        n_params, values = settle(self.n_params, mean=self.mean, std=self.std)
-        mean_and_std(values["mean"], values["std"], np.zeros(1), n_params)
+        settle_fields(self, "mean", "std")
+        mean_and_std(self.mean, self.std, np.zeros(1), self.n_params)
         length = float_array("length", self.length)
         if length.ndim != 0 or length < SHORTEST_LENGTH:
             raise ValueError(
                 f"`length` must be one number, at least {SHORTEST_LENGTH}, got "
                 f'{self.length!r}. For shorter lengths use coupling "layer".'
             )
-        values |= {"length": float(length), "n_params": n_params}
-        values["coefficients"] = _mode_coefficients(float(length))
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "length", float(length))
+        object.__setattr__(self, "coefficients", _mode_coefficients(float(length)))
+
+    @property
+    def is_constant_in_t(self) -> bool:
+        """Never."""
+        return False
 
     @property
     def n_modes(self) -> int:
@@ -103,7 +107,7 @@ class GaussianProcess(Law):
         )
 
     @property
-    def germs(self) -> tuple[str, ...]:
+    def base_variables(self) -> tuple[str, ...]:
         """All standard normal."""
         return ("normal",) * self.n_random
 
@@ -112,10 +116,10 @@ class GaussianProcess(Law):
         """Whether the mean is zero."""
         return is_zero(self.mean)
 
-    def germ_paths(
+    def base_paths(
         self, xi: NDArray[np.float64], t: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """See `Law.germ_paths`."""
+        """See `Law.base_paths`."""
         mean, std = mean_and_std(self.mean, self.std, t, self.n_params)
         xi = xi.reshape(len(xi), self.n_modes, self.n_params)
         waves = np.tensordot(self.modes(t), xi, axes=(1, 1))

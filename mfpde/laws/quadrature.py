@@ -1,4 +1,4 @@
-"""Tensor rules over the germs of a law, and how a budget is shared among them.
+"""Tensor rules over the base random variables of a law; sharing of a budget.
 
 Frozen weights on moving nodes keep the accuracy of a rule along the flow (theory,
 section 2.3), as long as every weight is positive: rho stays a measure.
@@ -19,48 +19,49 @@ from mfpde.arrays import (
     check_fields,
     check_size,
     checked,
+    choice,
     flag,
     optional,
     sequence,
     shown,
     whole,
 )
-from mfpde.laws.germs import germ_paths, germs_of
-from mfpde.laws.parameters import A_BLOCK, A_LAW, choice, integer
+from mfpde.laws.parameters import A_BLOCK, A_LAW, integer
 from mfpde.laws.rules import RULES, trapezoid_end
+from mfpde.laws.variables import base_paths, base_variables_of
 
 SOBOL = "sobol"
-MOST_NODES = 1000  # of one germ
-FEWEST = 2  # nodes that keep mean and variance of a germ
+MOST_NODES = 1000  # of one variable
+FEWEST = 2  # nodes that keep mean and variance of a variable
 # Distance from the real line to which the flow is taken to be analytic in a parameter,
 # where the block says nothing.
 USUAL_REACH = 0.5
-# From this reach on, in units of the germ, a Gauss rule needs the fewest nodes.
+# From this reach on, in units of the variable, a Gauss rule needs the fewest nodes.
 LONG_REACH = 1.4
 # A ball instead of a cube saves nodes once the corners are this improbable, exp(-8);
 # the mass outside it is exp(-4) times the error expected of the rule, or less.
 CUT_FROM, CUT_MARGIN = 8.0, 4.0
-CHUNK = 64  # germs looked at together
+CHUNK = 64  # variables looked at together
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRule:
-    """A product of rules on a line, one for each germ of a law.
+    """A product of rules on a line, one for each variable of a law.
 
     Parameters
     ----------
     kinds : tuple of str
-        For each germ "legendre" or "transplanted" (uniform), "hermite" or
+        For each variable "legendre" or "transplanted" (uniform), "hermite" or
         "trapezoid" (normal): see `mfpde.laws.rules`.
     counts : tuple of int
-        Nodes for each germ; 0 leaves a germ to the scrambled Sobol set.
+        Nodes for each variable; 0 leaves a variable to the scrambled Sobol set.
     is_folded : bool
         Keep one node of every pair xi, -xi (u, 1 - u), with twice the weight. Exact
         where law and block do not change with the sign of theta.
     n_sobol : int
         Points of the Sobol set; each is combined with every node.
     radius : float
-        Leave out the nodes whose normal germs lie outside a ball of this radius.
+        Leave out the nodes whose normal variables lie outside a ball of this radius.
     """
 
     kinds: tuple[str, ...]
@@ -70,7 +71,7 @@ class TensorRule:
     radius: float = math.inf
 
     def __post_init__(self) -> None:
-        names = sequence(lambda name, kind: choice(name, kind, list(RULES)))
+        names = sequence(choice(*RULES))
         check_fields(
             self,
             kinds=names,
@@ -81,18 +82,18 @@ class TensorRule:
         )
         if len(self.kinds) != len(self.counts):
             raise ValueError(
-                "`kinds` and `counts` must have one entry for each germ, got "
+                "`kinds` and `counts` must have one entry for each variable, got "
                 f"{len(self.kinds)} kinds and {len(self.counts)} counts."
             )
 
     @property
-    def germs(self) -> tuple[str, ...]:
-        """Kind of germ that each rule is for."""
+    def base_variables(self) -> tuple[str, ...]:
+        """Kind of variable that each rule is for."""
         return tuple(RULES[kind][0] for kind in self.kinds)
 
     @property
     def is_mixed(self) -> bool:
-        """Whether some germs are left to the Sobol set."""
+        """Whether some variables are left to the Sobol set."""
         return 0 in self.counts
 
     @property
@@ -110,19 +111,19 @@ class TensorRule:
         return self.n_nodes * self.n_sobol
 
     @checked(count=whole(1, MOST_NODES))
-    def with_count(self, germ: int, count: int) -> TensorRule:
-        """Return the rule with another number of nodes for one germ."""
+    def with_count(self, variable: int, count: int) -> TensorRule:
+        """Return the rule with another number of nodes for one variable."""
         counts = list(self.counts)
-        germ = integer("germ", germ, -len(counts), len(counts) - 1)
-        counts[germ] = count
+        variable = integer("variable", variable, -len(counts), len(counts) - 1)
+        counts[variable] = count
         return replace(self, counts=tuple(counts))
 
     def tensor(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Nodes of the counted germs and their weights.
+        """Nodes of the counted variables and their weights.
 
         Returns
         -------
-        nodes : ndarray, shape (n_nodes, number of counted germs)
+        nodes : ndarray, shape (n_nodes, number of counted variables)
         weights : ndarray, shape (n_nodes,)
             Positive, with sum one.
         """
@@ -142,7 +143,7 @@ class TensorRule:
         return nodes, kept / kept.sum()
 
     def _lines(self) -> list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-        """Germ, nodes and weights of every counted germ."""
+        """Base variable, nodes and weights of every counted variable."""
         pairs = zip(self.kinds, self.counts, strict=True)
         return [
             (RULES[kind][0], *RULES[kind][1](count)) for kind, count in pairs if count
@@ -150,7 +151,7 @@ class TensorRule:
 
     def _is_inside(self) -> NDArray[np.bool_]:
         """Which nodes of the full tensor are inside the ball, in C order."""
-        squares = [x**2 * (germ == "normal") for germ, x, _ in self._lines()]
+        squares = [x**2 * (variable == "normal") for variable, x, _ in self._lines()]
         return _outer(np.add, squares, 0.0) <= self.radius**2
 
 
@@ -180,7 +181,7 @@ def quadrature_rule(
     nodes: Sequence[int | str] | TensorRule | None = None,
     block: Any = None,
 ) -> TensorRule:
-    """Choose a tensor rule for a law of independent germs.
+    """Choose a tensor rule for a law of independent base random variables.
 
     Parameters
     ----------
@@ -203,16 +204,16 @@ def quadrature_rule(
     Raises
     ------
     ValueError
-        If the law has no independent germs, or the budget is too small.
+        If the law has no independent variables, or the budget is too small.
     """
-    germs = _checked_germs(law)
+    variables = _checked_variables(law)
     if isinstance(nodes, TensorRule):
-        return _checked_rule(nodes, germs, n_particles)
-    reaches = _germ_reaches(law, germs, block)
-    kinds = tuple(map(_kind, germs, reaches))
+        return _checked_rule(nodes, variables, n_particles)
+    reaches = _reaches(law, variables, block)
+    kinds = tuple(map(_kind, variables, reaches))
     if n_particles is not None:
         n_particles = integer("n_particles", n_particles, minimum=1)
-        check_size("n_particles", n_particles, len(germs))
+        check_size("n_particles", n_particles, len(variables))
     elif nodes is None:
         raise ValueError(
             "`n_particles`, the largest number allowed, is needed for `method` = "
@@ -221,47 +222,47 @@ def quadrature_rule(
     is_even = getattr(block, "is_even_in_theta", False)
     is_folded = bool(is_even and getattr(law, "is_symmetric", False))
     if nodes is None:
-        rule = TensorRule(kinds, (1,) * len(germs), is_folded)
+        rule = TensorRule(kinds, (1,) * len(variables), is_folded)
         return _largest(rule, reaches, n_particles)
-    counts = _checked_nodes(nodes, len(germs))
+    counts = _checked_nodes(nodes, len(variables))
     return _filled(TensorRule(kinds, counts, is_folded and any(counts)), n_particles)
 
 
-def _checked_germs(law: Any) -> tuple[str, ...]:
-    germs = germs_of(law)
-    if germs is not None:
-        return germs
+def _checked_variables(law: Any) -> tuple[str, ...]:
+    variables = base_variables_of(law)
+    if variables is not None:
+        return variables
     raise ValueError(
         '`method` = "quadrature" needs a law of independent random numbers on which '
         f"theta depends smoothly, and {type(law).__name__} does not declare any. Use "
         '"sobol", or, for a law of your own that is smooth in its uniform numbers, set '
-        '`germs` = ("uniform",) * n_random.'
+        '`base_variables` = ("uniform",) * n_random.'
     )
 
 
-def _germ_reaches(law: Any, germs: Sequence[str], block: Any) -> NDArray[np.float64]:
-    """Reach of the flow in every germ, in units of its size, (n_random,).
+def _reaches(law: Any, variables: Sequence[str], block: Any) -> NDArray[np.float64]:
+    """Reach of the flow in every variable, in units of its size, (n_random,).
 
-    A parameter moves by its size at most, at any depth, when a normal germ moves by
-    one standard deviation, a uniform one by half its width. The reach of a germ is
+    A parameter moves by its size at most, at any depth, when a normal variable moves by
+    one standard deviation, a uniform one by half its width. The reach of a variable is
     infinite if nothing moves.
     """
     reach = _param_reaches(law, block)
     is_constant = getattr(law, "is_constant_in_t", False)
     t = np.linspace(0.0, 1.0, 1 if is_constant else 9)
-    is_normal = np.array([germ == "normal" for germ in germs], dtype=bool)
+    is_normal = np.array([variable == "normal" for variable in variables], dtype=bool)
     middle = np.where(is_normal, 0.0, 0.5)
-    centre = germ_paths(law, middle[np.newaxis], t)
-    nearness = np.empty(len(germs))
-    for start in range(0, len(germs), CHUNK):
-        part = np.arange(start, min(start + CHUNK, len(germs)))
+    centre = base_paths(law, middle[np.newaxis], t)
+    nearness = np.empty(len(variables))
+    for start in range(0, len(variables), CHUNK):
+        part = np.arange(start, min(start + CHUNK, len(variables)))
         xi = np.tile(middle, (len(part), 1))
         xi[np.arange(len(part)), part] += np.where(is_normal[part], 1.0, 0.25)
-        sizes = np.abs(germ_paths(law, xi, t) - centre).max(axis=0)
+        sizes = np.abs(base_paths(law, xi, t) - centre).max(axis=0)
         nearness[part] = (sizes / reach).max(axis=1)
     nearness[~is_normal] *= 2.0
     return np.divide(
-        1.0, nearness, out=np.full(len(germs), np.inf), where=nearness > 0.0
+        1.0, nearness, out=np.full(len(variables), np.inf), where=nearness > 0.0
     )
 
 
@@ -280,9 +281,9 @@ def _param_reaches(law: Any, block: Any) -> NDArray[np.float64]:
     return reach
 
 
-def _kind(germ: str, reach: float) -> str:
+def _kind(variable: str, reach: float) -> str:
     is_easy = reach >= LONG_REACH
-    if germ == "normal":
+    if variable == "normal":
         return "hermite" if is_easy else "trapezoid"
     return "legendre" if is_easy else "transplanted"
 
@@ -299,12 +300,12 @@ def _accuracy(kind: str, reach: float, n: int) -> float:
 
 
 def _checked_rule(
-    rule: TensorRule, germs: Sequence[str], n_particles: int | None
+    rule: TensorRule, variables: Sequence[str], n_particles: int | None
 ) -> TensorRule:
-    if rule.germs != germs:
+    if rule.base_variables != variables:
         raise ValueError(
             "`nodes` must have one kind of rule for each random number of the law: "
-            f"{', '.join(germs)}, got a rule for {', '.join(rule.germs)}."
+            f"{', '.join(variables)}, got a rule for {', '.join(rule.base_variables)}."
         )
     _check_budget(rule, n_particles)
     return rule
@@ -352,8 +353,8 @@ def _filled(rule: TensorRule, n_particles: int | None) -> TensorRule:
 def _largest(
     rule: TensorRule, reaches: NDArray[np.float64], n_particles: int
 ) -> TensorRule:
-    """The most accurate rule that fits, all germs served alike."""
-    used = [germ for germ, reach in enumerate(reaches) if reach < math.inf]
+    """The most accurate rule that fits, all variables served alike."""
+    used = [variable for variable, reach in enumerate(reaches) if reach < math.inf]
     counts = tuple(FEWEST if reach < math.inf else 1 for reach in reaches)
     best = replace(rule, counts=counts)
     if best.n_particles > n_particles:
@@ -365,20 +366,22 @@ def _largest(
             'use `method` = "sobol".'
         )
 
-    has_corners = rule.germs.count("normal") > 1
+    has_corners = rule.base_variables.count("normal") > 1
 
-    def served(germ: int, n: int) -> float:
-        return _accuracy(rule.kinds[germ], reaches[germ], n)
+    def served(variable: int, n: int) -> float:
+        return _accuracy(rule.kinds[variable], reaches[variable], n)
 
-    open_germs = set(used)
-    while open_germs:
-        least = min(open_germs, key=lambda germ: served(germ, best.counts[germ]))
+    open_variables = set(used)
+    while open_variables:
+        least = min(
+            open_variables, key=lambda variable: served(variable, best.counts[variable])
+        )
         larger = best.with_count(least, best.counts[least] + 1)
-        accuracy = min(served(germ, larger.counts[germ]) for germ in used)
+        accuracy = min(served(variable, larger.counts[variable]) for variable in used)
         if has_corners and accuracy >= CUT_FROM:
             larger = replace(larger, radius=math.sqrt(2.0 * (accuracy + CUT_MARGIN)))
         if larger.n_particles <= n_particles:
             best = larger
         else:
-            open_germs.remove(least)
+            open_variables.remove(least)
     return best

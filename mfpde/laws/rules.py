@@ -1,8 +1,8 @@
-"""Quadrature rules on a line, for the germs of laws: theory, section 2.3.
+"""Quadrature rules on a line, for base random variables: theory, section 2.3.
 
-Each rule has n nodes in ascending order, symmetric about the middle of its germ,
-positive weights with sum one, and for n >= 2 the variance of the germ: it is exact to
-degree 3, so that the flow of a bilinear block has no sampling error.
+Each rule has n nodes in ascending order, symmetric about the middle of its variable,
+positive weights with sum one, and for n >= 2 the variance of the variable: it is exact
+to degree 3, so that the flow of a bilinear block has no sampling error.
 
 The flow of a perceptron is analytic in a strip about the real line that narrows as s
 grows. Gauss rules, made for polynomials, crowd their nodes where such a function does
@@ -29,13 +29,13 @@ Rule = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def legendre(n: int) -> Rule:
-    """Gauss-Legendre for a uniform germ on (0, 1): exact to degree 2 n - 1."""
+    """Gauss-Legendre for a uniform variable on (0, 1): exact to degree 2 n - 1."""
     x, weights = roots_legendre(n)
     return 0.5 * (1.0 + x), weights / weights.sum()
 
 
 def transplanted(n: int) -> Rule:
-    """Gauss-Legendre for a uniform germ, nodes moved apart by a polynomial map.
+    """Gauss-Legendre for a uniform variable, nodes moved apart by a polynomial map.
 
     The map is the Taylor polynomial of arcsin of degree 5, divided by its value at 1.
     """
@@ -47,13 +47,13 @@ def transplanted(n: int) -> Rule:
 
 
 def hermite(n: int) -> Rule:
-    """Gauss-Hermite for a standard normal germ: exact to degree 2 n - 1."""
+    """Gauss-Hermite for a standard normal variable: exact to degree 2 n - 1."""
     x, weights = roots_hermitenorm(n)
     return x, weights / weights.sum()
 
 
 def trapezoid(n: int) -> Rule:
-    """Trapezoidal rule for a standard normal germ on the line cut at -X and X."""
+    """Trapezoidal rule for a standard normal variable on the line cut at -X and X."""
     x = trapezoid_end(n) * (np.arange(1 - n, n, 2) / n)
     return _with_variance(x, np.exp(-0.5 * x**2), 1.0)
 
@@ -76,7 +76,7 @@ truncation and resolution for a flow of tanh blocks to s of order ten."""
 
 
 def sinh(n: int) -> Rule:
-    """Trapezoidal rule in y, x = sinh(y), for a standard normal germ.
+    """Trapezoidal rule in y, x = sinh(y), for a standard normal variable.
 
     Training draws structure towards the origin, where particles part; there the nodes
     are close, and wide in the tails. The range grows with n so that truncation,
@@ -92,14 +92,14 @@ def sinh(n: int) -> Rule:
 def _with_variance(
     x: NDArray[np.float64], weights: NDArray[np.float64], variance: float
 ) -> Rule:
-    """Scale the weights to sum one, and the nodes to the variance of their germ."""
+    """Scale the weights to sum one, and the nodes to the variance of their variable."""
     weights = weights / weights.sum()
     if len(x) > 1:
         x = x * math.sqrt(variance / (weights @ x**2))
     return x, weights
 
 
-# Kind of a rule: the germ it is for, and its nodes.
+# Kind of a rule: the variable it is for, and its nodes.
 RULES: dict[str, tuple[str, Callable[[int], Rule]]] = {
     "legendre": ("uniform", legendre),
     "transplanted": ("uniform", transplanted),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,23 +18,21 @@ from numpy.typing import ArrayLike, NDArray
 from mfpde.arrays import (
     check_size,
     checked,
+    choice,
     float_array,
     integer,
     seed_number,
     whole,
 )
+from mfpde.depth import A_DEPTH_GRID, DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.laws.germs import from_uniform, germ_paths, germs_of
-from mfpde.laws.origin import Sampling
-from mfpde.laws.parameters import A_GRID, A_LAW, choice
+from mfpde.laws.parameters import A_LAW
+from mfpde.laws.provenance import Provenance
 from mfpde.laws.quadrature import TensorRule, quadrature_rule
-
-if TYPE_CHECKING:
-    from mfpde.depth import DepthGrid
+from mfpde.laws.variables import base_paths, base_variables_of, from_uniform
 
 METHODS = ("iid", "sobol", "quadrature")
 COUPLINGS = ("path", "tied", "layer")
-LAYER_SCHEMES = ("euler", "midpoint", "layers")
 
 # Sets these draws apart from others that a user makes from the same seed.
 STREAM = 0x6C6177
@@ -42,7 +40,7 @@ REPLICATES = 0x726570
 SOBOL_BITS = 52  # with the shift by half a cell every number is exact in float64
 
 
-@checked(law=A_LAW, grid=A_GRID)
+@checked(law=A_LAW, grid=A_DEPTH_GRID)
 def sample(
     law: Any,
     grid: DepthGrid,
@@ -60,7 +58,7 @@ def sample(
     ----------
     law : Law
         Any object with `n_params`, `n_random` and `paths(u, t)`; for quadrature
-        also `germs`.
+        also `base_variables`.
     grid : DepthGrid
     n_particles : int
         Number of particles M at every node. For "quadrature" the largest number
@@ -98,28 +96,28 @@ def sample(
     stream = np.random.SeedSequence(seed, spawn_key=(STREAM,))
     if method == "quadrature":
         rule = quadrature_rule(law, n_particles, nodes=nodes, block=block)
-        xi, weights = germ_points(rule, germs_of(law), stream)
-        theta = _checked(law, germ_paths(law, xi, t), xi, t)
-        origin = Sampling(law, None, method, coupling, seed, rule)
+        xi, weights = base_points(rule, base_variables_of(law), stream)
+        theta = _checked(law, base_paths(law, xi, t), xi, t)
+        origin = Provenance(law, None, method, coupling, seed, rule)
         return ParticleEnsemble(theta, weights, origin)
     if nodes is not None:
         raise ValueError(f'`nodes` is for `method` = "quadrature", got "{method}".')
     n_particles = integer("n_particles", n_particles, minimum=1)
     check_size("n_particles", len(t), n_particles, max(law.n_params, law.n_random))
-    origin = Sampling(law, n_particles, method, coupling, seed)
+    origin = Provenance(law, n_particles, method, coupling, seed)
     if coupling == "layer":
         theta = np.empty((len(t), n_particles, law.n_params))
         for j in range(len(t)):
             stream = np.random.SeedSequence(seed, spawn_key=(STREAM, j))
             u = uniform_points(law.n_random, n_particles, method, stream)
             theta[j] = _paths(law, u, t[j : j + 1])[0]
-        return ParticleEnsemble(theta, origin=origin)
+        return ParticleEnsemble(theta, provenance=origin)
     u = uniform_points(law.n_random, n_particles, method, stream)
     # "tied" asks for constant paths, checked above, and is then the same.
-    return ParticleEnsemble(_paths(law, u, t), origin=origin)
+    return ParticleEnsemble(_paths(law, u, t), provenance=origin)
 
 
-@checked(law=A_LAW, grid=A_GRID, n_particles=whole(1), n_replicates=whole(2))
+@checked(law=A_LAW, grid=A_DEPTH_GRID, n_particles=whole(1), n_replicates=whole(2))
 def replicates(
     law: Any,
     grid: DepthGrid,
@@ -150,7 +148,7 @@ def replicates(
     ensembles : list of ParticleEnsemble
     """
     seed = seed_number("seed", seed)
-    choice("method", method, METHODS)
+    choice(*METHODS)("method", method)
     if method == "quadrature":
         nodes = options.get("nodes")
         counts = nodes.counts if isinstance(nodes, TensorRule) else nodes
@@ -204,10 +202,10 @@ def uniform_points(
     return np.maximum(u, 2.0**-54, out=u)  # random() may return 0, quantile -inf
 
 
-def germ_points(
-    rule: TensorRule, germs: Sequence[str], stream: np.random.SeedSequence
+def base_points(
+    rule: TensorRule, variables: Sequence[str], stream: np.random.SeedSequence
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Germs at the particles of a tensor rule, Sobol points where it leaves room.
+    """Base variables at the particles of a tensor rule, Sobol points where it has room.
 
     Returns
     -------
@@ -219,13 +217,15 @@ def germ_points(
         return nodes, weights
     is_counted = np.array(rule.counts) > 0
     rest = [
-        germ for germ, counted in zip(germs, is_counted, strict=True) if not counted
+        variable
+        for variable, counted in zip(variables, is_counted, strict=True)
+        if not counted
     ]
     u = _sobol(len(rest), rule.n_sobol, stream)
-    xi = np.empty((len(nodes), len(u), len(germs)))
+    xi = np.empty((len(nodes), len(u), len(variables)))
     xi[..., is_counted] = nodes[:, np.newaxis]
     xi[..., ~is_counted] = from_uniform(u, rest)
-    return xi.reshape(-1, len(germs)), np.repeat(weights, len(u)) / len(u)
+    return xi.reshape(-1, len(variables)), np.repeat(weights, len(u)) / len(u)
 
 
 def _sobol(
@@ -281,14 +281,14 @@ def checked_options(
             '`method` = "sparse": sparse grids have negative weights, and an ensemble '
             'is a measure with positive ones. Use "quadrature", or "sobol".'
         )
-    choice("method", method, METHODS)
-    choice("coupling", coupling, COUPLINGS)
+    choice(*METHODS)("method", method)
+    choice(*COUPLINGS)("coupling", coupling)
     if coupling == "layer" and method == "quadrature":
         raise ValueError(
             '`coupling` = "layer" wants fresh draws at every node, but `method` = '
             '"quadrature" draws none. Use coupling "path", or method "sobol".'
         )
-    if coupling == "layer" and grid.scheme not in LAYER_SCHEMES:
+    if coupling == "layer" and not grid.has_separate_nodes:
         raise ValueError(
             '`coupling` = "layer" is rough in t (depth) and needs an "euler", '
             f'"layers" or "midpoint" grid, got "{grid.scheme}". Use coupling "path".'

@@ -156,9 +156,9 @@ class _Estimator:
         self._grid = initial.grid
         self._solves = solves
         self._accuracy = Accuracy(**initial.method.options)
-        origin = initial.ensemble.origin
-        self._rule: Particles = origin or Given(initial.grid, initial.ensemble)
-        self._is_rough = origin is not None and origin.coupling == "layer"
+        provenance = initial.ensemble.provenance
+        self._rule: Particles = provenance or Given(initial.grid, initial.ensemble)
+        self._is_rough = provenance is not None and provenance.coupling == "layer"
         self._notes: list[str] = []
 
     def estimate(self) -> ErrorEstimate:

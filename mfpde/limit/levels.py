@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mfpde.depth import DepthGrid
-from mfpde.laws.origin import Sampling
+from mfpde.laws.provenance import Provenance
 from mfpde.limit.direct import write_estimate
 from mfpde.limit.parts import Error
 from mfpde.limit.search import (
@@ -52,7 +52,7 @@ class Limits:
 class Search:
     """The search for one limit: first each part, then the solution and its check."""
 
-    def __init__(self, limits: Limits, solves: Solves, rule: Sampling) -> None:
+    def __init__(self, limits: Limits, solves: Solves, rule: Provenance) -> None:
         self._limits = limits
         self._solves = solves
         self._first = rule
@@ -172,7 +172,7 @@ class Search:
         return self._particles[0]
 
     def _solve(
-        self, grid: DepthGrid, rule: Sampling, options: dict[str, Any]
+        self, grid: DepthGrid, rule: Provenance, options: dict[str, Any]
     ) -> Solution:
         solves, accuracy = self._solves, self._time.level
         ensemble = rule.ensemble(grid)
@@ -194,7 +194,7 @@ class Search:
             solves.add(grid, rule, accuracy, values, solution.n_evaluations)
         return solution
 
-    def _depth_factor(self, rule: Sampling) -> float:
+    def _depth_factor(self, rule: Provenance) -> float:
         """Change from the coarse grid on these particles, over that on few."""
         grid, coarse = self._depth.level, self._coarse
         if grid.describe() == coarse.describe() or rule == self._first:
@@ -206,7 +206,7 @@ class Search:
         return seen / max(expected, np.finfo(float).tiny)
 
     def _change(
-        self, grid: DepthGrid, other: DepthGrid, rule: Sampling
+        self, grid: DepthGrid, other: DepthGrid, rule: Provenance
     ) -> dict[str, float]:
         accuracy = self._time.level
         return difference(
@@ -254,7 +254,7 @@ def _output(evaluation: Any) -> Any:
     return evaluation.output
 
 
-def _rule_text(rule: Sampling, solution: Solution) -> str:
+def _rule_text(rule: Provenance, solution: Solution) -> str:
     n = f"{solution.ensemble.n_particles:,} particles"
     if rule.is_exact:
         return f"{n} that are the law itself"

@@ -15,7 +15,7 @@ import numpy as np
 
 from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
-from mfpde.laws.origin import Sampling
+from mfpde.laws.provenance import Provenance
 from mfpde.limit.refinement import interpolated, refined_grid
 from mfpde.limit.solves import (
     Accuracy,
@@ -72,10 +72,10 @@ class Given:
         return Given(self.grid, ParticleEnsemble(theta, weights / weights.sum()))
 
 
-Particles = Given | Sampling
+Particles = Given | Provenance
 
 
-def counts_of(rule: Sampling) -> tuple[int, ...]:
+def counts_of(rule: Provenance) -> tuple[int, ...]:
     """Nodes of every random number of a tensor rule."""
     assert rule.rule is not None
     return rule.rule.counts
@@ -155,7 +155,7 @@ def step(n: int) -> int:
     return 2 * max(1, round(n / 8))
 
 
-def raised(rule: Sampling, i: int) -> Sampling:
+def raised(rule: Provenance, i: int) -> Provenance:
     """Return a tensor rule with the nodes of random number i raised."""
     counts = list(counts_of(rule))
     counts[i] += step(counts[i])
@@ -163,7 +163,7 @@ def raised(rule: Sampling, i: int) -> Sampling:
 
 
 def quadrature_part(
-    solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy
+    solves: Solves, grid: DepthGrid, rule: Provenance, accuracy: Accuracy
 ) -> Error:
     """Error of a tensor rule: the change when the nodes of each number are raised."""
     base = solves.values(grid, rule, accuracy)
@@ -175,7 +175,7 @@ def quadrature_part(
 
 
 def replicate_part(
-    solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy
+    solves: Solves, grid: DepthGrid, rule: Provenance, accuracy: Accuracy
 ) -> Error:
     """Error of random or scrambled draws: the spread of fresh ones, each trained.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from mfpde.depth import DepthGrid
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.laws.origin import Sampling
+from mfpde.laws.provenance import Provenance
 from mfpde.limit.parts import (
     CONFIDENCE,
     Error,
@@ -58,7 +58,7 @@ class Found:
 
     Attributes
     ----------
-    level : DepthGrid, Accuracy or Sampling
+    level : DepthGrid, Accuracy or Provenance
     error : dict of str to float
         Its part of the error.
     reason : str
@@ -164,7 +164,7 @@ def _ratio(change: float, before: float | None) -> float:
 def search_quadrature(
     solves: Solves,
     grid: DepthGrid,
-    rule: Sampling,
+    rule: Provenance,
     accuracy: Accuracy,
     target: float,
     max_particles: int,
@@ -270,7 +270,7 @@ class _Axes:
     joint: float | None = None
 
     def error(
-        self, solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy
+        self, solves: Solves, grid: DepthGrid, rule: Provenance, accuracy: Accuracy
     ) -> Error:
         """Sum of the errors seen when each axis is raised alone."""
         base = solves.values(grid, rule, accuracy)
@@ -281,7 +281,7 @@ class _Axes:
         return added(*(axis.error for axis in self.each))
 
     def joint_error(
-        self, solves: Solves, grid: DepthGrid, rule: Sampling, accuracy: Accuracy
+        self, solves: Solves, grid: DepthGrid, rule: Provenance, accuracy: Accuracy
     ) -> Error:
         """Error seen when the axes that matter are raised together, and of the rest."""
         base = solves.values(grid, rule, accuracy)
@@ -322,7 +322,7 @@ def _ended(found: list[Found], reason: str) -> list[Found]:
 def search_draws(
     solves: Solves,
     grid: DepthGrid,
-    rule: Sampling,
+    rule: Provenance,
     accuracy: Accuracy,
     target: float,
     max_particles: int,

@@ -6,10 +6,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from mfpde.laws.germs import germs_of
-from mfpde.laws.origin import Sampling
-from mfpde.laws.parameters import choice
+from mfpde.arrays import choice
+from mfpde.laws.provenance import Provenance
 from mfpde.laws.quadrature import TensorRule, quadrature_rule
+from mfpde.laws.variables import base_variables_of
 from mfpde.problem import MeanFieldProblem
 
 METHODS = ("auto", "quadrature", "sobol")
@@ -28,7 +28,7 @@ def first_rule(
     max_particles: int,
     seed: int,
     tol: float,
-) -> Sampling:
+) -> Provenance:
     """Return the coarsest particles, of the rule that shall be refined.
 
     Parameters
@@ -48,7 +48,7 @@ def first_rule(
     ValueError, TypeError
         If the law does not fit the block or the method.
     """
-    choice("method", method, METHODS)
+    choice(*METHODS)("method", method)
     if not all(hasattr(law, name) for name in ("n_params", "n_random", "paths")):
         raise TypeError(
             f"`law` must be a law such as mfpde.laws.Gaussian(0, 1, k), got {law!r}."
@@ -60,8 +60,8 @@ def first_rule(
         )
     atoms = getattr(law, "atoms", None)
     if law.n_random == 0 or (atoms is not None and len(atoms) <= max_particles):
-        return Sampling(law, 1 if atoms is None else len(atoms), seed=seed)
-    is_product = germs_of(law) is not None
+        return Provenance(law, 1 if atoms is None else len(atoms), seed=seed)
+    is_product = base_variables_of(law) is not None
     if method == "quadrature":
         _check_product(law, is_product, max_particles)
     is_smooth = not problem.has_kinks
@@ -69,9 +69,9 @@ def first_rule(
     if method == "quadrature" or (method == "auto" and is_tensor):
         nodes = (START_NODES,) * law.n_random
         tensor = _tensor(quadrature_rule(law, nodes=nodes, block=problem.block), tol)
-        return Sampling(law, method="quadrature", seed=seed, rule=tensor)
+        return Provenance(law, method="quadrature", seed=seed, rule=tensor)
     n = min(START_PARTICLES, max_particles)
-    return Sampling(law, n, method="sobol", seed=seed)
+    return Provenance(law, n, method="sobol", seed=seed)
 
 
 def _tensor(rule: TensorRule, tol: float) -> TensorRule:

@@ -6,12 +6,12 @@ gradient descent is `mfpde.solve` on `DepthGrid.euler` with the stepper "euler",
 bit. `mfpde.train` moves it with `SGD` or `Adam`.
 """
 
-from mfpde.depth import PowerLaw
 from mfpde.networks.batches import Batches
 from mfpde.networks.optimisers import SGD, Adam
 from mfpde.networks.rates import Constant, Cosine, Drops, WarmUp
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
+from mfpde.scales import PowerLaw
 
 __all__ = [
     "SGD",

@@ -1,40 +1,75 @@
 """Optimisers: what becomes of parameters and gradient in one iteration.
 
-An optimiser is any object with `bound(net, n_iterations)`, which returns it ready for a
-network and a length, `step_size(iteration)`, by which training time s grows,
-`start(size)`, `update(y, rate, iteration, memory, out) -> memory`, `plain_rate` and
-`describe()`. `rate` is minus the gradient of Eq. (10), which is O(1) for every size of
-network; memory is a dict of arrays, never changed in place.
+An optimiser is any object with the methods of `Optimiser`, which is the base class of
+ours and has defaults of all but `step_size` and `update`. Its memory, a dict of arrays,
+is part of the checkpoint: an optimiser that keeps nothing else from iteration to
+iteration is continued bit for bit.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_fields, flag, having, number, optional, positive
+from mfpde.arrays import having, number, optional, positive
+from mfpde.describe import register
+from mfpde.fields import check
 from mfpde.kernels.descent import adam_step, momentum_step
 from mfpde.kernels.vectors import combine
-from mfpde.laws.parameters import choice
-from mfpde.networks.rates import (
-    Constant,
-    check_rate,
-    is_built_in_rate,
-    rate_from_description,
-)
+from mfpde.networks.rates import A_SCHEDULE, Constant, over
 
 Array = NDArray[np.float64]
 Memory = dict[str, Array]
 SHARE = number(least=0.0, below=1.0)
 
 
+class Optimiser:
+    """Base class of the optimisers: what becomes of parameters and gradient.
+
+    `rate` is minus the gradient of Eq. (10), which is O(1) for every size of network.
+    """
+
+    def bound(self, net: Any, n_iterations: int) -> Any:
+        """The optimiser ready for a network, and with the length of its schedule."""
+        schedule = getattr(self, "schedule", None)
+        if schedule is None:
+            return self
+        new = copy.copy(self)
+        object.__setattr__(new, "schedule", over(schedule, n_iterations))
+        return new
+
+    def step_size(self, iteration: int) -> float:
+        """Training time that an iteration counts."""
+        raise NotImplementedError(f"{type(self).__name__} must define `step_size`.")
+
+    def plain_rate(self, net: Any, iteration: int) -> float:
+        """Learning rate of an iteration, NaN where there is no single one."""
+        return self.step_size(iteration)
+
+    def start(self, size: int) -> Memory:
+        """Memory (arrays by name) before the first iteration, of `size` parameters."""
+        return {}
+
+    def update(
+        self, y: Array, rate: Array, iteration: int, memory: Memory, out: Array
+    ) -> Memory:
+        """Write new parameters to out (n,); returns a new memory, the old unchanged."""
+        raise NotImplementedError(f"{type(self).__name__} must define `update`.")
+
+    def sentence(self, net: Any) -> str:
+        """How it moves a network, for the run summary; empty for no sentence."""
+        return ""
+
+
+@register(kind="optimiser", name="sgd")
 @dataclass(frozen=True)
-class SGD:
+class SGD(Optimiser):
     """Gradient descent, with momentum on demand; on mini-batches it is stochastic.
 
     theta moves by ds times its velocity, Eq. (10), trained maps by ds times theirs.
@@ -60,11 +95,11 @@ class SGD:
     Training time counts ds / (1 - mu): what an iteration moves in the long run.
     """
 
-    learning_rate: float | None = None
-    ds: float | None = None
-    momentum: float = 0.0
+    learning_rate: Annotated[float | None, optional(positive)] = None
+    ds: Annotated[float | None, optional(positive)] = None
+    momentum: Annotated[float, SHARE] = 0.0
     nesterov: bool = False
-    schedule: Any = field(default_factory=Constant)
+    schedule: Annotated[Any, A_SCHEDULE] = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
         if (self.learning_rate is None) == (self.ds is None):
@@ -72,22 +107,15 @@ class SGD:
                 "One of `learning_rate` and `ds` is needed, and not both; got "
                 f"learning_rate = {self.learning_rate!r}, ds = {self.ds!r}."
             )
-        check_fields(
-            self,
-            learning_rate=optional(positive),
-            ds=optional(positive),
-            momentum=SHARE,
-            nesterov=flag,
-        )
+        check(self)
         if self.nesterov and not self.momentum:
             raise ValueError("`nesterov` needs a positive `momentum`, got 0.")
-        check_rate("schedule", self.schedule)
 
     def bound(self, net: Any, n_iterations: int) -> SGD:
         """The same with ds, by Eq. (30), and with the length of its schedule."""
         ds = net.ds(self.learning_rate) if self.ds is None else float(self.ds)
         return dataclasses.replace(
-            self, learning_rate=None, ds=ds, schedule=self.schedule.over(n_iterations)
+            self, learning_rate=None, ds=ds, schedule=over(self.schedule, n_iterations)
         )
 
     def step_size(self, iteration: int) -> float:
@@ -120,17 +148,6 @@ class SGD:
         momentum_step(y, rate, velocity, momentum, is_nesterov, ds, new, out)
         return {"velocity": new}
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `optimiser_from_description` rebuilds it."""
-        return {
-            "kind": "sgd",
-            "learning_rate": self.learning_rate,
-            "ds": self.ds,
-            "momentum": float(self.momentum),
-            "nesterov": bool(self.nesterov),
-            "schedule": self.schedule.describe(),
-        }
-
     def sentence(self, net: Any) -> str:
         """How it moves a network, for the account; see `ResNet.rate_sentence`."""
         name = "gradient descent"
@@ -143,16 +160,19 @@ class SGD:
         return text + "."
 
 
+@register(kind="optimiser", name="adam")
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optimiser):
     """Adam (Kingma, Ba, arXiv:1412.6980), without weight decay.
 
     Parameters
     ----------
     learning_rate : float
         About the distance that every parameter moves in an iteration.
-    beta1, beta2 : float
-        Memories of the mean and of the square, in [0, 1).
+    beta1 : float
+        Memory of the mean, in [0, 1).
+    beta2 : float
+        Memory of the square, in [0, 1).
     epsilon : float
         Added to the root of the square of the velocity, Eq. (10). That is O(1) for
         every L and M; Adam on plain gradients dE/dtheta is the same with
@@ -167,29 +187,18 @@ class Adam:
     still freezes). Training time counts the learning rates.
     """
 
-    learning_rate: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    schedule: Any = field(default_factory=Constant)
+    learning_rate: Annotated[float, positive] = 1e-3
+    beta1: Annotated[float, SHARE] = 0.9
+    beta2: Annotated[float, SHARE] = 0.999
+    epsilon: Annotated[float, positive] = 1e-8
+    schedule: Annotated[Any, A_SCHEDULE] = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
-        check_fields(
-            self, learning_rate=positive, beta1=SHARE, beta2=SHARE, epsilon=positive
-        )
-        check_rate("schedule", self.schedule)
-
-    def bound(self, net: Any, n_iterations: int) -> Adam:
-        """The same with the length of its schedule."""
-        return dataclasses.replace(self, schedule=self.schedule.over(n_iterations))
+        check(self)
 
     def step_size(self, iteration: int) -> float:
         """Training time that an iteration counts: the learning rate."""
         return self.learning_rate * self.schedule.factor(iteration)
-
-    def plain_rate(self, net: Any, iteration: int) -> float:
-        """The learning rate of an iteration."""
-        return self.step_size(iteration)
 
     def start(self, size: int) -> Memory:
         """Mean and square of the gradient."""
@@ -207,12 +216,6 @@ class Adam:
         )  # fmt: skip
         return {"mean": mean, "square": square}
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values, as for `SGD`."""
-        names = ("learning_rate", "beta1", "beta2", "epsilon")
-        numbers = {name: float(getattr(self, name)) for name in names}
-        return {"kind": "adam", **numbers, "schedule": self.schedule.describe()}
-
     def sentence(self, net: Any) -> str:
         """How it moves a network, for the account."""
         return (
@@ -220,23 +223,6 @@ class Adam:
             f"learning rate {self.learning_rate:g} is about the distance a parameter "
             "moves in an iteration, no step ds of the flow; s counts learning rates."
         )
-
-
-OPTIMISERS = {"sgd": SGD, "adam": Adam}
-
-
-def is_built_in(optimiser: Any) -> bool:
-    """Whether `optimiser_from_description` can rebuild an optimiser."""
-    is_ours = type(optimiser) in OPTIMISERS.values()
-    return is_ours and is_built_in_rate(optimiser.schedule)
-
-
-def optimiser_from_description(description: dict[str, Any]) -> Any:
-    """Rebuild an optimiser from the output of its `describe`."""
-    options = dict(description)
-    kind = choice("kind", options.pop("kind", None), list(OPTIMISERS))
-    options["schedule"] = rate_from_description(options["schedule"])
-    return OPTIMISERS[kind](**options)
 
 
 def check_optimiser(optimiser: Any) -> None:

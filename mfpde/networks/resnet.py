@@ -32,7 +32,7 @@ class ResNet:
         Data, block, embedding, readout, loss and regulariser.
     ensemble : ParticleEnsemble
         theta (L, M, k) and the weights w (M,), 1/M by default.
-    residual_scale : {"ode", "sde"}, float, PowerLaw or array_like, shape (L,)
+    residual_scale : str, callable, float or array_like, shape (L,)
         tau_l, see `DepthGrid.layers`.
     outer : str, optional
         Outer activation psi; None is the identity.

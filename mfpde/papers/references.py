@@ -14,13 +14,12 @@ from mfpde.depth import DepthGrid
 from mfpde.errors import ConvergenceError
 from mfpde.evaluation import Evaluation, first_variation_gradient
 from mfpde.laws import marginal
-from mfpde.laws.origin import Sampling
+from mfpde.laws.provenance import Provenance
 from mfpde.limit.solver import solve_limit
 from mfpde.problem import MeanFieldProblem
 from mfpde.run.solution import Solution
 from mfpde.run.solver import solve
-from mfpde.steppers import Point
-from mfpde.steppers.fixed import rk4
+from mfpde.steppers import ClassicalRungeKutta, Point
 from mfpde.studies.cases import Case
 
 Array = NDArray[np.float64]
@@ -96,7 +95,7 @@ def limit_of(
         observables={"state": state},
         max_particles=max_particles,
     )
-    rule = found.initial.ensemble.origin
+    rule = found.initial.ensemble.provenance
     if found.status != "finished":
         raise ConvergenceError(f"The limit of case {case.name}: {found.message}")
     fields = _fields_of(case, found.grid, _coarser(rule), s, rtol)
@@ -117,7 +116,7 @@ def limit_of(
 
 
 def _wide(
-    case: Case, rule: Sampling, grid: DepthGrid, s: Sequence[float], rtol: float
+    case: Case, rule: Provenance, grid: DepthGrid, s: Sequence[float], rtol: float
 ) -> Solution:
     """The network of infinite width: the rule that the limit was found with."""
     found = solve.quietly(
@@ -154,7 +153,7 @@ def _distances(
 
 
 def _fields_of(
-    case: Case, grid: DepthGrid, rule: Sampling, s: Sequence[float], rtol: float
+    case: Case, grid: DepthGrid, rule: Provenance, s: Sequence[float], rtol: float
 ) -> dict[str, Array]:
     """States of the limit at so many times that its own particles are traced well.
 
@@ -191,7 +190,7 @@ def _fields_of(
         n = 2 * n - 1
 
 
-def _coarser(rule: Sampling) -> Sampling:
+def _coarser(rule: Provenance) -> Provenance:
     """Fewer particles: distances between clouds are far larger than their error."""
     if rule.is_exact:
         return rule
@@ -288,7 +287,7 @@ def trace(
             gradient += 2.0 * problem.regulariser.strength(s) * theta
         return Point(s, y, problem.velocity_of(gradient).ravel())
 
-    stepper = rk4(s[-1] / fields.n_steps)
+    stepper = ClassicalRungeKutta(s[-1] / fields.n_steps)
     point = moving(s[0], start.ravel())
     found = [start]
     for target in s[1:]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mfpde import data
 from mfpde.blocks import Linear
-from mfpde.depth import DepthGrid, PowerLaw
+from mfpde.depth import DepthGrid
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.laws import Gaussian, GaussianProcess
@@ -24,6 +24,7 @@ from mfpde.networks.resnet import ResNet
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import Steps
 from mfpde.run.training import train
+from mfpde.scales import PowerLaw
 from mfpde.studies.experiment import Experiment
 from mfpde.studies.study import Config
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from mfpde.analysis import bootstrap
-from mfpde.depth import PowerLaw
 from mfpde.networks.resnet import ResNet
 from mfpde.papers.powers import corrected_power, power_of
 from mfpde.papers.residual import (
@@ -22,6 +21,7 @@ from mfpde.papers.tau_iterations import Iterations
 from mfpde.papers.tau_phases import Phases
 from mfpde.papers.tau_training import Growth, Normalised, Training
 from mfpde.references.exact import tau_relu_bounds
+from mfpde.scales import PowerLaw
 from mfpde.studies.collection import Collection
 from mfpde.studies.curves import curves
 from mfpde.studies.judging import (

@@ -174,9 +174,9 @@ def _layers_text(grid: Mapping[str, Any]) -> str:
     scale = grid["residual_scale"]
     words = {"ode": "tau = 1/L", "sde": "tau = L^(-1/2)"}
     if isinstance(scale, str):
-        text = words[scale]
+        text = words.get(scale, f"tau = {scale}")
     elif isinstance(scale, dict):
-        text = f"tau = {scale['tau0']:g} L^({scale['exponent']:g})"
+        text = f"tau = {phrase(scale)}"
     elif isinstance(scale, list):
         text = f"tau from {min(scale):g} to {max(scale):g}"
     else:
@@ -196,8 +196,7 @@ def _training_lines(run: Any, training: Mapping[str, Any]) -> list[Line]:
         f"{int(run.step[-1])} of {training['n_iterations']} iterations, {batch} "
         f"({passes:.3g} passes), s = {run.s[-1]:g}"
     )
-    rate = training["rate_sentence"] or "an optimiser of the user's own."
-    return [("training", text), ("rate", rate)]
+    return [("training", text), ("rate", training["rate_sentence"])]
 
 
 def _law_text(run: Any) -> str:
@@ -216,13 +215,7 @@ def _law_text(run: Any) -> str:
 
 
 def _flow_text(flow: Mapping[str, Any], s: np.ndarray) -> str:
-    name = flow["stepper"] or "a stepper of the user's own"
-    if name == "langevin":
-        name += f", temperature = {flow['temperature']:g}, seed = {flow['seed']}"
-    if flow["ds"] is not None:
-        name += f", ds = {flow['ds']:g}"
-    elif flow["stepper"] is not None:
-        name += f", rtol = {flow['rtol']:g}, atol = {flow['atol']:g}"
+    name = phrase(flow["stepper"])
     return f"{name}, from s = {s[0]:g} to {s[-1]:g} of {flow['s_end']:g}"
 
 

@@ -21,17 +21,15 @@ from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.evaluation import Evaluation, check_shapes, evaluate
 from mfpde.gradients import own_parts
-from mfpde.ledger import LedgerBudget, objective_does_not_rise
+from mfpde.ledger import budget_used, objective_does_not_rise
 from mfpde.options import accepting
 from mfpde.problem import MeanFieldProblem
 from mfpde.run.options import MethodOptions
 from mfpde.run.states import Checkpoint, InitialState, Method, State
 from mfpde.sizes import advice
 from mfpde.steppers import (
-    Diffusion,
-    ErrorControl,
-    Langevin,
     Point,
+    StateVector,
     StepFailure,
     make_stepper,
 )
@@ -59,11 +57,6 @@ class Layout:
     def theta_shape(self) -> tuple[int, int, int]:
         """(J, M, k), of the particles of this rank."""
         return self.space.theta_shape
-
-    @property
-    def diffusion(self) -> Diffusion:
-        """What noise acts on, Eq. (16): theta, with the metric as mobility."""
-        return Diffusion(self.space.n_own, self.problem.metric, self.space)
 
     @functools.cached_property
     def parts(self) -> tuple[tuple[int, int], ...]:
@@ -194,22 +187,20 @@ class Flow:
         space = Space(ensemble.shard, ensemble.theta.shape)
         layout = Layout(problem, grid, space, np.asarray(ensemble.weights))
         method = initial.method
-        rtol, atol = method.rtol, method.atol
         # Kinks of f or pi are kinks of the dissipation in s: steps in the budget would
         # be tiny.
         is_smooth = grid.is_smooth and not problem.has_kinks
-        control = ErrorControl(
-            rtol,
-            atol,
+        vector = StateVector(
             layout.parts,
             accept=objective_does_not_rise,
-            defect=LedgerBudget(rtol, atol) if is_smooth else None,
+            defect=budget_used if is_smooth else None,
             space=space,
+            n_diffusing=space.n_own,
+            mobility=problem.metric,
         )
-        stepper = make_stepper(method.stepper, ds=method.ds, control=control)
-        if isinstance(stepper, Langevin):
-            stepper = stepper.diffusing(layout.diffusion)
-        return cls(layout, stepper)
+        stepper = make_stepper(**method.options)
+        bound = getattr(stepper, "bound", None)
+        return cls(layout, stepper if bound is None else bound(vector))
 
     def states(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mfpde.describe import described
 from mfpde.engine.mpi import shard_of
 from mfpde.problem import MeanFieldProblem
 from mfpde.recording import flow_row, scalar_names
@@ -18,7 +19,7 @@ from mfpde.run.solution import Solution
 from mfpde.run.specification import Dynamics, Row
 from mfpde.run.states import Checkpoint, InitialState, State
 from mfpde.run.stopping import Reason, StopRules, locate
-from mfpde.steppers import describe_stepper
+from mfpde.steppers import make_stepper
 
 __all__ = ["FlowDynamics"]
 
@@ -100,7 +101,7 @@ class FlowDynamics(Dynamics):
                 "s_end": self.s_end,
                 "rtol": method.rtol,
                 "atol": method.atol,
-                **describe_stepper(method.stepper, method.ds),
+                "stepper": described(make_stepper(**method.options)),
                 "rules": dataclasses.asdict(self.rules),
             },
         }

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.depth import DepthGrid
+from mfpde.describe import is_described, rebuilt
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.problem import MeanFieldProblem
 from mfpde.run.solution import predict_raw
 from mfpde.run.states import InitialState, Method
-from mfpde.steppers import stepper_of
+from mfpde.steppers import method_options
 from mfpde.storage import reader
 
 __all__ = ["initial_of", "limit_of", "method_of", "predict_run", "problem_of"]
@@ -78,10 +79,10 @@ def snapshot_at(run: reader.Run, s: float | None) -> int:
 
 def method_of(flow: Mapping[str, Any], stepper: Any) -> Method:
     """The method of a flow; `stepper` is the user's own, if it was one."""
-    ds = flow["ds"]
-    if flow["stepper"] is not None:
-        stepper, ds = stepper_of(flow)
-    return Method(stepper, flow["rtol"], flow["atol"], ds)
+    if is_described(flow["stepper"]):
+        stepper = rebuilt("stepper", flow["stepper"], name="stepper")
+    given = method_options(stepper, ds=None, rtol=flow["rtol"], atol=flow["atol"])
+    return Method(**given)
 
 
 def initial_of(

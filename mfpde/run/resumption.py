@@ -9,13 +9,13 @@ import numpy as np
 
 from mfpde.arrays import integer
 from mfpde.depth import DepthGrid
+from mfpde.describe import is_described, phrase, rebuilt
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.networks.batches import Batches
-from mfpde.networks.optimisers import optimiser_from_description
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
 from mfpde.problem import MeanFieldProblem
-from mfpde.recording import Observer, check_observers, schedule_from_description
+from mfpde.recording import Observer, check_observers
 from mfpde.run.descent import Descent
 from mfpde.run.flow import check_end
 from mfpde.run.flow_dynamics import FlowDynamics
@@ -47,7 +47,7 @@ def resumed(
     return Specification(
         dynamics=dynamics,
         schedules={
-            name: schedule_from_description(schedule)
+            name: rebuilt("output schedule", schedule)
             for name, schedule in recording["schedules"].items()
         },
         observers=observers_of(run, check_observers(observers)),
@@ -72,12 +72,13 @@ def resumed_flow(
     planned = flow["s_end"] if planned is None else planned
     end = planned if s_end is None else s_end
     _check_end(run, checkpoint, end, s_end)
-    if flow["stepper"] is None and stepper is None:
+    is_known = is_described(flow["stepper"])
+    if not is_known and stepper is None:
         raise ValueError("`stepper` is needed: the run used a stepper of your own.")
-    if flow["stepper"] is not None and stepper is not None:
+    if is_known and stepper is not None:
         raise ValueError(
             f"`stepper` must be None: the run in {run.path} goes on with its own, "
-            f"{flow['stepper']!r}."
+            f"{phrase(flow['stepper'])}."
         )
     problem = problem_for(run, problem)
     ensemble = _ensemble_at(run, checkpoint, problem)
@@ -165,14 +166,15 @@ def _iterations(
 
 def _optimiser_of(run: Any, optimiser: Any) -> Any:
     """The optimiser of a run, or the one given for it."""
-    described = run.description["training"]["optimiser"]
-    if (described is None) == (optimiser is None):
+    description = run.description["training"]["optimiser"]
+    is_known = is_described(description)
+    if is_known == (optimiser is not None):
         raise ValueError(
             "`optimiser` is needed for a run with an optimiser of your own, and must "
             f"be None for any other; the run in {run.path} used "
-            f"{described or 'your own'}."
+            f"{phrase(description)}."
         )
-    return optimiser if described is None else optimiser_from_description(described)
+    return rebuilt("optimiser", description) if is_known else optimiser
 
 
 def _ensemble_at(

@@ -34,7 +34,7 @@ from mfpde.run.states import InitialState, Method
 from mfpde.run.stopping import StopRules
 from mfpde.run.training_dynamics import refuse_ranks
 from mfpde.sizes import warn_of_sizes
-from mfpde.steppers import ErrorControl, check_steps, make_stepper, named
+from mfpde.steppers import check_steps, make_stepper, method_options
 from mfpde.storage import open_run, read_checkpoint
 
 __all__ = ["Solution", "iterate", "resume", "solve"]
@@ -109,9 +109,8 @@ def solve(
         check_shapes(problem, grid, ens)
         warn_of_sizes(problem)
         check_end(s_end, 0.0)
-        rtol, atol = given["rtol"], given["atol"]
-        control = ErrorControl(rtol, atol)
-        stepper = make_stepper(given["stepper"], ds=given["ds"], control=control)
+        method = {name: given[name] for name in ("stepper", "rtol", "atol", "ds")}
+        stepper = make_stepper(**method)
         check_steps(stepper, s_end)
         if given["steady_state"] is not None and has_noise(stepper):
             raise ValueError(
@@ -119,8 +118,7 @@ def solve(
                 f"particles does not vanish, got {given['steady_state']!r}."
             )
         check_own_parts(problem, grid, ens)
-        name, ds = named(given["stepper"], given["ds"])
-        initial = InitialState(problem, grid, ens, Method(name, rtol, atol, ds))
+        initial = InitialState(problem, grid, ens, Method(**method_options(**method)))
         dynamics = FlowDynamics(
             start=initial,
             s_end=s_end,

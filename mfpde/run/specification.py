@@ -12,8 +12,9 @@ from mfpde.arrays import (
     mapping,
     shown,
 )
+from mfpde.describe import described, is_described
 from mfpde.recording import Clock, Observer, check_observers, make_clocks, make_schedule
-from mfpde.run.observers import built_in
+from mfpde.run.observers import describe_observers
 from mfpde.run.options import Progress
 from mfpde.run.states import Checkpoint
 from mfpde.run.stopping import Reason
@@ -199,16 +200,16 @@ class Specification:
                 "checkpoint_every_s": self.checkpoint_every_s,
                 "swmr": self.swmr,
             },
-            "observers": list(self.observers),
-            "built_in_observers": built_in(self.observers),
+            "observers": describe_observers(self.observers),
         }
 
 
-def _described(name: str, schedule: Any) -> dict[str, Any]:
-    """Plain values of a schedule; TypeError for the user's own without `describe`."""
-    if not hasattr(schedule, "describe"):
+def _described(name: str, schedule: Any) -> Any:
+    """Plain values of a schedule; TypeError for one that a file cannot rebuild."""
+    description = described(schedule)
+    if not is_described(description):
         raise TypeError(
-            f"`{name}` must be a schedule with `describe()` to be written to a file, "
-            f"got {schedule!r}."
+            f"`{name}` must be a schedule of `mfpde.recording`, or of a class that "
+            f"`mfpde.register` knows, to be written to a file, got {schedule!r}."
         )
-    return schedule.describe()
+    return description

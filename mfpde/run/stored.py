@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import checked, number, optional
+from mfpde.describe import is_described
 from mfpde.storage import reader
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Run(reader.Run):
         flow = self.description.get("flow")
         if flow is None:
             return None
-        if flow["stepper"] is None:
+        if not is_described(flow["stepper"]):
             raise ValueError(
                 f"The run in {self.path} used a stepper of your own: give the solution "
                 "of `solve` or `resume` in place of the path."

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.describe import described, phrase
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError
 from mfpde.losses import accuracy, has_classes
-from mfpde.networks.optimisers import is_built_in
 from mfpde.networks.parts import predict_in_parts
 from mfpde.networks.resnet import ResNet
 from mfpde.networks.stopping import EarlyStopping
@@ -224,15 +224,14 @@ class TrainingDynamics(Dynamics):
         """What `resume` needs, as plain values."""
         descent, stopping = self.descent, self.early_stopping
         net, optimiser = descent.net, descent.optimiser
-        is_ours = is_built_in(optimiser)
         return {
             "problem": net.problem.describe(),
             "grid": net.grid.describe(),
             "network": net.describe(),
             "training": {
                 "n_iterations": self.n_iterations,
-                "optimiser": optimiser.describe() if is_ours else None,
-                "rate_sentence": optimiser.sentence(net) if is_ours else "",
+                "optimiser": described(optimiser),
+                "rate_sentence": _sentence(optimiser, net),
                 **descent.batches.describe(),
                 "early_stopping": stopping and dataclasses.asdict(stopping),
                 "loss_below": self.loss_below,
@@ -261,3 +260,9 @@ def _on_iterations(clock: Clock, times: Array) -> Clock:
     right = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
     is_left = wanted - times[right - 1] <= times[right] - wanted
     return Clock(clock.schedule, frozenset(times[right - is_left].tolist()))
+
+
+def _sentence(optimiser: Any, net: ResNet) -> str:
+    """How an optimiser moves a network, for the run summary."""
+    say = getattr(optimiser, "sentence", None)
+    return (say(net) if say else "") or f"{phrase(described(optimiser))}."

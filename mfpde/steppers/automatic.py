@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
+from mfpde.describe import register
 from mfpde.steppers.base import Evaluate, Memory, Point, Step
-from mfpde.steppers.control import ErrorControl
+from mfpde.steppers.control import AdaptiveStepper
 from mfpde.steppers.dopri5 import DOPRI5_A, DormandPrince
 from mfpde.steppers.rkc import RungeKuttaChebyshev
 
@@ -22,8 +23,9 @@ COSTLY_STEPS = 10
 MOST_PATIENCE = 64.0
 
 
+@register(kind="stepper", name="auto")
 @dataclass(frozen=True)
-class Automatic:
+class Automatic(AdaptiveStepper):
     """dopri5 until its steps are cut by stability, then rkc2 while that is cheaper.
 
     Stiff: h radius > 2.5 in 15 steps, fewer than 6 in a row below it between them
@@ -33,15 +35,24 @@ class Automatic:
     that the two do not alternate.
 
     Its memory is that of the present method, and counts whose names start with "auto".
+
+    Parameters
+    ----------
+    rtol : float
+        Relative tolerance of every entry of the state (dimensionless).
+    atol : float
+        Absolute tolerance of every entry of the state.
     """
 
-    control: ErrorControl
-    order: int = 2
-    _methods: tuple[Any, Any] = field(init=False, repr=False, compare=False)
+    order = 2
 
-    def __post_init__(self) -> None:
-        methods = DormandPrince(self.control), RungeKuttaChebyshev(self.control)
-        object.__setattr__(self, "_methods", methods)
+    @cached_property
+    def methods(self) -> tuple[DormandPrince, RungeKuttaChebyshev]:
+        """The two methods, with the tolerances and the state vector of this one."""
+        tolerances = self.rtol, self.atol
+        kinds = DormandPrince, RungeKuttaChebyshev
+        first, second = (kind(*tolerances).bound(self.vector) for kind in kinds)
+        return first, second
 
     def step(
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
@@ -52,14 +63,10 @@ class Automatic:
         counts["auto_patience"] = memory.get("auto_patience", 1.0)
         inner = {name: memory[name] for name in memory if name not in counts}
         is_rkc2 = bool(counts["auto_rkc2"])
-        step = self._methods[is_rkc2].step(evaluate, point, target, inner)
+        step = self.methods[is_rkc2].step(evaluate, point, target, inner)
         judge = _after_rkc2 if is_rkc2 else _after_dopri5
         after = judge(step, counts)
         return Step(step.point, step.size, after, step.n_evaluations, step.n_rejected)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `make_stepper` rebuilds it."""
-        return self.control.describe("auto")
 
 
 def _after_dopri5(step: Step, counts: Memory) -> Memory:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde.engine.sharding import ALL, Space
 from mfpde.errors import ConvergenceError
 
 Array = NDArray[np.float64]
@@ -47,6 +48,68 @@ class StepFailure(ConvergenceError):
 
 
 Evaluate = Callable[[float, Array], Point]
+
+
+@dataclass(frozen=True, eq=False)
+class StateVector:
+    """What a flow shows of its flat state vector to steppers that make use of it.
+
+    Attributes
+    ----------
+    parts : tuple of (int, int)
+        Ranges of entries; an error is the largest of their root mean squares, so that
+        a small part is not lost beside a large one. Empty: all entries.
+    accept : callable, optional
+        accept(old, new) -> bool: a further condition on the new `Point`.
+    defect : callable, optional
+        defect(old, new, rtol, atol) -> float: a further error of the step, accepted up
+        to 1, that the points themselves show.
+    space : Space
+        Which entries only this rank has: those of the first part, or none.
+    n_diffusing : int, optional
+        The number of entries, from the first on, that noise acts on; default all.
+    mobility : ndarray, shape (k,), optional
+        Entry i has the diffusion constant temperature times mobility[i mod k];
+        default 1.
+    """
+
+    parts: tuple[tuple[int, int], ...] = ()
+    accept: Callable[[Point, Point], bool] | None = None
+    defect: Callable[[Point, Point, float, float], float] | None = None
+    space: Space = ALL
+    n_diffusing: int | None = None
+    mobility: Array | None = None
+
+
+PLAIN = StateVector()
+
+
+class Stepper:
+    """Base class of the steppers; any object with `step` and `order` will do.
+
+    Attributes
+    ----------
+    order : int
+        Order of one unit of training time in the size of the steps.
+    is_adaptive : bool
+        Whether the stepper chooses the size of its steps.
+    has_noise : bool
+        Whether it adds noise, so that the energy balance, Eq. (28), does not hold.
+    """
+
+    order: int = 1
+    is_adaptive: ClassVar[bool] = False
+    has_noise: ClassVar[bool] = False
+
+    def step(
+        self, evaluate: Evaluate, point: Point, target: float, memory: Memory
+    ) -> Step:
+        """One accepted step that does not pass the target; see `mfpde.steppers`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `step`.")
+
+    def bound(self, vector: StateVector) -> Any:
+        """The stepper for the state vector of a flow; the same unless it needs it."""
+        return self
 
 
 def towards(s: float, target: float, h: float) -> tuple[float, float]:
@@ -93,16 +156,6 @@ def counted_time(s: float, h: float, memory: Memory) -> tuple[float, Memory]:
         start, taken = s, 0.0
     taken += 1.0
     return start + taken * h, {"start": start, "taken": taken, "size": h}
-
-
-def check_steps(stepper: Any, s_end: float) -> None:
-    """Raise ValueError for a fixed step with which the end is out of reach."""
-    ds = getattr(stepper, "ds", None)
-    if ds is not None and s_end > MOST_STEPS * ds:
-        raise ValueError(
-            f"`ds` = {ds:g} would take {s_end / ds:.3g} steps to s = {s_end:g}; at "
-            f"most {MOST_STEPS:.0e} are allowed."
-        )
 
 
 def _even_steps(start: float, target: float, ds: float) -> tuple[int, float]:

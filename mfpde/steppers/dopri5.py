@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from mfpde.describe import register
 from mfpde.engine.sharding import Space
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels.vectors import combine, squares_of_differences
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step
-from mfpde.steppers.control import (
-    ErrorControl,
-    Trial,
-    first_step,
-    following_step,
-    judged,
-    lasting_defect,
-    search,
-)
+from mfpde.steppers.control import AdaptiveStepper, Trial, lasting_defect
 
 # Dormand and Prince 1980 (RK5(4)7M): rows of a, the last of which is b; and b - b_hat.
 DOPRI5_A = (
@@ -42,8 +34,9 @@ DOPRI5_ERROR = (
 )
 
 
+@register(kind="stepper", name="dopri5")
 @dataclass(frozen=True)
-class DormandPrince:
+class DormandPrince(AdaptiveStepper):
     """Dormand-Prince 5(4) with error control; the last stage is the next first one.
 
     Proportional-integral step control (Hairer, Norsett, Wanner, Solving Ordinary
@@ -52,48 +45,46 @@ class DormandPrince:
     Its memory has the next "step", the last "error" and "defect", and the "radius": how
     fast the rate changes between the last two stages, which both lie at the end of the
     step. In a stiff problem that is nearly the spectral radius of the Jacobian (IV.2).
+
+    Parameters
+    ----------
+    rtol : float
+        Relative tolerance of every entry of the state (dimensionless).
+    atol : float
+        Absolute tolerance of every entry of the state.
     """
 
-    control: ErrorControl
-    order: int = 5
-    # The working arrays of one solve: new ones for every step would cost page faults.
-    _buffers: dict[int, Array] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
+    order = 5
+    exponent = 1 / 5
     safety = 0.9
     integral = 0.04
     shrink_most = 0.2
     grow_most = 5.0
+
+    # The working arrays of one solve: new ones for every step would cost page faults.
+    _buffers: dict[int, Array] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def step(
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
     ) -> Step:
         """One accepted step towards the target, after as many trials as it needs."""
         n_evaluations = 0
-        exponent = 1 / self.order
         if "step" not in memory:
-            h = first_step(self.control, evaluate, point, target, exponent)
+            h = self.first_step(evaluate, point, target)
             memory = {"step": h, "error": 1e-4}
             n_evaluations = 1
 
         def attempt(h: float, s_new: float, _previous: Trial | None) -> Trial:
             return self._trial(evaluate, point, h, s_new)
 
-        found = search(
-            attempt,
-            point,
-            target,
-            memory["step"],
-            safety=self.safety,
-            exponent=exponent,
-            shrink_most=self.shrink_most,
-        )
+        found = self.search(attempt, point, target, memory["step"])
         defect = lasting_defect(found, memory)
         error = max(found.trial.error, defect, 1e-10)
-        power = exponent - 0.75 * self.integral
+        power = self.exponent - 0.75 * self.integral
         factor = self.safety * error**-power * memory["error"] ** self.integral
-        following = following_step(found, factor, self.grow_most, self.shrink_most)
+        following = self.following_step(found, factor)
         after = {
             "step": following,
             "error": max(error, 1e-4),
@@ -101,11 +92,7 @@ class DormandPrince:
             **found.trial.notes,
         }
         n_evaluations += found.n_evaluations
-        return Step(found.trial.point, found.h, after, n_evaluations, found.n_rejected)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `make_stepper` rebuilds it."""
-        return self.control.describe("dopri5")
+        return Step(found.point, found.h, after, n_evaluations, found.n_rejected)
 
     def _trial(self, evaluate: Evaluate, point: Point, h: float, s_new: float) -> Trial:
         n_evaluations = len(DOPRI5_A)
@@ -124,16 +111,13 @@ class DormandPrince:
         except (NotFiniteError, ConvergenceError) as failure:
             return Trial(None, cause=failure, n_evaluations=n_evaluations)
         rates[6] = new.rate
-        error, index = self.control.measure(
-            point.y, new.y, rates, np.array(DOPRI5_ERROR), h
-        )
-        return judged(
-            self.control,
+        error, index = self.measure(point.y, new.y, rates, np.array(DOPRI5_ERROR), h)
+        return self.judged(
             point,
             new,
             error,
             index,
-            notes={"radius": _radius(rates, h, self.control.space)},
+            notes={"radius": _radius(rates, h, self.vector.space)},
             n_evaluations=n_evaluations,
         )
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
-from mfpde.arrays import check_fields, positive
+from mfpde.arrays import a_float, positive, sequence, whole
+from mfpde.describe import register
+from mfpde.fields import check
 from mfpde.kernels.vectors import combine
-from mfpde.steppers.base import Evaluate, Memory, Point, Step, even_step
+from mfpde.steppers.base import Evaluate, Memory, Point, Step, Stepper, even_step
+
+Rows = Sequence[Sequence[float]]
 
 
-@dataclass(frozen=True)
-class FixedStepper:
-    """An explicit Runge-Kutta method with a fixed step ds.
+class ExplicitMethod(Stepper):
+    """A Runge-Kutta method with rows `a`, weights `b` and steps of size `ds`.
 
     Steps are shortened evenly where the distance to the target is not a multiple of ds.
     """
 
-    name: str
-    order: int
-    a: tuple[tuple[float, ...], ...]
-    b: tuple[float, ...]
+    a: Rows
+    b: Sequence[float]
     ds: float
-
-    def __post_init__(self) -> None:
-        check_fields(self, ds=positive)
 
     def step(
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
@@ -47,35 +45,77 @@ class FixedStepper:
         combine(point.y, rates, np.array(self.b), h, y)
         return Step(evaluate(s_new, y), h, clock, len(self.b))
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values; `from_tableau` rebuilds it."""
-        tableau = {
-            "order": int(self.order),
-            "a": [[float(entry) for entry in row] for row in self.a],
-            "b": [float(entry) for entry in self.b],
-        }
-        return {"stepper": self.name, "ds": float(self.ds), "tableau": tableau}
 
-    @classmethod
-    def from_tableau(
-        cls, name: str, ds: float, tableau: Mapping[str, Any]
-    ) -> FixedStepper:
-        """Rebuild a method from the output of `describe`."""
-        a = tuple(tuple(row) for row in tableau["a"])
-        return cls(name, tableau["order"], a, tuple(tableau["b"]), ds)
+@dataclass(frozen=True)
+class FixedStepper(ExplicitMethod):
+    """An explicit Runge-Kutta method with a fixed step; its class has the tableau.
+
+    Parameters
+    ----------
+    ds : float
+        Step in training time; shortened evenly where a record time requires it.
+    """
+
+    ds: Annotated[float, positive]
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
-def euler(ds: float) -> FixedStepper:
+@register(kind="stepper", name="euler")
+class Euler(FixedStepper):
     """Explicit Euler, order 1: gradient descent."""
-    return FixedStepper("euler", 1, ((),), (1.0,), ds)
+
+    order = 1
+    a = ((),)
+    b = (1.0,)
 
 
-def heun(ds: float) -> FixedStepper:
+@register(kind="stepper", name="heun")
+class Heun(FixedStepper):
     """Heun's method, order 2."""
-    return FixedStepper("heun", 2, ((), (1.0,)), (0.5, 0.5), ds)
+
+    order = 2
+    a = ((), (1.0,))
+    b = (0.5, 0.5)
 
 
-def rk4(ds: float) -> FixedStepper:
+@register(kind="stepper", name="rk4")
+class ClassicalRungeKutta(FixedStepper):
     """The classical Runge-Kutta method, order 4."""
+
+    order = 4
     a = ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0))
-    return FixedStepper("rk4", 4, a, (1 / 6, 1 / 3, 1 / 3, 1 / 6), ds)
+    b = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+
+
+@register(kind="stepper", name="runge_kutta")
+@dataclass(frozen=True)
+class RungeKutta(ExplicitMethod):
+    """An explicit Runge-Kutta method with a fixed step and a tableau of your own.
+
+    Parameters
+    ----------
+    order : int
+        Order of the method, which is not checked.
+    a : sequence of sequence of float
+        Rows of the tableau; row i has i numbers, the first none.
+    b : sequence of float
+        Weights of the stages.
+    ds : float
+        Step in training time.
+    """
+
+    order: Annotated[int, whole(1)] = field()  # a class attribute is no default
+    a: Annotated[Rows, sequence(sequence(a_float))]
+    b: Annotated[Sequence[float], sequence(a_float)]
+    ds: Annotated[float, positive]
+
+    def __post_init__(self) -> None:
+        check(self)
+        lengths = [len(row) for row in self.a]
+        if lengths != list(range(len(self.b))) or not self.b:
+            raise ValueError(
+                "`a` must have one row for each entry of `b`, row i with i numbers, "
+                f"got rows of {lengths} for {len(self.b)} weights."
+            )

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 
-from mfpde.arrays import check_fields, number, positive, whole
-from mfpde.engine.sharding import ALL, Space
+from mfpde.arrays import number, positive, whole
+from mfpde.describe import register
+from mfpde.fields import check
 from mfpde.kernels.vectors import combine
-from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step, even_step
+from mfpde.steppers.base import (
+    PLAIN,
+    Array,
+    Evaluate,
+    Memory,
+    Point,
+    StateVector,
+    Step,
+    Stepper,
+    even_step,
+)
 
 
-@dataclass(frozen=True, eq=False)
-class Diffusion:
-    """Which entries of the state diffuse: the first `size`, with factors in a cycle.
-
-    Attributes
-    ----------
-    size : int
-        Number of entries, a multiple of k.
-    mobility : ndarray, shape (k,)
-        Entry i has the diffusion constant temperature times mobility[i mod k].
-    space : Space
-        Of the entries that diffuse, if ranks share them.
-    """
-
-    size: int
-    mobility: Array
-    space: Space = ALL
-
-
+@register(kind="stepper", name="langevin")
 @dataclass(frozen=True)
-class Langevin:
+class Langevin(Stepper):
     """Noise of a temperature nu on every particle, Eq. (16), by Euler-Maruyama.
 
     theta moves by velocity ds + sqrt(2 nu eta ds) xi, xi standard normal and
@@ -64,27 +57,25 @@ class Langevin:
     smooth.
     """
 
-    temperature: float
-    ds: float
-    seed: int = dataclasses.field(default=0, kw_only=True)
-    diffusion: Diffusion | None = dataclasses.field(
-        default=None, kw_only=True, repr=False, compare=False
-    )
-
-    order = 1
     has_noise = True
 
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            temperature=number(least=0.0),
-            ds=positive,
-            seed=whole(0, 2**63 - 1),
-        )
+    temperature: Annotated[float, number(least=0.0)]
+    ds: Annotated[float, positive]
+    seed: Annotated[int, whole(0, 2**63 - 1)] = dataclasses.field(
+        default=0, kw_only=True
+    )
+    vector: StateVector = dataclasses.field(
+        default=PLAIN, init=False, repr=False, compare=False
+    )
 
-    def diffusing(self, diffusion: Diffusion) -> Langevin:
-        """The same stepper for a state of which only some entries diffuse."""
-        return dataclasses.replace(self, diffusion=diffusion)
+    def __post_init__(self) -> None:
+        check(self)
+
+    def bound(self, vector: StateVector) -> Langevin:
+        """The same stepper for a state vector, of which some entries may diffuse."""
+        stepper = dataclasses.replace(self)
+        object.__setattr__(stepper, "vector", vector)
+        return stepper
 
     def step(
         self, evaluate: Evaluate, point: Point, target: float, memory: Memory
@@ -97,24 +88,16 @@ class Langevin:
         self._add_noise(y, h, n)
         return Step(evaluate(s_new, y), h, clock | {"n_steps": n + 1.0}, 1)
 
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which it is rebuilt."""
-        return {
-            "stepper": "langevin",
-            "temperature": float(self.temperature),
-            "ds": float(self.ds),
-            "seed": int(self.seed),
-        }
-
     def _add_noise(self, y: Array, h: float, n: int) -> None:
         """Add sqrt(2 nu eta h) xi_n to the entries of y that diffuse."""
-        diffusion = self.diffusion or Diffusion(len(y), np.ones(1))
+        size, mobility = self.vector.n_diffusing, self.vector.mobility
+        size = len(y) if size is None else size
+        mobility = np.ones(1) if mobility is None else mobility
         # A block of the counter for each step: streams of 2^128 numbers apart.
         generator = np.random.Generator(
             np.random.Philox(key=int(self.seed), counter=[0, 0, n, 0])
         )
-        n_cycles = diffusion.size // len(diffusion.mobility)
-        noise = diffusion.space.standard_normal(generator, diffusion.size)
-        noise = noise.reshape(n_cycles, len(diffusion.mobility))
-        noise *= np.sqrt(2.0 * self.temperature * h * diffusion.mobility)
-        y[: diffusion.size] += noise.ravel()
+        noise = self.vector.space.standard_normal(generator, size)
+        noise = noise.reshape(size // len(mobility), len(mobility))
+        noise *= np.sqrt(2.0 * self.temperature * h * mobility)
+        y[:size] += noise.ravel()

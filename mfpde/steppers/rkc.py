@@ -15,22 +15,15 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from mfpde.describe import register
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.kernels.vectors import chebyshev_stage
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step
-from mfpde.steppers.control import (
-    ErrorControl,
-    Trial,
-    first_step,
-    following_step,
-    judged,
-    lasting_defect,
-    search,
-)
+from mfpde.steppers.control import AdaptiveStepper, Trial, lasting_defect
 
 # The damping epsilon: |P(z)| stays at 1 - epsilon / 3 between the ends of stability.
 DAMPING = 2 / 13
@@ -87,8 +80,9 @@ def n_stages(h_radius: float) -> int:
     return max(2, math.ceil(math.sqrt(1.0 + 1.54 * h_radius)))
 
 
+@register(kind="stepper", name="rkc2")
 @dataclass(frozen=True)
-class RungeKuttaChebyshev:
+class RungeKuttaChebyshev(AdaptiveStepper):
     """Second-order Runge-Kutta-Chebyshev with error control.
 
     The stages of a step follow from its size and the spectral radius, which a
@@ -100,11 +94,16 @@ class RungeKuttaChebyshev:
     Its memory has the next "step", the last "error" and "defect" and the step
     "previous" they belong to, the "radius" with its "age" in steps, and the "cost",
     evaluations of the last step.
+
+    Parameters
+    ----------
+    rtol : float
+        Relative tolerance of every entry of the state (dimensionless).
+    atol : float
+        Absolute tolerance of every entry of the state.
     """
 
-    control: ErrorControl
-    order: int = 2
-
+    order = 2
     exponent = 1 / 3
     safety = 0.8
     shrink_most = 0.1
@@ -119,7 +118,7 @@ class RungeKuttaChebyshev:
         """One accepted step towards the target, after as many trials as it needs."""
         n_evaluations = 0
         if "step" not in memory:
-            h = first_step(self.control, evaluate, point, target, self.exponent)
+            h = self.first_step(evaluate, point, target)
             memory, n_evaluations = {"step": h}, 1
         radius, age = memory.get("radius", 0.0), memory.get("age", math.inf)
         if age >= self.radius_lifetime:
@@ -134,15 +133,8 @@ class RungeKuttaChebyshev:
                 present, n = self.spectral_radius(evaluate, point)
             return self._trial(evaluate, point, h, s_new, present, 0.0, n)
 
-        found = search(
-            attempt,
-            point,
-            target,
-            min(memory["step"], self._largest_step(radius)),
-            safety=self.safety,
-            exponent=self.exponent,
-            shrink_most=self.shrink_most,
-        )
+        largest = self._largest_step(radius)
+        found = self.search(attempt, point, target, min(memory["step"], largest))
         defect = lasting_defect(found, memory)
         error = max(found.trial.error, defect, 1e-10)
         factor = self.safety * error**-self.exponent
@@ -150,7 +142,7 @@ class RungeKuttaChebyshev:
             # What the last two errors foretell (Gustafsson, Watts).
             trend = (memory["error"] / error) ** self.exponent
             factor = min(factor, factor * trend * found.h / memory["previous"])
-        following = following_step(found, factor, self.grow_most, self.shrink_most)
+        following = self.following_step(found, factor)
         notes = found.trial.notes
         after = {
             "step": following,
@@ -161,11 +153,7 @@ class RungeKuttaChebyshev:
             "age": notes["age"] + 1,
         }
         n_evaluations += found.n_evaluations
-        return Step(found.trial.point, found.h, after, n_evaluations, found.n_rejected)
-
-    def describe(self) -> dict[str, Any]:
-        """Plain values from which `make_stepper` rebuilds it."""
-        return self.control.describe("rkc2")
+        return Step(found.point, found.h, after, n_evaluations, found.n_rejected)
 
     def spectral_radius(self, evaluate: Evaluate, point: Point) -> tuple[float, int]:
         """Bound of the spectral radius of the Jacobian, and the evaluations it took.
@@ -175,7 +163,7 @@ class RungeKuttaChebyshev:
         rate: the latter is rich in what moves now, the former leaves no symmetry of
         the particles unseen. Nothing has to be remembered of it.
         """
-        space = self.control.space
+        space = self.vector.space
         size = max(space.norm(point.y), 1e-3)
         distance = math.sqrt(np.finfo(float).eps) * size
         direction = space.standard_normal(np.random.default_rng(0), len(point.y))
@@ -197,7 +185,7 @@ class RungeKuttaChebyshev:
     def _largest_step(self, radius: float) -> float:
         """The step of the most stages that rounding allows."""
         rounding = 10 * np.finfo(float).eps
-        m = min(MOST_STAGES, math.sqrt(self.control.rtol / rounding))
+        m = min(MOST_STAGES, math.sqrt(self.rtol / rounding))
         m = max(2.0, m)
         return (m**2 - 1) / (1.54 * radius) if radius > 0 else math.inf
 
@@ -225,11 +213,10 @@ class RungeKuttaChebyshev:
         spare *= 2.0 / h
         spare += point.rate
         spare += new.rate
-        error, index = self.control.measure(
+        error, index = self.measure(
             point.y, new.y, spare[np.newaxis], np.array([0.4]), h
         )
-        return judged(
-            self.control,
+        return self.judged(
             point,
             new,
             error,

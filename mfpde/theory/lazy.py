@@ -20,13 +20,12 @@ import math
 import numba
 import numpy as np
 
-from mfpde.arrays import checked, instance, number, text, whole
+from mfpde.arrays import checked, choice, instance, number, text, whole
 from mfpde.blocks import Custom, Perceptron
 from mfpde.ensemble import AN_ENSEMBLE, ParticleEnsemble
 from mfpde.errors import did_you_mean
 from mfpde.kernels import vectormath
 from mfpde.laws import Dirac, Gaussian, Mixture, Product
-from mfpde.laws.parameters import choice
 from mfpde.problem import A_PROBLEM, MeanFieldProblem
 
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
@@ -189,7 +188,7 @@ def lazy_order(activation: str, share: float) -> int:
     ValueError
         For an activation that is not in `SECOND_DERIVATIVES`.
     """
-    choice("activation", activation, list(SECOND_DERIVATIVES))
+    choice(*SECOND_DERIVATIVES)("activation", activation)
     return 2 if share == 0.5 or activation in ODD else 1
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.depth import DepthGrid
+from mfpde.describe import thing_of
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import NotFiniteError
 from mfpde.evaluation import predict
@@ -22,7 +23,6 @@ from mfpde.run.solution import Solution, announcing
 from mfpde.run.specification import Dynamics, Row, Specification
 from mfpde.run.states import Checkpoint
 from mfpde.steppers import Point, check_steps, make_stepper
-from mfpde.steppers.names import ADAPTIVE
 from mfpde.theory.joint.evaluation import (
     JointEvaluation,
     check_joint,
@@ -170,16 +170,17 @@ def _depths(found: Any) -> Array:
 
 def _fixed_stepper(stepper: Any, ds: float | None) -> Any:
     """The stepper; ValueError if its steps adapt, or if it adds noise."""
-    is_name = isinstance(stepper, str)
-    given = repr(stepper) if is_name else type(stepper).__name__
+    given = repr(stepper) if isinstance(stepper, str) else type(stepper).__name__
+    kind = stepper
+    if isinstance(stepper, str):
+        kind = thing_of("stepper", stepper, argument="stepper")
     hint = "Use 'euler', 'heun' or 'rk4' with `ds`."
-    adaptive = tuple(ADAPTIVE.values())
-    if isinstance(stepper, adaptive) or (is_name and stepper in ADAPTIVE):
+    if getattr(kind, "is_adaptive", False):
         raise ValueError(
             f"`stepper` must have fixed steps, got {given}: the loss jumps where "
             f"blocks change places. {hint}"
         )
-    if has_noise(stepper) or (is_name and stepper == "langevin"):
+    if has_noise(kind):
         raise ValueError(
             f"`stepper` must be without noise, got {given}: depths and ledger do not "
             f"diffuse. {hint}"

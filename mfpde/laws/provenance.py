@@ -1,4 +1,4 @@
-"""How an ensemble was drawn from a law, so that it can be drawn again."""
+"""Provenance of a sample: how it was drawn from a law, to draw it again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Provenance:
     """The arguments of `law.sample`, the grid excepted; two are equal for one law.
 
     Attributes
     ----------
     law : Law
     n_particles : int or None
-        M; None where a rule tells it.
+        M; None where a rule determines it.
     method, coupling, seed
         As for `mfpde.laws.sample`.
     rule : TensorRule, optional
@@ -51,15 +51,15 @@ class Sampling:
         """Number of particles M."""
         return self.n_particles if self.rule is None else self.rule.n_particles
 
-    def replaced(self, **changes: Any) -> Sampling:
+    def replaced(self, **changes: Any) -> Provenance:
         """Return the same with other arguments."""
         return replace(self, **changes)
 
-    def with_counts(self, counts: tuple[int, ...]) -> Sampling:
+    def with_counts(self, counts: tuple[int, ...]) -> Provenance:
         """Return the tensor rule with other numbers of nodes."""
         return replace(self, rule=replace(self.rule, counts=tuple(counts)))
 
-    def with_draws(self, n: int) -> Sampling:
+    def with_draws(self, n: int) -> Provenance:
         """Return the same with n random particles, or Sobol points of a mixed rule."""
         if self.rule is None:
             return replace(self, n_particles=n)
