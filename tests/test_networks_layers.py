@@ -240,7 +240,7 @@ def test_layers_are_rebuilt_from_their_description(scale, outer):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((3, "odd"), "`residual_scale` must be one of ode, sde, .* Did you mean 'ode'"),
+        ((3, "odd"), "`residual_scale` must be one of .*ode, sde.* Did you mean 'ode'"),
         ((3, 0.0), "`residual_scale` must be positive and finite.*got 0.0"),
         ((3, [0.1, 0.2]), "one number or n_layers = 3 of them"),
         ((3, [0.1, -0.2, 0.3]), "must be positive"),

@@ -17,11 +17,10 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfpde import kernels
 from mfpde.arrays import having, number, optional, positive
 from mfpde.describe import register
 from mfpde.fields import check
-from mfpde.kernels.descent import adam_step, momentum_step
-from mfpde.kernels.vectors import combine
 from mfpde.networks.rates import A_SCHEDULE, Constant, over
 
 Array = NDArray[np.float64]
@@ -140,12 +139,14 @@ class SGD(Optimiser):
         ds = self.ds * self.schedule.factor(iteration)
         if not self.momentum:
             # As the stepper "euler" of the flow, to the bit.
-            combine(y, rate[np.newaxis], np.ones(1), ds, out)
+            kernels.vectors.combine(y, rate[np.newaxis], np.ones(1), ds, out)
             return {}
         new = np.empty_like(y)
         velocity, is_nesterov = memory["velocity"], bool(self.nesterov)
         momentum = float(self.momentum)
-        momentum_step(y, rate, velocity, momentum, is_nesterov, ds, new, out)
+        kernels.descent.momentum_step(
+            y, rate, velocity, momentum, is_nesterov, ds, new, out
+        )
         return {"velocity": new}
 
     def sentence(self, net: Any) -> str:
@@ -209,7 +210,7 @@ class Adam(Optimiser):
     ) -> Memory:
         """Write the new parameters to out (n,); returns the new memory."""
         mean, square = np.empty_like(y), np.empty_like(y)
-        adam_step(
+        kernels.descent.adam_step(
             y, rate, memory["mean"], memory["square"],
             float(self.beta1), float(self.beta2), float(self.epsilon),
             iteration + 1, self.step_size(iteration), mean, square, out,

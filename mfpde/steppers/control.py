@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from mfpde import kernels
 from mfpde.arrays import positive
 from mfpde.errors import ConvergenceError, NotFiniteError
 from mfpde.fields import check
-from mfpde.kernels.vectors import scaled_error
 from mfpde.steppers.base import (
     PLAIN,
     Array,
@@ -115,8 +115,10 @@ class AdaptiveStepper(Stepper):
         arguments = (y, new, rates, coefficients, h, self.rtol, self.atol)
         here = []
         for first, last in parts:
-            total, worst = scaled_error(*arguments, first, last)
-            largest, _ = scaled_error(*arguments, worst, min(worst + 1, last))
+            total, worst = kernels.vectors.scaled_error(*arguments, first, last)
+            largest, _ = kernels.vectors.scaled_error(
+                *arguments, worst, min(worst + 1, last)
+            )
             here.append((total, last - first, largest, worst))
         table = space.shard.stack(np.ravel(here)).reshape(-1, len(parts), 4)
         error, index = 0.0, 0

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mfpde import kernels
 from mfpde.describe import register
 from mfpde.engine.sharding import Space
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.kernels.vectors import combine, squares_of_differences
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step
 from mfpde.steppers.control import AdaptiveStepper, Trial, lasting_defect
 
@@ -103,10 +103,10 @@ class DormandPrince(AdaptiveStepper):
             for i, (row, c) in enumerate(zip(DOPRI5_A[:-1], DOPRI5_C, strict=False)):
                 s = s_new if c == 1.0 else point.s + c * h
                 # Nothing else of a stage is kept: not its states, not its adjoints.
-                combine(point.y, rates, np.array(row), h, stage)
+                kernels.vectors.combine(point.y, rates, np.array(row), h, stage)
                 rates[i + 1] = evaluate(s, stage).rate
             y = np.empty_like(point.y)
-            combine(point.y, rates, np.array(DOPRI5_A[-1]), h, y)
+            kernels.vectors.combine(point.y, rates, np.array(DOPRI5_A[-1]), h, y)
             new = evaluate(s_new, y)
         except (NotFiniteError, ConvergenceError) as failure:
             return Trial(None, cause=failure, n_evaluations=n_evaluations)
@@ -135,7 +135,7 @@ def _radius(rates: Array, h: float, space: Space) -> float:
     apart = np.subtract(DOPRI5_A[5], sixth)
 
     def squares(first: int, last: int) -> tuple[float, float]:
-        return squares_of_differences(rates, apart, h, first, last)
+        return kernels.vectors.squares_of_differences(rates, apart, h, first, last)
 
     rate, distance = np.sqrt(space.sums(squares, rates.shape[1])).tolist()
     return rate / distance if distance > 0.0 else 0.0

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import numpy as np
 
+from mfpde import kernels
 from mfpde.arrays import a_float, positive, sequence, whole
 from mfpde.describe import register
 from mfpde.fields import check
-from mfpde.kernels.vectors import combine
 from mfpde.steppers.base import Evaluate, Memory, Point, Step, Stepper, even_step
 
 Rows = Sequence[Sequence[float]]
@@ -39,10 +39,10 @@ class ExplicitMethod(Stepper):
         for i in range(1, len(self.b)):
             row = np.array(self.a[i])
             y = np.empty_like(point.y)
-            combine(point.y, rates, row, h, y)
+            kernels.vectors.combine(point.y, rates, row, h, y)
             rates[i] = evaluate(point.s + h * row.sum(), y).rate
         y = np.empty_like(point.y)
-        combine(point.y, rates, np.array(self.b), h, y)
+        kernels.vectors.combine(point.y, rates, np.array(self.b), h, y)
         return Step(evaluate(s_new, y), h, clock, len(self.b))
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import numpy as np
 
+from mfpde import kernels
 from mfpde.arrays import number, positive, whole
 from mfpde.describe import register
 from mfpde.fields import check
-from mfpde.kernels.vectors import combine
 from mfpde.steppers.base import (
     PLAIN,
     Array,
@@ -84,7 +84,7 @@ class Langevin(Stepper):
         h, s_new, clock = even_step(point.s, target, self.ds, memory)
         n = int(memory.get("n_steps", 0.0))
         y = np.empty_like(point.y)
-        combine(point.y, point.rate[np.newaxis], np.ones(1), h, y)
+        kernels.vectors.combine(point.y, point.rate[np.newaxis], np.ones(1), h, y)
         self._add_noise(y, h, n)
         return Step(evaluate(s_new, y), h, clock | {"n_steps": n + 1.0}, 1)
 

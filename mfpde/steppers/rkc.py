@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mfpde import kernels
 from mfpde.describe import register
 from mfpde.errors import ConvergenceError, NotFiniteError
-from mfpde.kernels.vectors import chebyshev_stage
 from mfpde.steppers.base import Array, Evaluate, Memory, Point, Step
 from mfpde.steppers.control import AdaptiveStepper, Trial, lasting_defect
 
@@ -235,7 +235,7 @@ def _stages(
     before, spare = point.y, np.empty_like(point.y)
     for j in range(2, m + 1):
         rate = evaluate(point.s + h * method.c[j - 1], last).rate
-        chebyshev_stage(
+        kernels.vectors.chebyshev_stage(
             point.y,
             point.rate,
             before,
