@@ -244,7 +244,7 @@ def test_numpy_integers_are_counts():
 
 @pytest.mark.parametrize("description", [{"scheme": "heun", "n": 2}, {"n": 2}, {}])
 def test_unknown_scheme(description):
-    with pytest.raises(ValueError, match="`scheme` must be euler, midpoint, rk4"):
+    with pytest.raises((TypeError, ValueError), match="`scheme` must be"):
         DepthGrid.from_description(description)
 
 

@@ -23,7 +23,12 @@ LAYERS = [
     ],
     ["kernels.*"],
     [
-        *("blocks.* clipping losses problem readouts", "data.*", "depth scales", "engine.*"),
+        *(
+            "blocks.* clipping losses problem readouts",
+            "data.*",
+            "depth scales",
+            "engine.*",
+        ),
         *("executors.*", "figures", "snapshots", "storage.*", "waiting"),
     ],
     ["ensemble laws.*", "steppers.*"],
