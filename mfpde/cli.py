@@ -285,7 +285,12 @@ def _add_file_commands(commands: Any, parents: list[Any]) -> None:
     info.add_argument("file", type=_path, metavar="FILE", nargs="?")
     plot = commands.add_parser("plot", parents=parents, help="draw a file's picture")
     plot.add_argument("file", type=_path, metavar="FILE")
-    plot.add_argument("--out", type=_path, metavar="PNG", help="the picture to write")
+    plot.add_argument(
+        "--out",
+        type=_path,
+        metavar="FILE",
+        help="the picture to write, or a page (.html)",
+    )
     recover = commands.add_parser(
         "recover", parents=parents, help="repair the file of a killed run"
     )

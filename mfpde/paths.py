@@ -54,6 +54,8 @@ PICTURES = (
     *("jpg", "jpeg", "tif", "tiff", "webp"),
 )
 """Endings of pictures that can be written without other programs."""
+PAGE = "html"
+"""Ending of a page that holds a picture."""
 
 
 def user_path(path: Any, name: str = "path") -> Path:
@@ -86,20 +88,22 @@ def user_path(path: Any, name: str = "path") -> Path:
     return Path(os.path.expanduser(text))
 
 
-def picture_path(path: Any, name: str = "path") -> Path:
+def picture_path(
+    path: Any, name: str = "path", endings: tuple[str, ...] = PICTURES
+) -> Path:
     """Return the path of a picture that can be written.
 
     Raises
     ------
     ValueError
-        If its ending is not one of `PICTURES`.
+        If its ending is not one of `endings`.
     FileNotFoundError, IsADirectoryError
         If its folder is missing, or it is a folder itself.
     """
     path = user_path(path, name)
-    if path.suffix[1:].lower() not in PICTURES:
+    if path.suffix[1:].lower() not in endings:
         raise ValueError(
-            f"`{name}` must end in one of {', '.join(PICTURES)}, the kinds of "
+            f"`{name}` must end in one of {', '.join(endings)}, the kinds of "
             f"pictures, got {os.fspath(path)!r}."
         )
     if path.is_dir():

@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -173,7 +174,7 @@ class LineReporter:
 
 
 class BarReporter:
-    """Draws tqdm's bar over s in [s_start, s_end]."""
+    """Draws a bar of tqdm's over s, on a terminal or as a widget of a notebook."""
 
     def __init__(self, stream: TextIO, tqdm: Any) -> None:
         self.stream = stream
@@ -184,26 +185,25 @@ class BarReporter:
         self, s: float, s_end: float, loss: float, n_steps: int, objective: float
     ) -> None:
         """Advance the bar to `s`."""
-        description = f"s = {s:.4g} of {s_end:g} "
-        if self.bar is None:
-            self.bar = self.tqdm(
-                desc=description,
-                total=float(s_end),
-                initial=float(s),
-                file=self.stream,
-                bar_format="{desc}{percentage:3.0f}%|{bar}| "
-                "[{elapsed}<{remaining}{postfix}]",
-                leave=False,
-                dynamic_ncols=True,
-            )
-        self.bar.set_description_str(description, refresh=False)
-        elapsed = self.bar.format_dict["elapsed"] or float("inf")
-        rate = (s - self.bar.initial) / elapsed
-        self.bar.set_postfix_str(
-            f"loss {loss:.4g}, {rate:.3g} s per second, {n_steps} steps", refresh=False
-        )
         # A terminal that has gone ends no run.
         with contextlib.suppress(OSError):
+            text = f"s = {s:.4g} of {s_end:g} "
+            if self.bar is None:
+                self.bar = self.tqdm(
+                    desc=text,
+                    total=float(s_end),
+                    initial=float(s),
+                    file=self.stream,
+                    bar_format="{desc}{percentage:3.0f}%|{bar}| "
+                    "[{elapsed}<{remaining}{postfix}]",
+                    leave=False,
+                    dynamic_ncols=True,
+                )
+            self.bar.set_description_str(text, refresh=False)
+            elapsed = self.bar.format_dict["elapsed"] or float("inf")
+            rate = (s - self.bar.initial) / elapsed
+            text = f"loss {loss:.4g}, {rate:.3g} s per second, {n_steps} steps"
+            self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(min(s, s_end) - self.bar.n)
 
     def close(self) -> None:
@@ -218,8 +218,8 @@ def make_progress(
 ) -> LineReporter | BarReporter:
     """Return a callable for `solve(progress=...)` with a method `close`.
 
-    A tqdm bar if tqdm is installed and `stream` is a terminal, else a line every
-    `every_s` seconds.
+    A bar on a terminal and in a notebook that has widgets, else a line every `every_s`
+    seconds.
 
     Parameters
     ----------
@@ -229,12 +229,14 @@ def make_progress(
         Seconds between two lines where no bar is drawn.
     """
     stream = standard_error() if stream is None else stream
+    # tqdm is imported when it is needed, so that other commands start quickly.
     if stream.isatty():
-        try:
-            # An optional dependency, so it is looked for only when it is needed.
-            tqdm = importlib.import_module("tqdm").tqdm
-        except ImportError:
-            pass
-        else:
-            return BarReporter(stream, tqdm)
+        return BarReporter(stream, importlib.import_module("tqdm").tqdm)
+    if stream is sys.stderr and "ipykernel" in sys.modules:
+        # It warns where a notebook has no widgets.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            bar = importlib.import_module("tqdm.auto").tqdm
+        if any(each.__module__ == "tqdm.notebook" for each in bar.__mro__):
+            return BarReporter(stream, bar)
     return LineReporter(stream, every_s)

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+from tqdm import notebook
 
 import mfpde
 from mfpde.cli import main
@@ -551,7 +553,6 @@ def test_lines_have_loss_rate_and_remaining_time():
 
 def test_a_bar_on_a_terminal_and_lines_elsewhere():
     assert isinstance(make_progress(Terminal(False)), LineReporter)
-    pytest.importorskip("tqdm")
     stream = Terminal(True)
     bar = make_progress(stream)
     assert isinstance(bar, BarReporter)
@@ -561,9 +562,17 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere():
     assert "s = 0 of 2" in "".join(stream)
 
 
-def test_no_bar_without_tqdm(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert isinstance(make_progress(Terminal(True)), LineReporter)
+def test_in_a_notebook_a_widget_where_it_has_them_else_lines(monkeypatch):
+    stream = Terminal(False)
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    # No kernel runs here: tqdm.auto has no widget to offer.
+    assert isinstance(make_progress(), LineReporter)
+    bar = type("bar", (notebook.tqdm_notebook,), {})
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=bar))
+    assert isinstance(make_progress(), BarReporter)
+    # A stream of the user's is no notebook.
+    assert isinstance(make_progress(Terminal(False)), LineReporter)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from command_cases import TINY
 from test_studies_experiments import PAIR, Euler
 
 from mfpde.cli import main
-from mfpde.commands import FAILED, SUCCESS
+from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
 from mfpde.describe import register
 from mfpde.papers.claims import CLAIMS, decide, reasons
 from mfpde.papers.decisions import Decisions, Found, overview, page_of
@@ -236,3 +237,26 @@ def test_a_failure_is_the_status_of_all(tmp_path, monkeypatch, capsys):
     assert main(["study", "pair"]) == FAILED
     assert "no disk" in capsys.readouterr().err
     assert "pair.euler" in (tmp_path / "pair" / "report.html").read_text()
+
+
+def test_a_page_of_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    title = 'title = "a <b>x</b> & y"'
+    Path("tiny.toml").write_text(TINY.replace('title = "Tiny"', title))
+    assert main(["run", "tiny.toml", "--quiet", "--no-plot"]) == SUCCESS
+    assert main(["plot", "tiny.h5", "--out", "tiny.html"]) == SUCCESS
+    text = Path("tiny.html").read_text("utf-8")
+    tree = Texts(text)
+    assert "<h1>a &lt;b&gt;x&lt;/b&gt; &amp; y</h1>" in text
+    assert "b" not in tree.tags
+    (source,) = tree.sources
+    assert source.startswith("data:image/svg+xml;base64,")
+    seen = "".join(tree.seen)
+    assert "How far this can be trusted" in seen
+    assert "mfpde run tiny.toml" in seen or "command" in seen
+    assert "s_end = 0.2" in seen
+    # One of ours is replaced, a page of another origin is not.
+    assert main(["plot", "tiny.h5", "--out", "tiny.html"]) == SUCCESS
+    Path("other.html").write_text("no page of ours")
+    assert main(["plot", "tiny.h5", "--out", "other.html"]) == WRONG_CALL
+    assert "was not written by mfpde" in capsys.readouterr().err

@@ -8,8 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from mfpde import plotting
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.commands.pictures import write_picture
 from mfpde.environment import launched
 from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.limit import estimate_error
@@ -84,7 +84,7 @@ def finish(
     with open_run(solution.path) as run:
         if picture is not None:
             with nullcontext() if is_quiet else waiting("drawing the picture"):
-                plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
+                write_picture(run, limit, picture, dpi)
         if not is_quiet:
             text = account(
                 run,

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mfpde.config.assembly import reported_as_configuration
-from mfpde.paths import Use, check_replaceable, check_uses, picture_path, user_path
+from mfpde.paths import (
+    PAGE,
+    PICTURES,
+    Use,
+    check_replaceable,
+    check_uses,
+    picture_path,
+    user_path,
+)
 from mfpde.storage.hdf5.files import run_uses
 
 
@@ -78,7 +86,7 @@ def check_files(
         check_uses(uses)
         if picture is None:
             return None
-        picture = picture_path(picture, name)
+        picture = picture_path(picture, name, (*PICTURES, PAGE))
     suffix = picture.suffix.lower()
     check_replaceable(picture, f"`{name}`", suffix, is_default=is_default)
     return picture

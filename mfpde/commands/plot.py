@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mfpde import plotting
 from mfpde.commands import SUCCESS
 from mfpde.commands.files import check_files
+from mfpde.commands.pictures import write_picture
 from mfpde.paths import Use
 from mfpde.run.rebuilding import limit_of
 from mfpde.storage import checkpoint_path, open_run
@@ -35,6 +35,6 @@ def main(arguments: argparse.Namespace) -> int:
             limit = ()
         dpi = run.config.get("plot", {}).get("dpi", DPI)
         with waiting("drawing the picture"):
-            plotting.save(plotting.summary(run, *limit), picture, dpi=dpi)
+            write_picture(run, limit, picture, dpi)
     print(f"Wrote {picture}.")
     return SUCCESS
