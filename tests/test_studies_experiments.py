@@ -28,7 +28,7 @@ class Euler(Experiment):
 
     name = "euler"
     title = "Euler's limit"
-    rows = (1,)
+    claims = (1,)
     defaults = {
         "depths": [4, 8, 16],
         "slopes": [1.0, 9.0],

@@ -168,7 +168,7 @@ def test_steps_that_nothing_refuses(experiment, tmp_path, monkeypatch):
     """Every one falls; with a wrong sign of one group's velocity measured ones rise."""
     report = run(experiment, tmp_path / "right")
     assert words(report) == ["confirmed"] * 2
-    assert words(report, experiment.rows[0]) == ["confirmed"]
+    assert words(report, experiment.claims[0]) == ["confirmed"]
     right = Layout.point
 
     def wrong(self, *args, **options):
@@ -181,7 +181,7 @@ def test_steps_that_nothing_refuses(experiment, tmp_path, monkeypatch):
     monkeypatch.setattr(Layout, "point", wrong)
     config = resolve(STUDY, {experiment.name: TINY[experiment.name]})[experiment.name]
     finished = run_study(experiment, config, tmp_path / "wrong")
-    assert words(finished.report, experiment.rows[0]) == ["contradicted"]
+    assert words(finished.report, experiment.claims[0]) == ["contradicted"]
     rises = finished.table["rise"]
     assert (rises[np.isfinite(rises)] > 1e-6).any()
 

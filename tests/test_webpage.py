@@ -103,7 +103,7 @@ class Named(Euler):
     """Of a study whose names and texts are as bad as can be."""
 
     name = EVIL.replace("/", "|")
-    title = shows = leaves_out = EVIL
+    title = description = limitations = EVIL
 
 
 def evil(found):
@@ -201,7 +201,7 @@ def test_what_was_not_run_is_told(found):
 
 def test_every_claim_is_decided_by_some_study():
     parts = parts_of(ALL, resolve(ALL, {}), Path())
-    rows = {row for part in parts for row in part.study.rows}
+    rows = {row for part in parts for row in part.study.claims}
     assert rows == {claim.number for claim in CLAIMS}
     assert [claim.number for claim in CLAIMS] == list(range(1, 21))
 

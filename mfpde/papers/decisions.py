@@ -49,9 +49,9 @@ class Found:
         return () if report is None else report.verdicts
 
     @property
-    def rows(self) -> Sequence[int]:
+    def numbers(self) -> Sequence[int]:
         """Numbers of the claims that the study decides."""
-        return getattr(self.part.study, "rows", ())
+        return getattr(self.part.study, "claims", ())
 
     def decides(self, claim: Claim) -> list[Verdict]:
         """Return the verdicts on a claim."""
@@ -81,7 +81,7 @@ class Decisions:
         """The claims that the studies are about."""
         if self.are_all:
             return list(CLAIMS)
-        rows = {row for each in self.found for row in each.rows}
+        rows = {row for each in self.found for row in each.numbers}
         rows |= {each.row for study in self.found for each in study.verdicts}
         return [claim for claim in CLAIMS if claim.number in rows]
 
@@ -96,7 +96,7 @@ class Decisions:
         absent = [
             f"{study.name}: {study.outcome.message}"
             for study in self.found
-            if claim.number in study.rows and not study.decides(claim)
+            if claim.number in study.numbers and not study.decides(claim)
         ]
         verdict = decide(verdicts)
         if absent and verdict == "confirmed":
@@ -164,8 +164,8 @@ def _section(each: Found, folder: Path) -> StudySection:
         title=study.title,
         facts=". ".join([*papers, f"Tasks: {', '.join(counts)}", outcome.message]),
         configuration=_runnable(each.part),
-        description=getattr(study, "shows", ""),
-        limitations=getattr(study, "leaves_out", ""),
+        description=getattr(study, "description", ""),
+        limitations=getattr(study, "limitations", ""),
         verdicts=[_verdict_row(verdict) for verdict in each.verdicts],
         texts=() if report is None else report.texts,
         figures={} if report is None or not each.is_drawn else report.figures,

@@ -110,13 +110,13 @@ class DepthWidth:
 
     name = "depth-width"
     title = "Networks of depth L and width M against the mean-field limit"
-    rows = (1, 2, 3, 18)
-    shows = (
+    claims = (1, 2, 3, 18)
+    description = (
         "Errors of trained networks of depth L and width M against the mean-field "
         "limit itself, over draws of the initial particles, with the fitted law of two "
         "terms; spread and quantiles over draws; distances of particles from tracers."
     )
-    leaves_out = (
+    limitations = (
         "Smooth blocks and data in one dimension, training times up to those of `s`; "
         "the constants of the theorems, exponential in s, are not reached."
     )

@@ -53,9 +53,11 @@ class Certified(Experiment):
 
     name = "certified"
     title = "Rate of linear networks (T13)"
-    shows = "Measured rate of E - E* over the certified rate (33), random instances."
-    leaves_out = "White starts, f = v (u.z); the bound is not claimed to be sharp."
-    rows = (20,)
+    description = (
+        "Measured rate of E - E* over the certified rate (33), random instances."
+    )
+    limitations = "White starts, f = v (u.z); the bound is not claimed to be sharp."
+    claims = (20,)
     defaults = {
         "dimensions": [2, 3],
         "seeds": 24,
@@ -154,9 +156,9 @@ class Late(Experiment):
 
     name = "late"
     title = "Late rate of the scalar bilinear flow (T3)"
-    shows = "D / E of random instances against the exact late rate."
-    leaves_out = "One sample in d = 1, y / x > 1."
-    rows = (20,)
+    description = "D / E of random instances against the exact late rate."
+    limitations = "One sample in d = 1, y / x > 1."
+    claims = (20,)
     defaults = {"seeds": 24, "first_seed": 0, "folds": [18.0, 24.0], "tolerance": 0.01}
     quick = {"seeds": 8}
     grid = {"seed": "seeds"}

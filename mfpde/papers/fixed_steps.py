@@ -65,11 +65,11 @@ class FixedSteps(Experiment):
     """
 
     symbol: ClassVar[str] = "E"
-    shows = (
+    description = (
         "The objective falls in every step of a method that refuses none, and the "
         "ledger (28) closes; adaptive runs say nothing of it."
     )
-    leaves_out = (
+    limitations = (
         "A run ends when the loss has fallen by 100, or after `steps`; the step is a "
         "tenth of what is stable at the start."
     )
@@ -118,7 +118,7 @@ class FixedSteps(Experiment):
         has_value = np.isfinite(table["rise"]) & (rose | (table["fall"] >= LEAST_FALL))
         ledger = f"the ledger (28) closes to {most:g} of {self.symbol} at s = 0"
         verdicts = [
-            judge_those(claim, ~rose, has_value, row=self.rows[0]),
+            judge_those(claim, ~rose, has_value, row=self.claims[0]),
             judge_those(ledger, table["residual"] <= most, has_value),
         ]
         falls = table["fall"][np.isfinite(table["fall"])]
@@ -151,7 +151,7 @@ class FixedSteps(Experiment):
 class PerceptronSteps(FixedSteps):
     """Row 4: perceptrons without a regulariser, on data that nothing obstructs."""
 
-    name, rows = "steps", (4,)
+    name, claims = "steps", (4,)
     title = "Descent without a regulariser"
     defaults = descents.FIXED | {
         "activations": ["tanh", "gelu"],
@@ -181,7 +181,7 @@ class PerceptronSteps(FixedSteps):
 class RegularisedSteps(FixedSteps):
     """Row 6: the same with lambda(s) = lambda0 exp(-gamma s)."""
 
-    name, rows, symbol = "regularised-steps", (6,), "E_s"
+    name, claims, symbol = "regularised-steps", (6,), "E_s"
     title = "Descent with a decaying regulariser"
     defaults = descents.FIXED | descents.DECAYING | KEYS
     quick, grid = descents.DECAYING_QUICK, descents.DECAYING_GRID

@@ -32,13 +32,13 @@ HELD = "the last value is drawn on after the end of a run"
 class ZeroLoss(OverTime):
     """Row 4: zero loss and the late rate, for (H2) and (H1)."""
 
-    name, rows = "zero-loss", (4,)
+    name, claims = "zero-loss", (4,)
     title = "Zero loss with homogeneous blocks"
-    shows = (
+    description = (
         "The loss falls to zero from draws of a wide law, at the end at the rate "
         "2 lambda_min of the tangent kernel, Eq. (27)."
     )
-    leaves_out = (
+    limitations = (
         "That the flow converges is seen, not proved. Steps in which E rises are "
         "refused: of descent see `steps`."
     )
@@ -109,13 +109,13 @@ class ZeroLoss(OverTime):
 class Separation(OverTime):
     """Row 5: a support that separates does so for ever, and the loss gets to zero."""
 
-    name, rows = "separation", (5,)
+    name, claims = "separation", (5,)
     title = "Separation of the support along the flow"
-    shows = (
+    description = (
         "Curves and sheets of particles keep their winding numbers while E falls to "
         "zero; angles between neighbours say how far they were stretched."
     )
-    leaves_out = (
+    limitations = (
         "d = 1 only, where curves and sheets of particles can be counted; a sheet is a "
         "piece of an infinite one."
     )
@@ -173,13 +173,13 @@ class Separation(OverTime):
 class Obstructions(OverTime):
     """Row 5: infima that are not zero, and what takes the obstruction away."""
 
-    name, rows = "obstructions", (5,)
+    name, claims = "obstructions", (5,)
     title = "Where zero loss cannot be reached"
-    shows = (
+    description = (
         "The loss against the infimum of section 5.7: stalled at it, or falling to it "
         "for ever while M2 grows; and zero loss where nothing is in the way."
     )
-    leaves_out = (
+    limitations = (
         "Limits for s to infinity are extrapolated from finite s. An M2 that tends to "
         "a limit more slowly than s^(-1/4) would pass for one that grows."
     )

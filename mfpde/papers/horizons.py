@@ -41,9 +41,11 @@ class Coefficient(Experiment):
 
     name = "coefficient"
     title = "Coefficient of 1/L along training (T1)"
-    shows = "L (u_L - u) of trained networks, f = theta z, and the exact coefficient."
-    leaves_out = "Linear blocks in d = 1; starts whose mean is near zero."
-    rows = (3,)
+    description = (
+        "L (u_L - u) of trained networks, f = theta z, and the exact coefficient."
+    )
+    limitations = "Linear blocks in d = 1; starts whose mean is near zero."
+    claims = (3,)
     defaults = {
         "depths": [16, 32, 64, 128],
         "seeds": 20,
@@ -137,13 +139,15 @@ class Horizon(Experiment):
 
     name = "horizon"
     title = "Error of networks along training"
-    shows = "Error of the outputs against the limit: it grows, has a peak and decays."
-    leaves_out = (
+    description = (
+        "Error of the outputs against the limit: it grows, has a peak and decays."
+    )
+    limitations = (
         "Draws come in pairs with opposite v: all networks begin with the outputs of "
         "the limit, so that training makes the error. Two samples, fitted by s = 16: "
         "while a flow has not fitted its data the error goes on growing."
     )
-    rows = (3,)
+    claims = (3,)
     defaults = {
         "depths": [8, 16],
         "widths": [32, 128],

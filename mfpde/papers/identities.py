@@ -33,11 +33,11 @@ class Identities(Experiment):
 
     name = "identities"
     title = "Homogeneity identities, recorded"
-    shows = (
+    description = (
         "The identities of T12 hold to rounding at every s, and up to the error of "
         "Euler's method in time, of first order in its step, with kinks, too."
     )
-    leaves_out = "They are no claim of the paper: its proofs rest on them."
+    limitations = "They are no claim of the paper: its proofs rest on them."
     defaults = {
         "blocks": [
             "signed_squared_relu",

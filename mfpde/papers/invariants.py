@@ -55,9 +55,9 @@ class Invariants(Experiment):
 
     name = "invariants"
     title = "Invariants and exact laws of linear networks"
-    shows = "Drift of what the flow conserves, against the tolerance in s."
-    leaves_out = "Networks of a few layers; infinite width by exact particles."
-    rows = (20,)
+    description = "Drift of what the flow conserves, against the tolerance in s."
+    limitations = "Networks of a few layers; infinite width by exact particles."
+    claims = (20,)
     defaults = {
         "cases": ["T1", "T3", "T7", "T13"],
         "rtols": [1e-4, 1e-6, 1e-8],

@@ -32,16 +32,16 @@ class Landscape(Experiment):
 
     name = "landscape"
     title = "Ways down from points of rest"
-    shows = (
+    description = (
         "What E changes by when a little mass moves along the best direction found at "
         "a depth, over its slope by the first variation (5); and E after the flow went "
         "on from a point of rest perturbed along them, relative to E there."
     )
-    leaves_out = (
+    limitations = (
         "Points of rest: all mass at theta = 0, and one particle a layer trained until "
         "it is steady. Others, and the time until E is zero, are not tried."
     )
-    rows = (8,)
+    claims = (8,)
     defaults = {
         "starts": ["dirac", "narrow"],
         "sizes": [2, 3, 4],

@@ -84,16 +84,16 @@ class Valley(Experiment):
 
     name = "valley"
     title = "Error of scaled networks against the linearised flow"
-    shows = (
+    description = (
         "Distance of the outputs of networks with residual scale alpha to the flow of "
         "the blocks linearised in their parameters, and the best alpha against L M."
     )
-    leaves_out = (
+    limitations = (
         "One data set in d = 1 at one training time, and a law whose field vanishes. "
         "The term 1/L is far below the others. The bound 1/alpha is sharp only if v "
         "has a third moment and the activation is not odd: see `symmetric`."
     )
-    rows = (19,)
+    claims = (19,)
     falling = 1
     defaults = {
         "sizes": [256, 1024, 4096, 16384],
@@ -215,7 +215,7 @@ class Valley(Experiment):
         is_far = alphas >= config["least_alpha"]
         far = (alphas[is_far], errors[:, is_far], pure[is_shared][is_far])
         rising = rising_power(valley, *far, config["largest_noise"], options)
-        row, power = (self.rows or (None,))[0], 0.5 / (1.0 + p)
+        row, power = (self.claims or (None,))[0], 0.5 / (1.0 + p)
         config = {**config, "tolerance": config["tolerance"] * p}
         is_last = np.isin(limits, config["limit_alphas"])
         claim = "falling, L M = inf: order in 1/alpha"
@@ -248,9 +248,9 @@ class Symmetric(Valley):
 
     name = "symmetric"
     title = "The same with a symmetric law"
-    shows = "With symmetric v the first branch falls like 1/alpha^2."
-    leaves_out = "Beside the claims: the theorem gives the upper bound 1/alpha only."
-    rows = ()
+    description = "With symmetric v the first branch falls like 1/alpha^2."
+    limitations = "Beside the claims: the theorem gives the upper bound 1/alpha only."
+    claims = ()
     falling = 2
     defaults = {**Valley.defaults, "share": 0.5, "widths": [8], "seeds": 40}
     quick = {

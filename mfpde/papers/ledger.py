@@ -71,11 +71,13 @@ class Ledger(Experiment):
 
     name = "ledger"
     title = "The loss falls at the rate of its dissipation"
-    shows = "Largest residual of the ledger (28) over a run, and whether E_s ever rose."
-    leaves_out = (
+    description = (
+        "Largest residual of the ledger (28) over a run, and whether E_s ever rose."
+    )
+    limitations = (
         "Smooth blocks without noise. The residual tells of the integrator in s alone."
     )
-    rows = (7,)
+    claims = (7,)
     defaults = {
         "blocks": list(BLOCKS),
         "schemes": list(SCHEMES),

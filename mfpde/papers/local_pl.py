@@ -39,12 +39,12 @@ class LongTime(Preset):
 
     name = "long-time"
     title = "The loss falls exponentially at a rate that does not depend on L"
-    shows = (
+    description = (
         "ln E falls linearly, at a rate independent of L; D/E stays above the PL "
         "constant 2 lambda_min(K) taken along the flow, which does not fall to zero."
     )
-    leaves_out = "Labels are small: far from the start nothing is promised."
-    rows = (11, 13)
+    limitations = "Labels are small: far from the start nothing is promised."
+    claims = (11, 13)
     defaults = {
         "presets": ["zero-loss"],
         "activations": ["gelu", "tanh"],
@@ -181,12 +181,12 @@ class Width(Preset):
 
     name = "width"
     title = "M ~ N keeps the PL constant"
-    shows = (
+    description = (
         "2 lambda_min(K) at s = 0 for d ~ N: with M = c N, c fixed, it keeps its share "
         "of the wide limit, and falls far slower than the bound 1/(N^(3/2) d)."
     )
-    leaves_out = "It is the start, where V = 0 and the constant does not depend on L."
-    rows = (13,)
+    limitations = "It is the start, where V = 0 and the constant does not depend on L."
+    claims = (13,)
     defaults = {
         "presets": ["zero-loss"],
         "activations": ["gelu", "tanh"],
@@ -236,7 +236,7 @@ class Width(Preset):
         verdicts, panels = [], []
         for label, _, part in self.lines(table, "preset", "activation"):
             constant, shown = part["constant"], ratios >= 1.0
-            verdicts += self.claims(label, n, ratios, constant, config)
+            verdicts += self.judgements(label, n, ratios, constant, config)
             entries = {
                 f"N = {size}": (ratios[shown], *centre(each[shown]))
                 for size, each in zip(n, constant, strict=True)
@@ -246,7 +246,7 @@ class Width(Preset):
         texts = [text + each for each in self.time_maps(config)]
         return Report(verdicts, texts, {self.name: panels})
 
-    def claims(self, label, n, ratios, constant, config):
+    def judgements(self, label, n, ratios, constant, config):
         """Judge PL constants (N, M / N, S) by their medians over seeds."""
         column, wide = list(ratios).index(config["width_judged"]), ratios >= 1.0
         log_n, medians = np.log(n), np.median(constant, axis=-1)

@@ -31,12 +31,12 @@ class Smoothness(Preset):
 
     name = "smoothness"
     title = "Neighbouring layers stay O(1/L) apart through training"
-    shows = (
+    description = (
         "The largest distance of the weights of neighbouring layers, maximised over s, "
         "falls like 1/L from tied and smooth starts, not if layers are drawn apart."
     )
-    leaves_out = "Other data, and depths beyond those of the figure."
-    rows = (11,)
+    limitations = "Other data, and depths beyond those of the figure."
+    claims = (11,)
     defaults = {
         "presets": ["large-depth", "large-depth-script"],
         "activations": ["gelu", "tanh"],
@@ -108,12 +108,12 @@ class Kink(Experiment):
 
     name = "kink"
     title = "ReLU parts neighbouring layers"
-    shows = (
+    description = (
         "d = 1, 2L layers h + sigma(w h)/(2L), w = (-1)^l/(2L) at s = 0, one datum "
         "(1, C): with ReLU trained neighbours end 2 ln C apart, else O(1/L)."
     )
-    leaves_out = "ReLU networks in general: this start is made for the purpose."
-    rows = (11,)
+    limitations = "ReLU networks in general: this start is made for the purpose."
+    claims = (11,)
     defaults = {
         "activations": ["relu", "tanh", "gelu"],
         "depths": [8, 16, 32, 64, 128],
@@ -172,12 +172,12 @@ class Limit(Preset):
 
     name = "limit"
     title = "Weights and outputs tend to those of a neural ODE like 1/L"
-    shows = (
+    description = (
         "L2 distance over depth of the weights at the layers from the interpolated "
         "limit of large depth, and rms distance of the outputs: slope -1 at each s."
     )
-    leaves_out = "M is fixed: nothing is said of wide networks."
-    rows = (12,)
+    limitations = "M is fixed: nothing is said of wide networks."
+    claims = (12,)
     defaults = {
         "presets": ["large-depth", "large-depth-script"],
         "activations": ["gelu"],

@@ -42,11 +42,11 @@ class Polyak(Experiment):
 
     name = "polyak"
     title = "Polyak-Lojasiewicz constant in training"
-    shows = (
+    description = (
         "D / E over twice the lowest eigenvalue of the tangent kernel, never below 1, "
         "and that eigenvalue along s: medians and quartiles over data sets."
     )
-    leaves_out = (
+    limitations = (
         "Beside the claims. Eigenvalues are those at recorded times: between them they "
         "might be lower."
     )

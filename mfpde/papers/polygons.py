@@ -51,7 +51,7 @@ def block_lists(config: Config) -> list[str]:
 class PolygonSteps(FixedSteps):
     """Row 4: the starts of homogeneous blocks in steps that nothing refuses."""
 
-    name, rows = "steps", (4,)
+    name, claims = "steps", (4,)
     title = "Descent with homogeneous blocks"
     defaults = POLYGON | KEYS | {"seeds": 16, "first_seed": 0}
     quick = {"seeds": 8}

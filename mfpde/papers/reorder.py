@@ -33,16 +33,16 @@ class Commutators(CaseExperiment):
 
     name = "commutators"
     title = "Deleting and exchanging blocks of a trained network"
-    shows = (
+    description = (
         "How well the first variation (5) tells what deleting a block changes, and the "
         "commutator (20) what exchanging neighbours does; the error falls like 1/n."
     )
-    leaves_out = (
+    limitations = (
         "Small data. One network is trained up to s and its blocks are divided, so "
         "that all n follow the same fields; none is trained at each n. Random orders "
         "of all blocks that do not commute are in `shuffles`."
     )
-    rows = (9,)
+    claims = (9,)
     defaults = COMMON | {
         "used": ["spirals", "digits", "diagonal"],
         "blocks": [64, 128, 256, 512],
@@ -150,15 +150,15 @@ class ShallowEnsemble(CaseExperiment):
 
     name = "shallow"
     title = "Small blocks against the two-layer network"
-    shows = (
+    description = (
         "The gap between the outputs of residual and two-layer network, trained "
         "from the same particles up to s of order 1/eps, falls like eps^2."
     )
-    leaves_out = (
+    limitations = (
         "The sharp constant is judged at s = 0, for particles constant in depth; later "
         "the order is. Only tanh, for which (21) has its constant."
     )
-    rows = (9,)
+    claims = (9,)
     defaults = COMMON | {
         "used": ["spirals", "digits"],
         "eps": [0.0125, 0.025, 0.05, 0.1],

@@ -43,7 +43,7 @@ IMPROVEMENT = "Reported by the paper for its own scheme, gap; theory predicts no
 class _Trained(CaseExperiment):
     """Networks trained with blocks at rest, moving in depth, or shuffled."""
 
-    rows = (10,)
+    claims = (10,)
     grid = {"case": "used", "arm": "arms", "seed": "seeds"}
     measured = {
         "loss": Variable(("s",), "loss"),
@@ -91,12 +91,12 @@ class Reordering(_Trained):
 
     name = "reordering"
     title = "Training with blocks that change places"
-    shows = (
+    description = (
         "Loss and exchanged pairs for blocks at rest (fixed), moved in t by the mean-"
         "field velocity (pde) or by the derivative of gap weights (gap), and shuffled "
         "after each step. Net: pairs whose order differs from that one record before."
     )
-    leaves_out = (
+    limitations = (
         "That exchanges cease: a power of s is fitted to their number, for either "
         "scheme. Gaps move the sizes of steps, too. Small data; theory predicts no "
         "lower loss: losses and net exchanges stand beside the claim."
@@ -124,11 +124,11 @@ class Commuting(_Trained):
 
     name = "commuting"
     title = "Training with blocks that commute"
-    shows = (
+    description = (
         "The loss for blocks at rest (fixed), moved in t by the mean-field velocity "
         "(pde), and shuffled after each step: one curve."
     )
-    leaves_out = (
+    limitations = (
         "Blocks on the line commute as vector fields, their Euler steps do not: a "
         "shuffle (case scalar) changes the loss a little, as (20) does not see. Gap "
         "weights (gap) are left out: they change the steps, not the order alone."

@@ -33,17 +33,17 @@ class Shuffles(CaseExperiment):
 
     name = "shuffles"
     title = "Shuffling small blocks of a trained network"
-    shows = (
+    description = (
         "How well the sum of the commutators (20), over all pairs of blocks that pass "
         "each other, tells what a random order of all blocks changes, if the blocks "
         "are small: eps f. The error falls like eps."
     )
-    leaves_out = (
+    limitations = (
         "Blocks of full size, eps = 1: a random order turns n(n - 1) / 4 pairs round, "
         "each changing E by 1/n^2, and is no small change for any n. One network is "
         "trained up to s and multiplied by eps afterwards."
     )
-    rows = (9,)
+    claims = (9,)
     defaults = COMMON | {
         "used": ["spirals", "digits"],
         "eps": [0.0125, 0.025, 0.05, 0.1],

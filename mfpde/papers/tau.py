@@ -55,12 +55,12 @@ def growth(values):
 class Norms(MatrixExperiment):
     """E|h_L|^2 and the norms of the adjoint at the start, Eq. (31)."""
 
-    name, title, rows = "norms", "Forward and backward norms against depth", (14,)
-    shows = (
+    name, title, claims = "norms", "Forward and backward norms against depth", (14,)
+    description = (
         "Means over draws W and -W of |h_L|^2 / |h_0|^2 and |p_0|^2 / |p_L|^2 at the "
         "start, with the upper bounds (31)."
     )
-    leaves_out = (
+    limitations = (
         "The bounds are on forward norms: closed gates take from the backward ones. "
         "They follow from those of the mean factor of a layer at any state, which are "
         "tested at the states that are met: means of |h_L|^2 have heavy tails. "

@@ -32,11 +32,15 @@ CLAIMS = {"sde": 0.0, "ode": 0.0, "slow": 1.0}
 class Iterations(MatrixExperiment):
     """Steps to a loss by the scale, the learning rate and the depth."""
 
-    name, title, rows = "iterations", "Steps of descent to a loss against depth", (16,)
-    shows = (
+    name, title, claims = (
+        "iterations",
+        "Steps of descent to a loss against depth",
+        (16,),
+    )
+    description = (
         "Steps of plain descent, Eq. (30), until the training loss is below a bound."
     )
-    leaves_out = (
+    limitations = (
         "One data set and one learning rate, rate / tau0^2; without skips the better "
         "of two. Draws for different L are increments of one path. For tau0 = 1 more "
         "gates close, and the term L^(-1/2) beside the limit is several times larger. "

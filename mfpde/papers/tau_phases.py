@@ -68,12 +68,12 @@ def is_length(text: str) -> bool:
 class Phases(MatrixExperiment):
     """Growth of linear layers by the exponent of tau and the smoothness in depth."""
 
-    name, title, rows = "phases", "Residual scale against smoothness in depth", (15,)
-    shows = (
+    name, title, claims = "phases", "Residual scale against smoothness in depth", (15,)
+    description = (
         "Exponent of L in the mean of ln(1 + |h_L - h_0|^2 / |h_0|^2), linear layers, "
         "variance 1 / width: below 0 identity, 0 a limit in depth, above 0 explosion."
     )
-    leaves_out = (
+    limitations = (
         "At the start only, and at these exponents of tau, none between them. The next "
         "terms of the expansion in L are fitted beside the power, one at a time. "
         "Independent draws for different L are increments of one path."

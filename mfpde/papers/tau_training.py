@@ -37,11 +37,11 @@ EXPONENTS = {"sde": -0.5, "one": 0.0}
 class Growth(MatrixExperiment):
     """|h_L|^2 for tau = 1."""
 
-    name, title, rows = "growth", "Growth without a residual scale", (17,)
-    shows = (
+    name, title, claims = "growth", "Growth without a residual scale", (17,)
+    description = (
         "Mean over layers of |h_(l+1)|^2 / |h_l|^2 for tau = 1, with the bounds (31)."
     )
-    leaves_out = (
+    limitations = (
         "Single layers: `norms` has the factor of one layer at a given state, from "
         "which E|h_L|^2 >= 2^L |h_0|^2 follows. Typical runs grow more slowly than the "
         "mean."
@@ -90,9 +90,11 @@ class Growth(MatrixExperiment):
 class Training(MatrixExperiment):
     """Whether networks without normalisation train, by scale and depth."""
 
-    name, title, rows = "training", "Training without normalisation", (17,)
-    shows = "Runs that reach the loss, and their steps; runs that blow up are counted."
-    leaves_out = (
+    name, title, claims = "training", "Training without normalisation", (17,)
+    description = (
+        "Runs that reach the loss, and their steps; runs that blow up are counted."
+    )
+    limitations = (
         "Both scales use one learning rate; fully connected layers of one width."
     )
     defaults = {
@@ -160,9 +162,15 @@ class Training(MatrixExperiment):
 class Normalised(Training):
     """The loss with a normalisation layer, by scale and depth."""
 
-    name, title, rows = "normalised", "With a normalisation layer: the gain by tau", ()
-    shows = "Loss after some steps, each tau at its best rate; psi = normalised ReLU."
-    leaves_out = (
+    name, title, claims = (
+        "normalised",
+        "With a normalisation layer: the gain by tau",
+        (),
+    )
+    description = (
+        "Loss after some steps, each tau at its best rate; psi = normalised ReLU."
+    )
+    limitations = (
         "The normalisation has no parameters and no batch statistics. Best is the best "
         "of the rates tried."
     )

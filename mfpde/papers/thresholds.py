@@ -30,12 +30,12 @@ class Networks(Experiment):
 
     name = "networks"
     title = "Finite networks reach a threshold"
-    rows = (2,)
-    shows = (
+    claims = (2,)
+    description = (
         "Along L ~ 1/eps, M ~ 1/eps^2 the error of the loss that a share eta of the "
         "draws exceeds falls like eps; large networks are below 1.5 times the limit."
     )
-    leaves_out = (
+    limitations = (
         "One data set in d = 1 and one eta; the constants of the theorem are not "
         "compared. A run that diverged is no network below."
     )

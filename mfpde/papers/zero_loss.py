@@ -41,15 +41,15 @@ class Unobstructed(Experiment):
 
     name = "unobstructed"
     title = "Zero loss for smooth blocks"
-    shows = (
+    description = (
         "The loss falls below the threshold for every data set, activation and "
         "dimension; its late rate is 2 lambda_min of the tangent kernel."
     )
-    leaves_out = (
+    limitations = (
         "Adaptive steps that raise the loss, or leave the ledger, are refused: of "
         "descent see `steps`. Finitely many particles stand for the measure."
     )
-    rows = (4,)
+    claims = (4,)
     defaults = descents.DATA | {
         "activations": ["tanh", "gelu"],
         "dimensions": [1, 2, 3],
@@ -145,15 +145,15 @@ class Regulariser(Experiment):
 
     name = "regulariser"
     title = "A decaying quadratic regulariser"
-    shows = (
+    description = (
         "In all runs E ends below the same threshold; alone it rises where the "
         "regulariser is strong and slow."
     )
-    leaves_out = (
+    limitations = (
         "Steps in which E_s rises are refused: see `regularised-steps`. A run ends "
         "when E does; lambda0 / gamma far above 10 shrinks the law to a point."
     )
-    rows = (6,)
+    claims = (6,)
     defaults = (
         descents.DATA
         | descents.DECAYING
@@ -220,9 +220,9 @@ class Bias(Experiment):
 
     name = "bias"
     title = "A constant quadratic regulariser"
-    shows = "The loss that a constant regulariser leaves falls like its square."
-    leaves_out = "The end is a fixed multiple of 1 / lambda, not s to infinity."
-    rows = (6,)
+    description = "The loss that a constant regulariser leaves falls like its square."
+    limitations = "The end is a fixed multiple of 1 / lambda, not s to infinity."
+    claims = (6,)
     defaults = descents.DATA | {
         "lambdas": [1e-3, 5e-4, 2.5e-4, 1.25e-4],
         "activation": "tanh",

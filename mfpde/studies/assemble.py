@@ -22,12 +22,12 @@ from mfpde.studies.configuration import resolved_text
 from mfpde.studies.report import Report, Verdict
 from mfpde.studies.study import Config, Study, Task
 from mfpde.studies.table import STATUS, Table, find
-from mfpde.studies.work import Piece, is_range
+from mfpde.studies.work import TaskResult, is_range
 
 _CELL_COLUMNS = ("status", "wall_time")
 
 
-def assemble(study: Study, config: Config, pieces: Mapping[str, Piece]) -> Table:
+def assemble(study: Study, config: Config, pieces: Mapping[str, TaskResult]) -> Table:
     """Put pieces together.
 
     Parameters
@@ -67,7 +67,7 @@ def assemble(study: Study, config: Config, pieces: Mapping[str, Piece]) -> Table
 
 def _place(
     task: Task,
-    piece: Piece,
+    piece: TaskResult,
     axes: Mapping[str, list],
     columns: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
 ) -> None:

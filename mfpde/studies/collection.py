@@ -152,7 +152,7 @@ def run_parts(
     is_there = [compute or store.is_begun for store in stores]
     if parts and not any(is_there):
         raise ConfigurationError([nothing_there(_common(parts))])
-    with _Lent(Serial() if executor is None else executor) as workers:
+    with _EnteredOnce(Serial() if executor is None else executor) as workers:
         for part, is_some in zip(parts, is_there, strict=True):
             if not is_some:
                 yield part, Outcome("failed", nothing_there(part.folder), {})
@@ -178,7 +178,7 @@ def deciders(study: Study | Collection) -> dict[int, list[str]]:
     """Return the experiments whose verdicts decide each claim: row to their names."""
     found: dict[int, list[str]] = {}
     for part in parts_of(study, _everything(study), Path()):
-        for row in getattr(part.study, "rows", ()):
+        for row in getattr(part.study, "claims", ()):
             found.setdefault(row, []).append(part.name)
     return found
 
@@ -196,7 +196,7 @@ def _common(parts: Sequence[Part]) -> Path:
     return Path(os.path.commonpath([each.folder for each in parts]))
 
 
-class _Lent:
+class _EnteredOnce:
     """An executor that is entered by the first who needs it and left at the very end.
 
     Where everything is done already no worker is started.
@@ -220,7 +220,7 @@ class _Lent:
     ) -> Iterator[tuple[Call, Any]]:
         return self._executor.run(function, calls, shared)
 
-    def __enter__(self) -> _Lent:
+    def __enter__(self) -> _EnteredOnce:
         self._depth += 1
         if self._depth > 1 and not self._is_open:
             self._stack.enter_context(self._executor)

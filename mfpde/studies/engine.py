@@ -33,7 +33,7 @@ from mfpde.studies.report import Report, undecided
 from mfpde.studies.store import Store
 from mfpde.studies.study import Config, Study, Task, a_study
 from mfpde.studies.table import STATUS, Table
-from mfpde.studies.work import Job, Piece
+from mfpde.studies.work import Job, TaskResult
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +48,7 @@ class Outcome:
         Why, a sentence.
     counts : dict of str to int
         Tasks that are missing, done, diverged and failed; of the share only, if any.
-    failures : dict of str to Piece
+    failures : dict of str to TaskResult
         Task or reference in words to what is known of its failure.
     table : Table or None
         What was measured; None for a share.
@@ -63,7 +63,7 @@ class Outcome:
     status: str
     message: str
     counts: dict[str, int]
-    failures: dict[str, Piece] = field(default_factory=dict)
+    failures: dict[str, TaskResult] = field(default_factory=dict)
     table: Table | None = None
     report: Report | None = None
     path: Path | None = None
@@ -202,8 +202,8 @@ class _Session:
     ) -> None:
         self.study, self.config, self.tasks = study, config, tasks
         self.store, self.reporter = store, reporter
-        self.pieces: dict[str, Piece] = {}
-        self.failures: dict[str, Piece] = {}
+        self.pieces: dict[str, TaskResult] = {}
+        self.failures: dict[str, TaskResult] = {}
 
     def load(self) -> None:
         """Read the pieces that are there, and say what is odd about them."""
@@ -244,13 +244,13 @@ class _Session:
                 absent = [name for name in task.needs if name not in references]
                 if absent:
                     message = f"The reference {absent[0]!r} could not be computed."
-                    self._keep(task, Piece("failed", message))
+                    self._keep(task, TaskResult("failed", message))
                 else:
                     calls.append(Call(task.key, task, task.needs))
             job = Job(self.study, self.config)
             by_key = {task.key: task for task in left}
             for call, result in executor.run(job.measure, calls, references):
-                self._keep(by_key[call.name], _as_piece(result))
+                self._keep(by_key[call.name], _as_result(result))
 
     def _begin(self, left: Sequence[Task], executor: Executor) -> None:
         if self.reporter is None:
@@ -275,7 +275,7 @@ class _Session:
             self._note(f"{counted(len(calls), 'reference')} first: {names}")
         job = Job(self.study, self.config)
         for call, result in executor.run(job.refer, calls, {}):
-            piece = found[call.name] = _as_piece(result)
+            piece = found[call.name] = _as_result(result)
             if piece.status == "done":
                 self.store.keep_reference(call.name, piece)
                 took = format_duration(piece.wall_time_s)
@@ -284,7 +284,7 @@ class _Session:
                 self.failures[f"reference {call.name}"] = piece
         return {n: piece.arrays for n, piece in found.items() if piece.status == "done"}
 
-    def _keep(self, task: Task, piece: Piece) -> None:
+    def _keep(self, task: Task, piece: TaskResult) -> None:
         self.store.keep_task(task, piece)
         self.pieces[task.key] = piece
         self.failures.pop(str(task), None)
@@ -371,7 +371,7 @@ class _Session:
             return str(error)
         text = f"{type(error).__name__}: {error}"
         details = "".join(traceback.format_exception(error))
-        self.failures["analysis"] = Piece("failed", text, details=details)
+        self.failures["analysis"] = TaskResult("failed", text, details=details)
         return text
 
     def _ending(self, is_interrupted: bool, n_diverged: int = 0) -> tuple[str, str]:
@@ -397,8 +397,10 @@ class _Session:
         return "finished", f"{counts['done']} of {n} done{end}."
 
 
-def _as_piece(result: Any) -> Piece:
-    return Piece("failed", result.reason) if isinstance(result, Failure) else result
+def _as_result(result: Any) -> TaskResult:
+    return (
+        TaskResult("failed", result.reason) if isinstance(result, Failure) else result
+    )
 
 
 def _made(progress: bool | TaskReporter) -> TaskReporter | None:

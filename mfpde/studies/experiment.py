@@ -29,10 +29,10 @@ class Experiment:
     ----------
     name, title : str
         The name is that of its folder and of its table in the configuration.
-    shows, leaves_out : str
+    description, limitations : str
         What its figures show, and what they do not: sentences for the report.
-    rows : tuple of int
-        Claims of `mfpde.papers.claims` that its verdicts decide.
+    claims : tuple of int
+        Numbers of the claims that its verdicts decide.
     defaults, quick : dict
         The configuration with every key, and what is different in a quick run. With
         `first_seed` among the keys, axes that are counts begin there.
@@ -58,9 +58,9 @@ class Experiment:
 
     name: ClassVar[str]
     title: ClassVar[str]
-    shows: ClassVar[str] = ""
-    leaves_out: ClassVar[str] = ""
-    rows: ClassVar[tuple[int, ...]] = ()
+    description: ClassVar[str] = ""
+    limitations: ClassVar[str] = ""
+    claims: ClassVar[tuple[int, ...]] = ()
     defaults: ClassVar[dict[str, Any]]
     quick: ClassVar[dict[str, Any]] = {}
     grid: ClassVar[dict[str, str]]

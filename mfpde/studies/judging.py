@@ -1,7 +1,7 @@
 """Rules by which a verdict follows from a value, its interval and a claim.
 
-Every rule takes `row`, the number of the claim in `mfpde.papers.claims` that the
-verdict decides, and `note`, a sentence that stands below it.
+Every rule takes `row`, the number of the claim that the verdict decides, and `note`, a
+sentence that stands below it.
 """
 
 from __future__ import annotations

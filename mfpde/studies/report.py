@@ -60,7 +60,7 @@ class Verdict:
         How the verdict follows, for example "expected value in the 95 % interval".
     note : str
     row : int or None
-        The claim of `mfpde.papers.claims` that it decides; None if it stands beside.
+        Number of the claim that it decides; None if it decides none.
     """
 
     claim: str

@@ -26,7 +26,7 @@ from mfpde.studies.configuration import (
     resolved_text,
 )
 from mfpde.studies.study import Config, Study, Task
-from mfpde.studies.work import Piece
+from mfpde.studies.work import TaskResult
 
 DESCRIPTION = "study.json"
 ASSEMBLED = "study.h5"
@@ -96,19 +96,19 @@ class Store:
         """Where the assembled table goes."""
         return self.folder / ASSEMBLED
 
-    def task(self, task: Task) -> Piece | None:
+    def task(self, task: Task) -> TaskResult | None:
         """Return what became of a task, None if it is missing."""
         return self._read(TASKS, task.key)
 
-    def reference(self, name: str) -> Piece | None:
+    def reference(self, name: str) -> TaskResult | None:
         """Return a reference, None if it is missing."""
         return self._read(REFERENCES, name)
 
-    def keep_task(self, task: Task, piece: Piece) -> None:
+    def keep_task(self, task: Task, piece: TaskResult) -> None:
         """Write what became of a task."""
         self._write(TASKS, task.key, piece, {"task": str(task)})
 
-    def keep_reference(self, name: str, piece: Piece) -> None:
+    def keep_reference(self, name: str, piece: TaskResult) -> None:
         """Write a reference."""
         self._write(REFERENCES, name, piece, {"reference": name})
 
@@ -179,7 +179,7 @@ class Store:
         names = sorted(path.name for path in self.folder.iterdir())
         return [n for n in names if n not in ours and not n.endswith(".part")]
 
-    def _read(self, kind: str, name: str) -> Piece | None:
+    def _read(self, kind: str, name: str) -> TaskResult | None:
         path = self.folder / kind / f"{name}.h5"
         if not path.exists():
             return None
@@ -197,9 +197,11 @@ class Store:
                 ]
             )
         fields = ("status", "message", "wall_time_s", "details")
-        return Piece(arrays=arrays, **{field: attrs[field] for field in fields})
+        return TaskResult(arrays=arrays, **{field: attrs[field] for field in fields})
 
-    def _write(self, kind: str, name: str, piece: Piece, attrs: dict[str, Any]) -> None:
+    def _write(
+        self, kind: str, name: str, piece: TaskResult, attrs: dict[str, Any]
+    ) -> None:
         content = encode_piece(
             piece.arrays,
             {

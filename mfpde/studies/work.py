@@ -20,7 +20,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Piece:
+class TaskResult:
     """What became of one task or reference.
 
     Attributes
@@ -49,11 +49,11 @@ class Job:
     study: Study
     config: Config
 
-    def measure(self, task: Task, references: Mapping[str, Arrays]) -> Piece:
+    def measure(self, task: Task, references: Mapping[str, Arrays]) -> TaskResult:
         """Do one task."""
         return _timed(lambda: self._measured(task, references))
 
-    def refer(self, name: str, _: Mapping[str, Arrays]) -> Piece:
+    def refer(self, name: str, _: Mapping[str, Arrays]) -> TaskResult:
         """Compute one reference."""
         return _timed(lambda: _plain(self.study.refer(name, self.config)))
 
@@ -100,7 +100,7 @@ def _plain(values: Mapping[str, Any]) -> Arrays:
     return {name: np.asarray(each) for name, each in values.items()}
 
 
-def _timed(compute: Callable[[], Arrays]) -> Piece:
+def _timed(compute: Callable[[], Arrays]) -> TaskResult:
     """Return what became of a computation; no error escapes."""
     start = time.perf_counter()
     arrays: Arrays = {}
@@ -115,7 +115,7 @@ def _timed(compute: Callable[[], Arrays]) -> Piece:
     except Exception as error:
         status, message = "failed", in_words(error)
         details = traceback.format_exc()
-    return Piece(status, message, arrays, time.perf_counter() - start, details)
+    return TaskResult(status, message, arrays, time.perf_counter() - start, details)
 
 
 def _out_of_memory(error: MemoryError) -> str:
