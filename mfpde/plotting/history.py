@@ -174,11 +174,10 @@ def accuracy_names(run: Any) -> list[str]:
 def _dissipated(run: Any) -> str:
     """Label of the integral that Eq. (14) sets against the decrease."""
     value, objective = find_column(run, "loss"), find_column(run, "objective")
-    if (
-        value is None
-        or objective is None
-        or np.array_equal(value, objective, equal_nan=True)
-    ):
+    is_equal = value is None or (
+        objective is not None and np.array_equal(value, objective, equal_nan=True)
+    )
+    if is_equal:
         return r"dissipated, $\int_0^s D\,\mathrm{d}s$"
     return r"dissipated, $\int_0^s (D - \lambda' M_2)\,\mathrm{d}s$"
 
