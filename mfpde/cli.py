@@ -188,7 +188,7 @@ def _add_solving_commands(commands: Any, parents: list[Any]) -> None:
     run = commands.add_parser(
         "run", parents=parents, help="solve what a TOML file describes"
     )
-    run.add_argument("config", type=_path, metavar="CONFIG.toml")
+    run.add_argument("config", type=_path, metavar="CONFIG.toml|NAME")
     run.add_argument("--out", type=_path, metavar="FILE", help="the HDF5 file to write")
     _add_overrides(run)
     _add_estimate(run)

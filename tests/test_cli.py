@@ -147,6 +147,19 @@ def test_wrong_calls_end_with_two(arguments, capsys):
 # run --------------------------------------------------------------------------
 
 
+def test_run_knows_the_configurations_that_come_with_mfpde(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    short = ["--set", "flow.s_end=0.01", "--set", "ensemble.n_particles=8"]
+    assert main(["run", "digits", *short, "--no-plot"]) == SUCCESS
+    assert (tmp_path / "digits.h5").is_file()
+    assert main(["run", "digit"]) == WRONG_CALL
+    told = capsys.readouterr().err
+    assert "no configuration of that name" in told
+    assert "digits, digits_network, spirals" in told
+
+
 def test_run_writes_file_picture_and_account(folder, capsys):
     assert main(["run", "tiny.toml"]) == SUCCESS
     printed = capsys.readouterr()

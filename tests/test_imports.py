@@ -19,7 +19,7 @@ PACKAGE = Path(mfpde.__file__).parent
 LAYERS = [
     [
         "differences digits environment errors lazy_names mfpde paths streams "
-        "arrays describe fields options plugins progress signals sizes",
+        "arrays describe fields options plugins progress shipped signals sizes",
     ],
     ["kernels.*"],
     [

@@ -92,6 +92,23 @@ def mypy_errors(environment, script, cache):
     return {int(line.split(":")[1]) for line in lines}, done.stdout + done.stderr
 
 
+def test_data_and_configurations_are_installed(environment, tmp_path):
+    code = "from mfpde.shipped import configuration_file as c; print(c('digits'))"
+    done = subprocess.run(
+        [str(python_of(environment)), "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    file = Path(done.stdout.strip())
+    is_wheel = environment.parent.name.startswith("wheel")
+    assert (environment if is_wheel else ROOT) in file.parents
+    assert file.read_bytes() == (ROOT / "data" / "digits.toml").read_bytes()
+    names = {each.name for each in file.parent.iterdir()}
+    assert {"digits.csv.gz", "spirals.toml", "curve.toml", "studies"} <= names
+
+
 # Wrong lines end in "# wrong". What follows a wrong call is not judged by its result.
 SCRIPT = '''
 """Gradient flow of a small problem, by a user with many mistakes."""

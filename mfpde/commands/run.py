@@ -25,6 +25,7 @@ from mfpde.run.solution import Solution, quietly
 from mfpde.run.solver import solve
 from mfpde.run.training import train
 from mfpde.run.training_dynamics import refuse_ranks
+from mfpde.shipped import configuration_file
 from mfpde.storage import check_writable
 from mfpde.waiting import waiting
 
@@ -51,6 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, communicator: Any) -> int:
     refuse_estimate(arguments.estimate, communicator)
+    arguments.config = configuration_file(arguments.config)
     config = load(arguments.config, arguments.overrides)
     stem = Path(arguments.config).stem
     output = user_path(arguments.out or config.output.file or f"{stem}.h5")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mfpde.arrays import a_path, checked, optional, sequence, whole
 from mfpde.data.checks import existing
 from mfpde.data.kinds import source
+from mfpde.shipped import shipped_file
 
 _CHOICE = {
     "classes": optional(sequence(whole(0))),
@@ -30,14 +31,13 @@ def digits_path() -> Path:
     FileNotFoundError
         If neither place has the file.
     """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "data", package / "_data"):
-        if (folder / "digits.csv.gz").is_file():
-            return folder / "digits.csv.gz"
-    raise FileNotFoundError(
-        f"digits.csv.gz is neither in {package.parent / 'data'} nor in "
-        f"{package / '_data'}. Give `path`, or reinstall mfpde."
-    )
+    found = shipped_file("digits.csv.gz")
+    if found is None:
+        raise FileNotFoundError(
+            "digits.csv.gz is missing from this installation. Give `path`, or "
+            "reinstall mfpde."
+        )
+    return found
 
 
 @source("digits", task="classification", image_width=8)
