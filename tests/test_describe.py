@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,7 +55,7 @@ class Power(Flat):
     exponent: Annotated[float, positive]
     mode: Literal["sum", "mean"] = "sum"
     count: int | None = None
-    flags: tuple[float, ...] = ()
+    flags: tuple[float, ...] = field(default_factory=lambda: (0.5,))
 
     def __post_init__(self) -> None:
         fields.check(self)
@@ -241,6 +241,17 @@ def test_wrong_tables_get_a_sentence(table, message):
         rebuilt("loss", table, name="loss")
 
 
+def test_annotations_check_where_the_class_itself_does_not():
+    class Unchecked(Flat):
+        def __init__(self, width: float = 1.0):
+            self.width = width
+
+    register(Unchecked)
+    with pytest.raises(TypeError, match="`width` must be a number, got 'wide'"):
+        rebuilt("loss", {"kind": "unchecked", "width": "wide"})
+    assert make("loss", "unchecked", width=2).width == 2.0
+
+
 def test_values_that_a_file_cannot_hold():
     assert describe.plain("a", {"b": (np.float64(1.5), Path("c"), None)}) == {
         "b": [1.5, "c", None]
@@ -276,6 +287,7 @@ def test_fields_are_those_of_the_constructor():
     assert found["exponent"].is_required
     assert not found["mode"].is_required
     assert (found["mode"].default, found["count"].default) == ("sum", None)
+    assert found["flags"].default == (0.5,)
     assert found["exponent"].help == "Of the distance"
     assert found["mode"].help == "How it is taken"
     assert found["flags"].help == ""
@@ -327,6 +339,8 @@ def folder(tmp_path, monkeypatch):
 def test_modules_of_the_current_folder_and_files(folder, name):
     plugins.import_modules([name])
     assert thing_of("loss", "their_loss").__module__ == "their_loss"
+    # What it imports when it is used is found from then on, after all others.
+    assert str(folder) in sys.path[1:]
     # Again is harmless, and processes that are started do the same.
     plugins.import_modules([name])
     code = "from mfpde import describe; print('their_loss' in describe.names('loss'))"
