@@ -70,7 +70,7 @@ class Other(Euler):
     together = ()
 
 
-PAIR = Collection("pair", "Two", (Euler(), Other()), "Euler 1748")
+PAIR = Collection("pair", "Two", (Euler(), Other()), "Euler 1748", whole="all")
 
 
 def run(config, folder, **options):

@@ -102,3 +102,18 @@ def test_the_papers_are_found_as_a_guest_and_nothing_else_imports_them():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "True False\n", done.stderr
+
+
+def test_no_command_imports_the_papers_and_a_study_of_ones_own_has_a_page(tmp_path):
+    for path in [
+        *(PACKAGE / "commands").glob("*.py"),
+        *(PACKAGE / "report").glob("*.py"),
+    ]:
+        assert "mfpde.papers" not in path.read_text(encoding="utf-8"), path
+    (tmp_path / "paged_squares.py").write_text(STUDY)
+    done = run(tmp_path, "paged_squares:Squares")
+    assert done.returncode == 0, done.stderr
+    assert "squares/report.html (" in done.stdout
+    text = (tmp_path / "squares" / "report.html").read_text(encoding="utf-8")
+    assert "Squares" in text
+    assert "confirmed" in text

@@ -14,12 +14,13 @@ from test_studies_experiments import PAIR, Euler
 
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
+from mfpde.commands.decisions import Decisions, Found, overview, page_of
 from mfpde.describe import register
-from mfpde.papers.claims import CLAIMS, decide, reasons
-from mfpde.papers.decisions import Decisions, Found, overview, page_of
+from mfpde.papers.claims import CLAIMS
 from mfpde.papers.names import ALL
 from mfpde.report.page import write_page
 from mfpde.studies import resolve
+from mfpde.studies.claims import decide, reasons
 from mfpde.studies.collection import Collection, parts_of, run_parts
 from mfpde.studies.judging import judge
 
@@ -59,7 +60,7 @@ def page(found, folder):
 
 
 def write(found, folder, **options):
-    shown = page_of(Decisions(found), folder, wall_time_s=3.0, **options)
+    shown = page_of(Decisions(found, known=CLAIMS), folder, wall_time_s=3.0, **options)
     return write_page(folder / "report.html", shown)
 
 
@@ -181,16 +182,18 @@ def test_a_study_without_verdicts_is_told(found):
     """What failed cannot confirm, even where another experiment does."""
     outcome = dataclasses.replace(found[1].outcome, report=None, message="It broke.")
     broken = [found[0], dataclasses.replace(found[1], outcome=outcome)]
-    assert Decisions(found).on(CLAIMS[0]) == ("confirmed", [])
-    verdict, why = Decisions(broken).on(CLAIMS[0])
+    assert Decisions(found, known=CLAIMS).on(CLAIMS[0]) == ("confirmed", [])
+    verdict, why = Decisions(broken, known=CLAIMS).on(CLAIMS[0])
     assert verdict == "not resolved"
     assert why == ["pair.other: It broke."]
-    assert "1 not resolved" in overview(Decisions(broken))
+    assert "1 not resolved" in overview(Decisions(broken, known=CLAIMS))
 
 
 def test_what_was_not_run_is_told(found):
     """A claim that others decide as well is decided in part; all are listed."""
-    decisions = Decisions(found, {1: ["pair.euler", "more.cases"]}, are_all=True)
+    decisions = Decisions(
+        found, {1: ["pair.euler", "more.cases"]}, CLAIMS, are_all=True
+    )
     verdict, (why,) = decisions.on(CLAIMS[0])
     assert verdict == "confirmed"
     assert why == "In part: it also takes more.cases, not run here."
@@ -208,7 +211,7 @@ def test_every_claim_is_decided_by_some_study():
 
 def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    both = Collection("both", "All of it", (PAIR,))
+    both = Collection("both", "All of it", (PAIR,), whole="all")
     register(both, kind="study", name="both")
     arguments = ["study", "both", "--quick", "--jobs", "1"]
     assert main(arguments) == SUCCESS

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mfpde.commands import FAILED, SUCCESS
+from mfpde.commands.decisions import Decisions, Found, overview, page_of
 from mfpde.commands.files import check_files, named_files
 from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.executors import Dask, Executor, Processes, Serial
 from mfpde.executors.cluster import LOCAL
 from mfpde.kernels.threads import n_threads
-from mfpde.papers.decisions import Decisions, Found, overview, page_of
-from mfpde.papers.names import ALL
 from mfpde.paths import Use
 from mfpde.plotting import panels, save
 from mfpde.progress import format_duration
@@ -33,7 +32,7 @@ from mfpde.studies.collection import (
     run_parts,
 )
 from mfpde.studies.engine import Outcome
-from mfpde.studies.find import is_named
+from mfpde.studies.find import find_study, is_named
 from mfpde.studies.store import ASSEMBLED, DESCRIPTION
 from mfpde.studies.study import Study
 
@@ -79,11 +78,8 @@ def main(arguments: argparse.Namespace) -> int:
     # Neither a missing scheduler nor a missing package is a failed computation.
     except (ConnectionError, ImportError) as error:
         raise ConfigurationError([str(error)]) from error
-    if isinstance(study, Collection) and share is None:
-        title = f"{study.title}: {study.paper}" if study.paper else study.title
-        decisions = Decisions(found, deciders(ALL), are_all=study is ALL)
-        wall = time.monotonic() - start
-        _conclude(decisions, folder, title, command, wall, arguments)
+    if share is None:
+        _conclude(study, found, folder, command, time.monotonic() - start, arguments)
     return max(statuses, default=SUCCESS)
 
 
@@ -126,20 +122,27 @@ def _tell(
 
 
 def _conclude(
-    decisions: Decisions,
+    study: Study | Collection,
+    found: Sequence[Found],
     folder: Path,
-    title: str,
     command: str,
     wall_time_s: float,
     arguments: argparse.Namespace,
 ) -> None:
     """Write the page on all that was found, and print the claims."""
+    decisions, title = Decisions(found), study.title
+    if isinstance(study, Collection):
+        whole = find_study(study.whole) if study.whole else study
+        claims = {"known": whole.claims, "are_all": study is whole}
+        decisions = Decisions(found, deciders(whole), **claims)
+        title = f"{title}: {study.paper}" if study.paper else title
     path = folder / PAGE
     options = {"title": title, "command": command, "wall_time_s": wall_time_s}
     write_page(path, page_of(decisions, folder, **options))
-    written = f"\n{path} ({format_size(path)}), {format_duration(wall_time_s)}"
     if not arguments.quiet:
-        sys.stdout.write(f"{title}\n{overview(decisions)}{written}\n")
+        told = f"{title}\n{overview(decisions)}\n" if decisions.known else ""
+        end = f"{path} ({format_size(path)}), {format_duration(wall_time_s)}"
+        sys.stdout.write(f"{told}{end}\n")
 
 
 def _executor(arguments: argparse.Namespace, study: Study | Collection) -> Executor:

@@ -220,4 +220,5 @@ STUDY = Collection(
     "Exact cases and the ledger",
     (Coefficient(), Horizon(), Ledger(), Certified(), Invariants(), Late()),
     paper="Theory, section 6; Ding et al. 2021, 2021b; Zhang and Peyre 2026",
+    whole="all",
 )

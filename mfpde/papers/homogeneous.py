@@ -247,4 +247,5 @@ STUDY = Collection(
     "Homogeneous blocks: zero loss, and where its hypotheses fail",
     (ZeroLoss(), PolygonSteps(), Separation(), Obstructions(), Identities()),
     paper="Ding, Chen, Li, Wright 2021, arXiv 2110.02926",
+    whole="all",
 )

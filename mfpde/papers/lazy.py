@@ -265,4 +265,5 @@ STUDY = Collection(
     "The lazy scale of independent layers",
     (Valley(), Symmetric(), Polyak()),
     paper="Chizat 2025 (arXiv 2509.10167)",
+    whole="all",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mfpde.papers.claims import CLAIMS
 from mfpde.papers.depth_width import STUDY as DEPTH_WIDTH
 from mfpde.papers.exact_cases import STUDY as EXACT
 from mfpde.papers.homogeneous import STUDY as HOMOGENEOUS
@@ -25,5 +26,6 @@ ALL = Collection(
         LAZY,
         EXACT,
     ),
+    claims=CLAIMS,
 )
 """Every study, each in a folder of its name."""

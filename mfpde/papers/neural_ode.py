@@ -294,4 +294,5 @@ STUDY = Collection(
     (Smoothness(), Kink(), Limit(), LongTime(), Width()),
     "Marion, Wu, Sander, Biau 2023 (arXiv 2309.01213); the Polyak-Lojasiewicz "
     "constant along the flow: Barboni, Peyre, Vialard (arXiv 2112.05531, 2403.12887)",
+    whole="all",
 )

@@ -249,4 +249,5 @@ STUDY = Collection(
         Landscape(),
     ),
     "Lu, Ma, Lu, Lu, Ying 2020, arXiv:2003.05508",
+    whole="all",
 )

@@ -202,4 +202,5 @@ STUDY = Collection(
     "Stability of the residual scale",
     (Norms(), Phases(), Growth(), Training(), Iterations(), Normalised()),
     "Zhang, Yu, Yi, Chen, Liu 2019, arXiv:1903.07120",
+    whole="all",
 )

@@ -287,4 +287,5 @@ STUDY = Collection(
     "Zero loss and regularisation for smooth blocks",
     (Unobstructed(), PERCEPTRONS, Regulariser(), REGULARISED, Bias(), Networks()),
     "Ding, Chen, Li, Wright 2021, arXiv:2105.14417",
+    whole="all",
 )

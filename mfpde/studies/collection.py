@@ -12,6 +12,7 @@ from typing import Any
 from mfpde.errors import ConfigurationError, Interrupted
 from mfpde.executors import Executor, Serial
 from mfpde.executors.base import Call, Function
+from mfpde.studies.claims import Claim
 from mfpde.studies.configuration import quick_of
 from mfpde.studies.engine import Outcome, nothing_there, run_study
 from mfpde.studies.progress import TaskReporter
@@ -35,12 +36,19 @@ class Collection:
     parts : tuple of Study or Collection
     paper : str
         The paper, as it is cited.
+    claims : tuple of Claim
+        What its studies decide.
+    whole : str
+        Registered name of the collection that holds all studies on these claims, if it
+        is another one.
     """
 
     name: str
     title: str
     parts: tuple[Study | Collection, ...]
     paper: str = ""
+    claims: tuple[Claim, ...] = ()
+    whole: str = ""
 
     @property
     def defaults(self) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mfpde import __version__
 from mfpde.executors.base import counted
-from mfpde.papers.claims import CLAIMS, RULE, Claim, decide, reasons
 from mfpde.progress import format_duration
 from mfpde.report.page import SIGNS, ClaimRow, StudiesPage, StudySection, VerdictRow
+from mfpde.studies.claims import RULE, Claim, decide, reasons
 from mfpde.studies.collection import SELECTION, Part
 from mfpde.studies.configuration import resolved_text
 from mfpde.studies.engine import Outcome
@@ -68,22 +68,25 @@ class Decisions:
     deciders : dict of int to sequence of str
         Number of a claim to the names of all experiments that decide it, whether they
         were run or not (`mfpde.studies.collection.deciders`).
+    known : sequence of Claim
+        The claims of the collection.
     are_all : bool
         Whether all claims are listed, also those of which nothing was run.
     """
 
     found: Sequence[Found]
     deciders: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    known: Sequence[Claim] = ()
     are_all: bool = False
 
     @property
     def claims(self) -> list[Claim]:
         """The claims that the studies are about."""
         if self.are_all:
-            return list(CLAIMS)
+            return list(self.known)
         rows = {row for each in self.found for row in each.numbers}
         rows |= {each.row for study in self.found for each in study.verdicts}
-        return [claim for claim in CLAIMS if claim.number in rows]
+        return [claim for claim in self.known if claim.number in rows]
 
     def missing(self, claim: Claim) -> list[str]:
         """Return the experiments that decide a claim, too, and were not run."""
@@ -149,7 +152,7 @@ def page_of(
         "is training time; they have no units, nor has any other quantity.",
         command=command,
         studies=[_section(each, folder) for each in found],
-        rule=RULE,
+        rule=RULE if decisions.known else "",
         claims=decisions.claim_rows(),
     )
 
