@@ -499,15 +499,20 @@ def rebuilt(kind: str, description: Any, *, name: str = "kind", **given: Any) ->
             f"The {kind} {title.removeprefix(OWN)} is the user's own and was not "
             "registered: pass the problem, or the object, again."
         )
-    try:
-        thing = thing_of(kind, title, argument=name)
-    except ValueError:
-        if module is None:
-            raise
-        raise ValueError(missing_module(kind, title, module)) from None
+    thing = known_thing(kind, title, module, argument=name)
     if kind == "activation":
         return thing
     return _made(kind, title, thing, table | given)
+
+
+def known_thing(kind: str, name: Any, module: str | None, *, argument: str) -> Any:
+    """`thing_of`, with a sentence on the module of a thing that is not imported."""
+    try:
+        return thing_of(kind, name, argument=argument)
+    except ValueError:
+        if module is None:
+            raise
+        raise ValueError(missing_module(kind, name, module)) from None
 
 
 def missing_module(kind: str, name: str, module: str) -> str:

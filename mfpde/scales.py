@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfpde.arrays import number, positive, shown, whole
-from mfpde.describe import described, make, names, plain, register, thing_of
+from mfpde.describe import (
+    MODULE,
+    described,
+    known_thing,
+    make,
+    names,
+    plain,
+    register,
+    thing_of,
+)
 from mfpde.fields import check, fields_of
 
 Array = NDArray[np.float64]
@@ -78,13 +87,14 @@ def scale_of(value: Any) -> Any:
     """
     given: dict[str, Any] = {}
     if isinstance(value, Mapping):
-        given = {key: value[key] for key in value if key not in ("kind", "module")}
+        given = {key: value[key] for key in value if key not in ("kind", MODULE)}
         name = value.get("kind", "")
     elif isinstance(value, str):
         name = value
     else:
         return value
-    thing = thing_of("residual scale", name, argument="residual_scale")
+    module = value.get(MODULE) if isinstance(value, Mapping) else None
+    thing = known_thing("residual scale", name, module, argument="residual_scale")
     if inspect.isclass(thing):
         return make("residual scale", name, **given)
     fields = fields_of(thing)
@@ -121,6 +131,10 @@ def residual_scales(value: Any, n: int) -> Array:
 def describe_scale(value: Any) -> Any:
     """Plain values of a residual scale."""
     if isinstance(value, str | Mapping):
+        name = value if isinstance(value, str) else value.get("kind", "")
+        thing = described(thing_of("residual scale", name, argument="residual_scale"))
+        if isinstance(thing, Mapping):  # one from outside, with its module
+            value = dict(thing) | (dict(value) if isinstance(value, Mapping) else {})
         return plain("residual_scale", value)
     if callable(value):
         return described(value)

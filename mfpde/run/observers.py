@@ -17,7 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.describe import described, is_described, names, rebuilt, register, thing_of
+from mfpde.describe import (
+    MODULE,
+    described,
+    is_described,
+    known_thing,
+    names,
+    rebuilt,
+    register,
+    thing_of,
+)
 from mfpde.evaluation import Evaluation, predict
 from mfpde.losses import accuracy
 from mfpde.recording import collective
@@ -175,7 +184,8 @@ def _observer_of(description: Any, samples: Samples) -> Observer:
     """The observer of a name, or of what `describe_observers` returned for it."""
     is_name = isinstance(description, str)
     name = description if is_name else description["kind"]
-    thing = thing_of("observer", name, argument="record.observers")
+    module = None if is_name else description.get(MODULE)
+    thing = known_thing("observer", name, module, argument="record.observers")
     if inspect.isclass(thing):
         return rebuilt("observer", description)
     requires = getattr(thing, "requires", ())
