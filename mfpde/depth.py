@@ -150,13 +150,14 @@ class DepthGrid:
         hold exactly for every tau: M2 = sum_l tau_l sum_m w_m |theta_lm|^2.
         """
         n = _check_count("n", n)
+        step_size = residual_scales(residual_scale, n)
         description = {"scheme": "layers", "n": n}
         description["residual_scale"] = describe_scale(residual_scale)
         return cls(
             scheme="layers",
             order=1,
             nodes=np.arange(n) / n,
-            step_size=residual_scales(residual_scale, n),
+            step_size=step_size,
             a=np.zeros((1, 1)),
             b=np.ones(1),
             stage_node=np.arange(n).reshape(n, 1),

@@ -890,8 +890,8 @@ class Surface:
         configured = {"_whole": [mfpde.errors.ConfigurationError]}
         self.add("studies.resolve", module.resolve, omit=["problems"], study=STUDY,
                  given={}, **configured)  # fmt: skip
-        self.add("studies.load_study", module.load_study, source="quadrature",
-                 studies={"quadrature": STUDY}, **configured)  # fmt: skip
+        self.add("studies.load_study", module.load_study, source="exact",
+                 **configured)  # fmt: skip
         config = module.resolve(STUDY, {})
         self.add("studies.resolved_text", module.resolved_text, study=STUDY,
                  config=config)  # fmt: skip
@@ -921,6 +921,8 @@ def max_of(argument, shared):
 # What is not called, and why.
 NOT_CALLED = {
     "errors": "helpers that make sentences",
+    "data.source": "a decorator of sources",
+    "register": "tested with the registry",
     "kernels": "compiled code, which trusts its arguments",
     **dict.fromkeys(
         (

@@ -305,7 +305,10 @@ def point_cloud_of(path: Path) -> PointCloud:
     path : path
         NPZ file with theta (n, k) and perhaps weights (n,).
     """
-    with a_path("path", path).open("rb") as file:
+    path = a_path("path", path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path} with the points of a law.")
+    with path.open("rb") as file:
         try:
             archive = np.load(file, allow_pickle=False)
         except (*_DAMAGED, ValueError) as error:
