@@ -352,6 +352,24 @@ def test_a_limit_ends_a_run_on_its_crossing(relaxing, name, stepper, tmp_path):
     assert again.ensemble.theta.tobytes() == whole.ensemble.theta.tobytes()
 
 
+def test_of_two_limits_the_first_one_ends_a_run(relaxing):
+    limits = {"loss_below": 0.25, "gradient_norm_below": 0.1}
+    found = solve(*relaxing, s_end=6.0, record=Steps(1), rtol=1e-8, **limits)
+    assert found.message.startswith("The loss is below 0.25")
+    assert found.s[-1] == pytest.approx(0.5 * np.log(4.0), abs=1e-6)
+    # A step of this stepper costs six evaluations; the search makes several.
+    assert np.diff(found.scalars["n_evaluations"])[-1] > 12
+
+
+def test_the_limit_of_the_loss_leaves_the_regulariser_out():
+    case = LEDGER_CASES["ridge"]
+    free = solve(*case, s_end=4.0)
+    limit = 0.5 * (free.loss[0] + free.loss[-1])
+    found = solve(*case, s_end=4.0, loss_below=limit, rtol=1e-8, atol=1e-10)
+    assert found.loss[-1] == pytest.approx(limit, rel=1e-6)
+    assert found.objective[-1] > 1.001 * limit
+
+
 def test_gradient_descent_ends_after_an_iteration(relaxing):
     """Between two iterations there is nothing."""
     options = {"stepper": "euler", "ds": 0.25, "record": Steps(1)}
