@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfpde.arrays import (
+    Numbers,
     check_size,
     checked,
     float_array,
@@ -97,8 +98,8 @@ class ParticleEnsemble:
         positive with sum 1 (to 1e-12).
     """
 
-    theta: NDArray[np.float64]
-    weights: NDArray[np.float64] | None = None
+    theta: Numbers
+    weights: Numbers = None
     provenance: Any = None
     shard: Shard = field(default=WHOLE, init=False)
 

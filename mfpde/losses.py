@@ -191,7 +191,9 @@ def _beside_largest(output: Array) -> tuple[Array, Array, Array]:
     return gaps, is_largest, others
 
 
-def _check_targets(y: Array, is_valid: Array, required: str, loss: str) -> None:
+def _check_targets(
+    y: Array, is_valid: NDArray[np.bool_], required: str, loss: str
+) -> None:
     if not is_valid.all():
         row, column = np.argwhere(~is_valid)[0]
         raise ValueError(

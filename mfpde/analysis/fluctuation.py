@@ -88,7 +88,7 @@ def fit_fluctuation(
         )
     depths = positive_axis("depths", depths, table.shape[0])
     widths = positive_axis("widths", widths, table.shape[1], allow_inf=True)
-    is_there = ~np.isnan(table).any(axis=3)
+    is_there = np.asarray(~np.isnan(table).any(axis=3))
     is_finite = ~np.isinf(table).any(axis=(2, 3))
     is_used = np.asarray((is_there.sum(axis=2) > 1) & is_finite)
     if window is not None:
@@ -103,9 +103,10 @@ def fit_fluctuation(
     cells = zip(table[is_used], is_there[is_used], strict=True)
     logs = np.stack([_log_spread(cell, there, counts) for cell, there in cells], axis=1)
     # A resample without two different runs in some cell has no spread there.
-    if np.isfinite(logs).all(axis=1).sum() < 2 or not np.isfinite(logs[0]).all():
+    is_known = np.asarray(np.isfinite(logs).all(axis=1))
+    if is_known.sum() < 2 or not np.isfinite(logs[0]).all():
         raise ValueError("`errors` have no spread in some cell: all its runs agree.")
-    logs = logs[np.isfinite(logs).all(axis=1)]
+    logs = logs[is_known]
     weights = precision_weights(table[is_used][..., 0], logs[1:])
     places = np.stack([np.log(depths[rows]), np.log(widths[columns])])
     found = _planes(places, logs, weights)
