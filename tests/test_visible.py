@@ -210,6 +210,8 @@ def test_jedi_completes_and_shows_documentation(environment, tmp_path):
 
 PARTS = """
     from mfpde import blocks, executors, laws, losses, networks, protocols, recording
+    import numpy as np
+
     from mfpde import DecayingQuadratic
     from mfpde.evaluation import Evaluation
     from mfpde.steppers import Langevin
@@ -232,7 +234,7 @@ PARTS = """
     schedule: protocols.Schedule = networks.Cosine()
     schedule = networks.Constant()
     due: protocols.RecordSchedule = recording.Every(0.1)
-    due = recording.At([0.0])
+    due = recording.At(np.zeros(1))
     watch: protocols.Observer = observer
     executor: protocols.Executor = executors.Serial()
     executor = executors.Processes(2)
