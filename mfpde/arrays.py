@@ -59,6 +59,20 @@ def checked(**checks: Check) -> Callable[[Function], Function]:
     return decorate
 
 
+def with_schema(**schema: Any) -> Callable[[Function], Function]:
+    """A decorator: the JSON schema of the plain values that a check lets through."""
+
+    def decorate(check: Function) -> Function:
+        vars(check)["schema"] = schema
+        return check
+
+    return decorate
+
+
+def _schema_of(check: Check | None) -> dict[str, Any]:
+    return dict(getattr(check, "schema", {}))
+
+
 def check_fields(thing: object, **checks: Check) -> None:
     """Replace fields of a (frozen) dataclass by what their checks return."""
     for name, check in checks.items():
@@ -83,6 +97,7 @@ _REPR.maxlong = 40
 def optional(check: Check) -> Check:
     """None, or what another check lets through."""
 
+    @with_schema(**_schema_of(check))
     def apply(name: str, value: Any) -> Any:
         return None if value is None else check(name, value)
 
@@ -140,6 +155,7 @@ def a_function(name: str, value: Any) -> Any:
     return value
 
 
+@with_schema(type="boolean")
 def flag(name: str, value: Any) -> bool:
     """True or False, Python's or NumPy's."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
@@ -149,6 +165,7 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+@with_schema(type="string")
 def text(name: str, value: Any) -> str:
     """A text."""
     if not isinstance(value, str):
@@ -156,6 +173,7 @@ def text(name: str, value: Any) -> str:
     return str(value)
 
 
+@with_schema(type="string")
 def a_path(name: str, value: Any) -> Path:
     """A path, "~" at its start standing for the user's folder."""
     return user_path(value, name)
@@ -164,6 +182,7 @@ def a_path(name: str, value: Any) -> Path:
 def choice(*names: str) -> Check:
     """One of some names."""
 
+    @with_schema(enum=list(names))
     def apply(name: str, value: Any) -> Any:
         if not isinstance(value, str) or value not in names:
             kind = ValueError if isinstance(value, str) else TypeError
@@ -176,6 +195,7 @@ def choice(*names: str) -> Check:
     return apply
 
 
+@with_schema(type="object")
 def mapping(name: str, value: Any) -> Any:
     """A dict or what is like it, with texts as keys."""
     if not isinstance(value, Mapping):
@@ -189,6 +209,7 @@ def mapping(name: str, value: Any) -> Any:
 def sequence(check: Check | None = None) -> Check:
     """A list or tuple, as a tuple, whose entries pass through a check."""
 
+    @with_schema(type="array", items=_schema_of(check))
     def apply(name: str, value: Any) -> tuple[Any, ...]:
         is_array = isinstance(value, np.ndarray) and value.ndim == 1
         if not isinstance(value, list | tuple | range) and not is_array:
@@ -219,9 +240,11 @@ def integer(name: str, value: Any, minimum: int, most: int = LARGEST_COUNT) -> i
 
 def whole(minimum: int, most: int = LARGEST_COUNT) -> Check:
     """An integer from `minimum` to `most`."""
-    return functools.partial(integer, minimum=minimum, most=most)
+    check = functools.partial(integer, minimum=minimum, most=most)
+    return with_schema(type="integer", minimum=minimum, maximum=most)(check)
 
 
+@with_schema(type="integer", minimum=0)
 def seed_number(name: str, value: Any) -> int:
     """The seed of a generator of random numbers, from 0 to 2^64 - 1."""
     return integer(name, value, 0, 2**64 - 1)
@@ -249,6 +272,11 @@ def number(
         named = [f"{word} {n:g}" for word, n in bounds.items() if np.isfinite(n)]
         wanted = ", ".join(["be finite", *named])
 
+    words = ("minimum", least), ("maximum", most)
+    words += ("exclusiveMinimum", above), ("exclusiveMaximum", below)
+    bounds = {word: bound for word, bound in words if np.isfinite(bound)}
+
+    @with_schema(type="number", **bounds)
     def apply(name: str, value: Any) -> float:
         found = a_float(name, value)
         # A NaN fails all comparisons.
@@ -274,6 +302,7 @@ def a_float(name: str, value: Any) -> float:
         ) from None
 
 
+@with_schema(type="number", exclusiveMinimum=0)
 def positive(name: str, value: Any) -> float:
     """A finite positive number, as a float."""
     found = a_float(name, value)

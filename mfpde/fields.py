@@ -50,12 +50,15 @@ class Field:
         From name and value to the value in its normal form, see `mfpde.arrays`.
     owner : object
         The class or function; its docstring has the help.
+    text : str
+        The help, where it does not stand in the docstring.
     """
 
     name: str
     default: Any
     check: Check | None
     owner: Any
+    text: str = ""
 
     @property
     def is_required(self) -> bool:
@@ -65,7 +68,7 @@ class Field:
     @property
     def help(self) -> str:
         """First sentence of its entry in the docstring, parsed when it is needed."""
-        return field_helps(self.owner).get(self.name, "")
+        return self.text or field_helps(self.owner).get(self.name, "")
 
     def checked(self, value: Any, name: str = "") -> Any:
         """The value in its normal form; `name` stands for it in error messages."""
