@@ -295,7 +295,12 @@ def _add_file_commands(commands: Any, parents: list[Any]) -> None:
         "recover", parents=parents, help="repair the file of a killed run"
     )
     recover.add_argument("file", type=_path, metavar="FILE")
-    commands.add_parser("init", parents=parents, help="print a commented configuration")
+    init = commands.add_parser(
+        "init", parents=parents, help="print a commented configuration"
+    )
+    init.add_argument(
+        "--schema", action="store_true", help="print its JSON schema, for editors"
+    )
 
 
 def _path(text: str) -> str:

@@ -7,7 +7,7 @@ A grid is a Runge-Kutta tableau on each depth step, and the assignment of every
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from mfpde.arrays import (
     instance,
     integer,
     mapping,
+    whole,
 )
 from mfpde.describe import register, thing_of
 from mfpde.errors import did_you_mean
@@ -28,6 +29,9 @@ Array = NDArray[np.float64]
 # More layers than any machine has memory for.
 MOST_LAYERS = 10**8
 MOST_GAUSS_NODES = 1000
+
+
+Count = Annotated[int, whole(1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,7 @@ class DepthGrid:
         return len(self.b)
 
     @classmethod
-    def euler(cls, n: int) -> DepthGrid:
+    def euler(cls, n: Count) -> DepthGrid:
         """Explicit Euler, n layers at t_l = l / n, weights 1 / n: Eq. (2), order 1."""
         n = _check_count("n", n)
         return cls(
@@ -167,7 +171,7 @@ class DepthGrid:
         )
 
     @classmethod
-    def midpoint(cls, n: int) -> DepthGrid:
+    def midpoint(cls, n: Count) -> DepthGrid:
         """Explicit midpoint steps; both stages use the cell's midpoint, order 2."""
         n = _check_count("n", n)
         return cls(
@@ -183,7 +187,7 @@ class DepthGrid:
         )
 
     @classmethod
-    def rk4(cls, n: int) -> DepthGrid:
+    def rk4(cls, n: Count) -> DepthGrid:
         """Classical Runge-Kutta, J = 2n + 1 shared nodes, Simpson weights, order 4."""
         n = _check_count("n", n)
         first = 2 * np.arange(n)[:, np.newaxis]
@@ -200,7 +204,7 @@ class DepthGrid:
         )
 
     @classmethod
-    def gauss(cls, n_nodes: int, n_elements: int = 1) -> DepthGrid:
+    def gauss(cls, n_nodes: Count, n_elements: Count = 1) -> DepthGrid:
         """Gauss-Legendre collocation on equal elements, Eq. (26), order 2 n_nodes.
 
         Notes

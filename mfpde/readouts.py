@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde.arrays import check_fields, flag, float_array, positive
+from mfpde.arrays import (
+    check_fields,
+    flag,
+    float_array,
+    number,
+    numbers,
+    positive,
+    seed_number,
+)
+from mfpde.describe import register
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,3 +74,63 @@ class Linear:
     def options(self) -> dict[str, Any]:
         """All but the matrix, which files hold as an array."""
         return {"trainable": self.trainable, "rate": self.rate}
+
+
+@register(kind="linear map", name="identity")
+def _identity(n_rows: int, n_columns: int) -> None:
+    """No map: the values as they are."""
+
+
+@register(kind="linear map", name="random")
+def _random(
+    n_rows: int,
+    n_columns: int,
+    *,
+    trainable: bool = False,
+    rate: Annotated[float, positive] = 1.0,
+    scale: Annotated[float, number(0.0)] = 1.0,
+    seed: Annotated[int, seed_number] = 0,
+) -> Linear:
+    """Independent normal entries with variance scale^2 / n_columns.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Shape of the matrix.
+    trainable : bool
+        Whether the matrix moves, too.
+    rate : float
+        Factor of its velocity.
+    scale : float
+        Size of the entries.
+    seed : int
+        Seed of the entries.
+    """
+    normal = np.random.default_rng(seed).standard_normal
+    matrix = scale / np.sqrt(n_columns) * normal((n_rows, n_columns))
+    return Linear(matrix, trainable=trainable, rate=rate)
+
+
+@register(kind="linear map", name="matrix")
+def _matrix(
+    n_rows: int,
+    n_columns: int,
+    *,
+    matrix: Annotated[Any, numbers("n_rows", "n_columns")],
+    trainable: bool = False,
+    rate: Annotated[float, positive] = 1.0,
+) -> Linear:
+    """Given entries.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Shape of the matrix, which is checked by the problem.
+    matrix : list of list of float
+        The entries, row by row.
+    trainable : bool
+        Whether the matrix moves, too.
+    rate : float
+        Factor of its velocity.
+    """
+    return Linear(np.array(matrix), trainable=trainable, rate=rate)

@@ -279,7 +279,7 @@ def test_data_of_any_content(tmp_path, capsys):
         check(
             capsys, (content, more), *options, *(["--set", f"data.{more}"] * bool(more))
         )
-    law = {"kind": "point_cloud", "path": "a.csv"}
+    law = {"kind": "file", "path": "a.csv"}
     moons = {"source": "moons", "n_samples": 8}
     (tmp_path / "a.toml").write_text(write_toml({"data": moons, "law": law}))
     for content in whole:

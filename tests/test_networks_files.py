@@ -14,7 +14,7 @@ from mfpde import MeanFieldProblem, ParticleEnsemble, ResNet, open_run, resume, 
 from mfpde.blocks import Perceptron
 from mfpde.cli import main
 from mfpde.commands import FAILED, SUCCESS, WRONG_CALL
-from mfpde.config import NetworkConfiguration, load, parse
+from mfpde.config import is_network, load, parse
 from mfpde.config.training import build_network
 from mfpde.errors import ConfigurationError
 from mfpde.networks import SGD, Adam, Cosine, Drops, EarlyStopping, PowerLaw, WarmUp
@@ -260,7 +260,7 @@ TABLE = {
 
 def test_configuration_makes_the_network():
     config = parse(TABLE)
-    assert isinstance(config, NetworkConfiguration)
+    assert is_network(config)
     made = build_network(config)
     assert made.net.grid.describe() == {
         "scheme": "layers",
@@ -282,12 +282,19 @@ def with_keys(section, **keys):
     return TABLE | {section: TABLE[section] | keys}
 
 
+DROPS = {
+    "kind": "warm_up",
+    "n_iterations": 5,
+    "then": {"kind": "drops", "at": [10]},
+}
+
+
 def test_configuration_of_scales_and_optimisers():
     law = with_keys("network", residual_scale={"tau0": 2.0, "exponent": -0.4})
     assert build_network(parse(law)).net.residual_scale == PowerLaw(2.0, -0.4)
     numbers = with_keys("network", residual_scale=[0.1, 0.1, 0.1])
     assert build_network(parse(numbers)).net.grid.weights.tolist() == [0.1] * 3
-    drops = with_keys("training", schedule="drops", drop_at=[10], warm_up=5)
+    drops = with_keys("training", schedule=DROPS)
     schedule = build_network(parse(drops)).optimiser.schedule
     assert schedule == WarmUp(5, Drops((10,), 0.1))
     table = TABLE | {"training": {"optimiser": "adam", "learning_rate": 0.01}}
@@ -301,13 +308,19 @@ def test_configuration_of_scales_and_optimisers():
     [
         (TABLE | {"grid": {"n": 3}}, "`grid` .*: for a network, the layers stand in"),
         (TABLE | {"flow": {}}, r"\[training\] says how it moves"),
-        (TABLE | {"training": {}}, "One of `training.learning_rate` and `training.ds`"),
-        (with_keys("training", ds=0.1), "is required for the sgd, got both"),
+        (
+            TABLE | {"training": {}},
+            "`training.optimiser`: One of `learning_rate` and `ds`",
+        ),
+        (
+            with_keys("training", ds=0.1),
+            "and `ds` is needed, and not both",
+        ),
         (
             TABLE | {"training": {"optimiser": "adam", "ds": 0.1}},
             'belongs to optimiser = "sgd"',
         ),
-        (with_keys("training", momentum=0.0, nesterov=True), "needs `training.momen"),
+        (with_keys("training", momentum=0.0, nesterov=True), "`nesterov` needs a pos"),
         (with_keys("training", validation_fraction=0.0), "`training.patience` needs"),
         (with_keys("network", residual_scale=[0.1]), "each of the 3 layers, got 1"),
         (with_keys("network", residual_scale="tall"), "`network.residual_scale` must"),

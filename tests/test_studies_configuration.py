@@ -52,14 +52,14 @@ def test_all_problems_are_told_at_once():
         "rules": "left",
     }
     assert problems_of(resolve, STUDY, given) == [
-        '`study` must be "quadrature", got "other".',
+        "`study` must be \"quadrature\", got 'other'.",
         '`n_seed` is not a key of the top level; did you mean "n_seeds"?',
-        "`depths` must be a list of one or more whole numbers, got [].",
-        '`widths` must be a list of one or more whole numbers, got [1, "b"].',
-        '`rules` must be a list of one or more strings, got "left".',
-        '`scale` must be a number, got "big".',
+        "`depths` must have one entry or more, got none.",
+        "`widths` must be an integer, got 'b'.",
+        "`rules` must be a list, got 'left'.",
+        "`scale` must be a number, got 'big'.",
         '`mischief.kindd` is not a key of [mischief]; did you mean "kind"?',
-        "`mischief.sleep_s` must be a number, got true.",
+        "`mischief.sleep_s` must be a number, got True.",
     ]
     assert problems_of(resolve, STUDY, {"mischief": 3}) == [
         "`mischief` must be a table, got 3."
@@ -106,7 +106,7 @@ def test_paths_start_in_the_folder_of_the_file(tmp_path, monkeypatch):
     absolute = str(tmp_path / "mine" / "points.csv")
     given = [f'training.data.path="{absolute}"']
     assert load_study("tau.toml", given)[1]["training"]["data"]["path"] == absolute
-    law = {"kind": "point_cloud", "path": "cloud.npz"}
+    law = {"kind": "file", "path": "cloud.npz"}
     case = {"name": "own", "data": csv, "law": law}
     Path("width.toml").write_text(
         write_toml({"study": "depth-width", "cases": [case]}), encoding="utf-8"

@@ -14,7 +14,7 @@ from typing import Any
 
 from mfpde.commands.ending import ended, estimated, finish, refuse_estimate
 from mfpde.commands.files import check_files, named_files
-from mfpde.config import NetworkConfiguration, load
+from mfpde.config import is_network, load
 from mfpde.config.assembly import build, reported_as_configuration
 from mfpde.config.training import build_network
 from mfpde.data import Dataset
@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace, communicator: Any) -> int:
         how = "replace it with --overwrite"
         text = text.replace("set `overwrite` to replace it", how)
         raise FileExistsError(text) from error
-    make = _network if isinstance(config, NetworkConfiguration) else _flow
+    make = _network if is_network(config) else _flow
     job = make(config, folder, communicator)
     if not arguments.quiet:
         print(f"mfpde: {job.dataset.summary()}; preparing kernels", file=sys.stderr)

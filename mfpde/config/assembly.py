@@ -11,31 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfpde import data, laws, recording
+from mfpde import data, laws
 from mfpde.clipping import Clipping
-from mfpde.config.rules import loss_of
-from mfpde.config.schema import (
-    Configuration,
-    Described,
-    Embedding,
-    Flow,
-    Readout,
-)
-from mfpde.config.validation import resolved_toml
+from mfpde.config.parsing import resolved_toml
+from mfpde.config.rules import loss_of, make_block
 from mfpde.data import Dataset
 from mfpde.depth import DepthGrid
-from mfpde.describe import make
+from mfpde.describe import make, rebuilt, thing_of
 from mfpde.ensemble import ParticleEnsemble
 from mfpde.errors import ConfigurationError, sentence
-from mfpde.losses import DecayingQuadratic
+from mfpde.fields import fields_of
 from mfpde.paths import user_path
 from mfpde.problem import MeanFieldProblem
 from mfpde.readouts import Linear
 from mfpde.run.observers import Samples, make_observers
 from mfpde.sizes import warn_of_sizes
-from mfpde.steppers import Langevin
-
-THETA_DTYPES = {"float64": "f8", "float32": "f4"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +52,13 @@ class Assembly:
     dataset: Dataset
 
 
-def build(config: Configuration, folder: str | Path = ".") -> Assembly:
+def build(config: Any, folder: str | Path = ".") -> Assembly:
     """Make problem, grid, ensemble and the keywords of `solve`.
 
     Parameters
     ----------
-    config : Configuration
+    config : Values
+        From `mfpde.config.load`.
     folder : path
         Where relative paths of input files start.
 
@@ -81,7 +72,7 @@ def build(config: Configuration, folder: str | Path = ".") -> Assembly:
     with reported_as_configuration():
         dataset = data.load(config.data, folder)
         problem = build_problem(config, dataset)
-        grid = _build_grid(config)
+        grid = _build_grid(config.grid)
         law = build_law(config, problem.block, Path(folder))
         ensemble = law.sample(
             grid,
@@ -112,19 +103,18 @@ def reported_as_configuration() -> Iterator[None]:
         raise ConfigurationError([text]) from error
 
 
-def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
+def build_problem(config: Any, dataset: Dataset) -> MeanFieldProblem:
     """Make the problem of a configuration from its samples."""
     section = config.problem
     d_in, q = dataset.x.shape[1], dataset.y.shape[1]
-    d = section.block.dimension or d_in
+    d = section.block.get("d") or d_in
     if d != d_in and section.embedding.kind == "identity":
         raise ValueError(
-            f"`problem.block.dimension` = {d} differs from the {d_in} columns of the "
+            f"`problem.block.d` = {d} differs from the {d_in} columns of the "
             f'inputs. Set data.pad_to = {d}, or problem.embedding.kind = "random".'
         )
-    block = _build_block(config, d)
-    strength = section.regulariser
-    has_regulariser = strength.lambda0 > 0
+    block = make_block(section.block, d)
+    clipping = section.clipping
     problem = MeanFieldProblem(
         dataset.x,
         dataset.y,
@@ -132,72 +122,38 @@ def build_problem(config: Described, dataset: Dataset) -> MeanFieldProblem:
         embedding=_linear_map(section.embedding, d, d_in),
         readout=_linear_map(section.readout, q, d),
         loss=loss_of(config),
-        regulariser=DecayingQuadratic(strength.lambda0, strength.gamma)
-        if has_regulariser
-        else None,
+        regulariser=rebuilt("regulariser", section.regulariser),
         metric=None
         if section.metric is None
         else _per_parameter(section.metric, block, default=1.0),
-        clipping=None
-        if section.clipping.bound is None
-        else Clipping(section.clipping.bound, section.clipping.form),
+        clipping=None if clipping is None else Clipping(**clipping),
         dtype=section.dtype,
     )
     warn_of_sizes(problem)
     return problem
 
 
-def _build_block(config: Described, d: int) -> Any:
-    section = config.problem.block
-    names = ("activation", "bias", "scale")
-    # Keys without a meaning for this kind are absent.
-    given = {name: getattr(section, name) for name in names}
-    options = {name: value for name, value in given.items() if value is not None}
-    return make("block", section.kind, d=d, **options)
-
-
-def _linear_map(
-    section: Embedding | Readout, n_rows: int, n_columns: int
-) -> Linear | None:
+def _linear_map(table: Any, n_rows: int, n_columns: int) -> Linear | None:
     """Return an embedding or readout; None is the identity."""
-    if section.kind == "identity":
-        return None
-    if section.kind == "matrix":
-        matrix = np.array(section.matrix)
-    else:
-        normal = np.random.default_rng(section.seed).standard_normal
-        matrix = section.scale / np.sqrt(n_columns) * normal((n_rows, n_columns))
-    return Linear(matrix, trainable=section.trainable, rate=section.rate)
+    return rebuilt("linear map", table, n_rows=n_rows, n_columns=n_columns)
 
 
-def _build_grid(config: Configuration) -> DepthGrid:
-    section = config.grid
-    if section.scheme == "gauss":
-        return DepthGrid.gauss(section.n_nodes, section.n_elements)
-    return getattr(DepthGrid, section.scheme)(section.n)
+def _build_grid(table: Any) -> DepthGrid:
+    options = {name: value for name, value in table.items() if name != "scheme"}
+    return make("depth scheme", table.scheme, **options)
 
 
-def build_law(config: Described, block: Any, folder: Path) -> laws.Law:
+def build_law(config: Any, block: Any, folder: Path) -> laws.Law:
     """Make the initial law of a configuration."""
-    section, k = config.law, block.k
-
-    def each(value: Any) -> NDArray[np.float64]:
-        return _per_parameter(value, block)
-
-    if section.kind == "gaussian":
-        return laws.Gaussian(each(section.mean), each(section.std), k)
-    if section.kind == "uniform":
-        return laws.Uniform(each(section.low), each(section.high), k)
-    if section.kind == "dirac":
-        return laws.Dirac(each(section.theta), k)
-    if section.kind == "gaussian_process":
-        mean, std = each(section.mean), each(section.std)
-        return laws.GaussianProcess(mean, std, section.length, k)
-    if section.kind == "path":
-        names = "mean", "std_alpha", "mean_beta", "std_beta"
-        values = {name: each(getattr(section, name)) for name in names}
-        return laws.StandardPath(**values, n_params=k)
-    return laws.point_cloud_of(folder / user_path(section.path))
+    table = dict(config.law)
+    fields = fields_of(thing_of("law", table["kind"]))
+    for name, value in table.items():
+        if isinstance(value, dict) and fields[name].check is None:
+            table[name] = _per_parameter(value, block)
+        elif name == "path":
+            table[name] = folder / user_path(value)
+    given = {"n_params": block.k} if "n_params" in fields else {}
+    return rebuilt("law", table, **given)
 
 
 def _per_parameter(
@@ -212,48 +168,46 @@ def _per_parameter(
     return each
 
 
-def recording_schedule(value: Any) -> Any:
-    """Return what `mfpde.recording` offers for a schedule of the configuration."""
-    if value is None or isinstance(value, list):
-        return value
-    ((kind, setting),) = value.items()
-    if kind == "logarithmic":
-        return recording.Logarithmic(setting["start"], setting["per_decade"])
-    return {"every": recording.Every, "steps": recording.Steps}[kind](setting)
+def options_of_run(config: Any, moving: Any, dataset: Dataset) -> dict[str, Any]:
+    """The options of runs that a configuration gives: what and when to record.
 
-
-def _stepper(flow: Flow) -> Any:
-    """Return the name of the stepper, or the one that adds noise."""
-    if flow.stepper != "langevin":
-        return flow.stepper
-    return Langevin(flow.temperature, flow.ds, seed=flow.seed)
-
-
-def _solve_keywords(config: Configuration, dataset: Dataset) -> dict[str, Any]:
-    flow, record = config.flow, config.record
+    Parameters
+    ----------
+    config : Values
+    moving : Values
+        The section [flow] or [training].
+    dataset : Dataset
+    """
+    record = {n: v for n, v in config.record.items() if n != "observers"}
+    schedules = {
+        {"scalars": "record"}.get(name, name): rebuilt("output schedule", value)
+        for name, value in record.items()
+    }
+    output = {name: value for name, value in config.output.items() if name != "file"}
     return {
-        "s_end": flow.s_end,
-        "stepper": _stepper(flow),
-        "rtol": flow.rtol,
-        "atol": flow.atol,
-        "ds": None if flow.stepper == "langevin" else flow.ds,
-        "loss_below": flow.loss_below,
-        "gradient_norm_below": flow.gradient_norm_below,
-        "steady_state": flow.steady_state,
-        "wall_time_s": flow.wall_time_s,
-        "checkpoint_every_s": config.output.checkpoint_every_s,
-        "theta_dtype": THETA_DTYPES[config.output.theta_dtype],
-        "swmr": config.output.swmr,
-        "record": recording_schedule(record.scalars),
-        "snapshots": recording_schedule(record.snapshots),
-        "states": recording_schedule(record.states),
-        "observers": make_observers(samples_of(dataset), record.observers),
+        **moving,
+        **output,
+        **schedules,
+        "observers": make_observers(samples_of(dataset), config.record.observers),
         "metadata": {
-            "seed": config.ensemble.seed,
             "config_toml": resolved_toml(config),
             "extra_data": dataset.extra_data(),
         },
     }
+
+
+def _solve_keywords(config: Any, dataset: Dataset) -> dict[str, Any]:
+    options = options_of_run(config, config.flow, dataset)
+    options["metadata"]["seed"] = config.ensemble.seed
+    stepper = config.flow.stepper
+    if isinstance(stepper, dict):
+        shared = {name: options.pop(name) for name in ("ds", "rtol", "atol")}
+        keys = fields_of(thing_of("stepper", stepper["kind"]))
+        given = {name: value for name, value in shared.items() if name in keys}
+        options["stepper"] = rebuilt("stepper", stepper, **given)
+        # They are also those of the ledger and of where limits are crossed.
+        options |= {name: shared[name] for name in ("rtol", "atol")}
+    return options
 
 
 def samples_of(dataset: Dataset) -> Samples:

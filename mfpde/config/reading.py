@@ -38,15 +38,17 @@ class Reader:
             return None
         table = dict(self._table(table, path))
         flat = self._flat(section, table)
-        self._refuse_unknown(table, path, section.all_names)
+        self._refuse_unknown(table, path, section)
         values = Values()
         for name, key in section.keys.items():
             values[name] = self._value(key, table, path)
         for name, thing in section.things.items():
-            given = table.get(name)
+            given, place = table.get(name), f"{path}{name}."
             if name in flat:
                 given = {thing.selector: given or thing.default} | flat[name]
-            values[name] = self.thing(thing, given, f"{path}{name}", values)
+            if thing.is_flat and not isinstance(table.get(name), Mapping):
+                place = path
+            values[name] = self.thing(thing, given, f"{path}{name}", values, place)
         for name, inner in section.sections.items():
             values[name] = self.section(inner, table.get(name), f"{path}{name}.")
         return values
@@ -71,12 +73,15 @@ class Reader:
             found[name] = {key: table.pop(key) for key in own}
         return {name: keys for name, keys in found.items() if keys}
 
-    def _refuse_unknown(self, table: Any, path: str, known: list[str]) -> None:
+    def _refuse_unknown(self, table: Any, path: str, section: Section) -> None:
+        known = section.all_names
         place = f"[{path[:-1]}]" if path else "the top level"
         for name in table:
             if name in known:
                 continue
-            if not path and "network" in self.whole.sections and name in REPLACED:
+            if owner := _owner(section, name):
+                end = f": it belongs to {owner}."
+            elif not path and "network" in self.whole.sections and name in REPLACED:
                 end = f": for a network, {REPLACED[name]}."
             else:
                 end = meant(name, known, all_paths(self.whole))
@@ -91,7 +96,9 @@ class Reader:
         default = None if key.is_required else plain(key.name, key.default)
         if key.name not in table:
             if key.is_required:
-                self._note(full, f"`{full}` is required: {key.help or 'it has no default'}.")
+                self._note(
+                    full, f"`{full}` is required: {key.help or 'it has no default'}."
+                )
             return default
         try:
             return plain(full, _checked(key, full, table[key.name]))
@@ -99,8 +106,13 @@ class Reader:
             self._note(full, str(error))
             return default
 
-    def thing(self, thing: Thing, given: Any, path: str, around: Any = None) -> Any:
-        """A name, or a table of the name and its keys; other values as they are."""
+    def thing(
+        self, thing: Thing, given: Any, path: str, around: Any = None, place: str = ""
+    ) -> Any:
+        """A name, or a table of the name and its keys; other values as they are.
+
+        `around` are the values of the section, and `place` is where its keys stand.
+        """
         if given is None:
             given = thing.default
         if given is None or (thing.kind == "loss" and given == "auto"):
@@ -121,13 +133,20 @@ class Reader:
         except (TypeError, ValueError) as error:
             self._note(where, str(error))
             return Values()
-        values = self._keys_of(thing, name, table, path, around)
+        place = place or f"{path}."
+        values = self._keys_of(thing, name, table, path, around, place)
         if not values and not thing.is_section:
             return name
         return Values({thing.selector: name} | values)
 
     def _keys_of(
-        self, thing: Thing, name: str, table: dict[str, Any], path: str, around: Any
+        self,
+        thing: Thing,
+        name: str,
+        table: dict[str, Any],
+        path: str,
+        around: Any,
+        place: str,
     ) -> dict[str, Any]:
         keys, n_before = thing.keys(name), len(self.found)
         for key in table:
@@ -141,19 +160,22 @@ class Reader:
         for key, field in keys.items():
             if key in thing.shared and around is not None:
                 if table.get(key) is not None:
-                    around[key] = self._value(field, table, f"{path}.")
+                    around[key] = self._value(field, table, place)
                 table[key] = around.get(key)
             if field.kind:
                 inner = Thing(field.kind, _default(field), field.help)
                 values[key] = self.thing(inner, table.get(key), f"{path}.{key}")
             elif key in thing.shared and around is not None and table[key] is None:
-                self._note(
-                    f"{path}.{key}",
-                    f'`{path.rpartition(".")[0]}.{key}` is required for "{name}".',
-                )
+                section, _, own = path.rpartition(".")
+                full = f"{section}.{key}"
+                if full not in self.bad:
+                    text = f'`{full}` is required for {own} = "{name}".'
+                    self._note(full, text)
             else:
-                values[key] = self._value(field, table, f"{path}.")
-        if len(self.found) == n_before and thing.kind in MADE_AT_ONCE:
+                values[key] = self._value(field, table, place)
+        is_right = len(self.found) == n_before
+        is_right &= not any(f"{place}{key}" in self.bad for key in thing.shared)
+        if is_right and thing.kind in MADE_AT_ONCE:
             try:
                 make(thing.kind, name, **values)
             except (TypeError, ValueError) as error:
@@ -178,6 +200,15 @@ class Reader:
         except (TypeError, ValueError) as error:
             self._note(path, str(error))
             return None
+
+
+def _owner(section: Section, key: str) -> str:
+    """The thing that would have a key: 'stepper = "langevin"'; "" if none has it."""
+    for name, thing in section.things.items():
+        for each in thing.names if thing.is_flat else ():
+            if key in thing.keys(each):
+                return f'{name} = "{each}"'
+    return ""
 
 
 def _default(field: Field) -> Any:

@@ -79,13 +79,19 @@ def _coupling_fits(config: Any) -> Iterator[str]:
             '`ensemble.coupling` = "layer" is rough in depth t and needs '
             f'`grid.scheme` to be "euler" or "midpoint", but it is "{scheme}".'
         )
-    law = thing_of("law", config.law.kind)
-    # Where it is a property, it depends on the values, and sampling says it.
-    if drawn.coupling == "tied" and getattr(law, "is_constant_in_t", None) is False:
+    if drawn.coupling == "tied" and not _is_constant(config.law):
         yield (
             f'`{section}.coupling` = "tied" needs a law that is constant in depth t, '
             f'but `law.kind` is "{config.law.kind}"; use coupling = "path".'
         )
+
+
+def _is_constant(law: Mapping[str, Any]) -> bool:
+    """Whether a law is constant in t, as far as that is known without a file."""
+    plain = {n: 1.0 if isinstance(v, Mapping) else v for n, v in law.items()}
+    if "path" in plain:
+        return True
+    return bool(getattr(rebuilt("law", plain), "is_constant_in_t", False))
 
 
 def group_names(config: Any) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ stepper are the arguments of its class, those of a run its options
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -78,8 +79,10 @@ class Thing:
             return data_keys(name)
         thing = thing_of(self.kind, name)
         given = KINDS[self.kind].given
-        keys = {}
-        for key, each in fields_of(thing).items():
+        keys, fields = {}, dict(fields_of(thing))
+        if self.kind == "residual scale" and not inspect.isclass(thing):
+            del fields[next(iter(fields))]  # the number of layers
+        for key, each in fields.items():
             if each.kind or key not in given or key == "d":
                 keys[key] = self._key(each)
         return keys
@@ -275,6 +278,7 @@ _MAPS = {
         {"kind": "identity"},
         "The matrix A of z(0) = A x.",
         is_section=True,
+        usual="identity",
     ),
     "readout": Thing(
         "linear map",
@@ -382,6 +386,7 @@ NETWORK = Section(
                     "residual scale",
                     "ode",
                     "tau: ode 1/L, sde L^(-1/2), a number, or one per layer",
+                    usual="power_law",
                     others=one_or_each(positive),
                 )
             },

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mfpde.arrays import Check, number, shown, text, with_schema
+from mfpde.arrays import Check, number, sequence, shown, text, with_schema
 from mfpde.describe import names, thing_of
 from mfpde.errors import nearest
 
@@ -56,6 +56,19 @@ def one_or_each(check: Check) -> Check:
         if isinstance(value, list):
             return [check(name, each) for each in value]
         return check(name, value)
+
+    return apply
+
+
+def not_empty(check: Check | None) -> Check:
+    """A list with one entry or more, each of which passes a check."""
+    entries = sequence(check)
+
+    def apply(name: str, value: Any) -> tuple[Any, ...]:
+        found = entries(name, value)
+        if not found:
+            raise ValueError(f"`{name}` must have one entry or more, got none.")
+        return found
 
     return apply
 

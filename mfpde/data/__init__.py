@@ -20,6 +20,7 @@ from mfpde.data.generators import curve, gaussian, moons, rings, spirals, teache
 from mfpde.data.images import digits, digits_path, mnist5000
 from mfpde.data.joining import Table
 from mfpde.data.kinds import Option, source
+from mfpde.data.kinds import check_of as check_of
 from mfpde.data.preparation import Dataset, prepare
 from mfpde.data.preprocessing import (
     inverse_transform,

@@ -8,6 +8,7 @@ its ``[data]`` table. A function of the user's own is registered by
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 import typing
@@ -15,6 +16,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
+from mfpde.arrays import (
+    Check,
+    choice,
+    flag,
+    number,
+    optional,
+    sequence,
+    shown,
+    text,
+    whole,
+    with_schema,
+)
 from mfpde.describe import register
 from mfpde.fields import REQUIRED, field_helps
 
@@ -108,3 +121,38 @@ def _kind_of(annotation: Any) -> tuple[str, tuple[str, ...], bool] | None:
         choices = tuple(name for _, names, _ in kinds for name in names)
         return " or ".join(words), choices, any(is_path for *_, is_path in kinds)
     return None
+
+
+_CHECKS: dict[str, Check] = {
+    "boolean": flag,
+    "integer": whole(-(2**63), 2**63 - 1),
+    "number": number(),
+    "string": text,
+}
+
+
+def check_of(option: Option) -> Check:
+    """The check of a key; None is its absence."""
+    if option.choices:
+        return optional(choice(*option.choices))
+    checks = [_check_of_word(word) for word in option.kind.split(" or ")]
+    return optional(checks[0] if len(checks) == 1 else _either(option.kind, checks))
+
+
+def _check_of_word(word: str) -> Check:
+    if word.startswith("list of "):
+        return sequence(_CHECKS[word.removeprefix("list of ").removesuffix("s")])
+    return _CHECKS[word]
+
+
+def _either(words: str, checks: list[Check]) -> Check:
+    schemas = [dict(getattr(check, "schema", {})) for check in checks]
+
+    @with_schema(anyOf=schemas)
+    def apply(name: str, value: Any) -> Any:
+        for check in checks:
+            with contextlib.suppress(TypeError, ValueError):
+                return check(name, value)
+        raise TypeError(f"`{name}` must be a {words}, got {shown(value)}.")
+
+    return apply

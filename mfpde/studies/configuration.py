@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mfpde.arrays import checked, flag, mapping, sequence, text
-from mfpde.config.checks import Check, Flag, Integer, ListOf, Number, Text, suggest
+from mfpde.arrays import Check, checked, flag, mapping, sequence, shown, text
+from mfpde.config.parsing import apply_overrides
 from mfpde.config.toml import read_toml, write_toml
-from mfpde.config.validation import apply_overrides, shown_value
+from mfpde.config.values import meant, not_empty
 from mfpde.data.sources import check_description
-from mfpde.describe import names
+from mfpde.describe import names, plain
 from mfpde.errors import ConfigurationError, sentence
+from mfpde.fields import check_of
 from mfpde.paths import user_path
 from mfpde.studies.find import find_study, is_named
 from mfpde.studies.study import Config, Study, a_study
@@ -104,7 +105,7 @@ def resolve(
     defaults = {n: v for n, v in study.defaults.items() if n != SELECTOR}
     if given.get(SELECTOR, study.name) != study.name:
         found.append(
-            f'`{SELECTOR}` must be "{study.name}", got {shown_value(given[SELECTOR])}.'
+            f'`{SELECTOR}` must be "{study.name}", got {shown(given[SELECTOR])}.'
         )
     config = _merged(defaults, plain, "", found)
     if not found:
@@ -168,7 +169,7 @@ def _merged(
     for name in given:
         if name not in defaults:
             place = f"[{path[:-1]}]" if path else "the top level"
-            end = suggest(name, defaults) or f", which has {', '.join(defaults)}."
+            end = meant(name, defaults)
             found.append(f"`{path}{name}` is not a key of {place}{end}")
     merged = {}
     for name, default in defaults.items():
@@ -180,7 +181,7 @@ def _merged(
             if isinstance(value, Mapping):
                 merged[name] = _merged(default, value, f"{path}{name}.", found)
                 continue
-            found.append(f"`{path}{name}` must be a table, got {shown_value(value)}.")
+            found.append(f"`{path}{name}` must be a table, got {shown(value)}.")
         merged[name] = _checked(default, value, f"{path}{name}", found)
     return merged
 
@@ -196,31 +197,23 @@ def _described(
 
 
 def _checked(default: Any, value: Any, path: str, found: list[str]) -> Any:
+    """The value, if it has the type of the default."""
     check = _check_like(default)
     if check is None:
         return value
+    if type(default) is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1e3 counts as a whole number
     try:
-        return check.read(value)
-    except ValueError:
-        found.append(f"`{path}` must be {check.required}, got {shown_value(value)}.")
+        return plain(path, check(path, value))
+    except (TypeError, ValueError) as error:
+        found.append(str(error))
         return default
 
 
 def _check_like(default: Any) -> Check | None:
     """Return the check of the type of a default; None if it does not tell."""
-    if isinstance(default, bool):
-        return Flag()
-    if isinstance(default, int):
-        return Integer()
-    if isinstance(default, float):
-        return Number()
-    if isinstance(default, str):
-        return Text()
-    if isinstance(default, list) and default:
-        if all(isinstance(entry, str) for entry in default):
-            return ListOf(Text(), "one or more strings")
-        if all(type(entry) is int for entry in default):
-            return ListOf(Integer(), "one or more whole numbers")
-        if all(type(entry) in (int, float) for entry in default):
-            return ListOf(Number(), "one or more numbers")
-    return None
+    if not isinstance(default, list):
+        return None if isinstance(default, Mapping) else check_of(type(default))
+    kinds = {type(entry) for entry in default}
+    kinds = {float} if kinds == {int, float} else kinds
+    return not_empty(check_of(kinds.pop())) if len(kinds) == 1 else None
