@@ -98,7 +98,7 @@ KINDS = {
         Kind("stepper", ("step",), ("mfpde.steppers",)),
         Kind("optimiser", ("update",), ("mfpde.networks",)),
         Kind("schedule", ("factor",), ("mfpde.networks",)),
-        Kind("output schedule", ("times", "is_due"), ("mfpde.recording",)),
+        Kind("output schedule", ("times", "is_due"), ("mfpde.schedules",)),
         Kind("observer", (), ("mfpde.run.observers",)),
         Kind("data source", (), ("mfpde.data",)),
         Kind("study", ("tasks", "measure", "analyse"), ()),

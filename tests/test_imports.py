@@ -26,7 +26,7 @@ LAYERS = [
         *(
             "blocks.* clipping losses problem readouts",
             "data.*",
-            "depth scales",
+            "depth scales schedules",
             "engine.*",
         ),
         *("executors.*", "figures", "snapshots", "storage.*", "waiting"),
