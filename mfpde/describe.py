@@ -279,14 +279,20 @@ def _is_ours(thing: Any) -> bool:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two things are one: also one that was defined again by the same code."""
+    """Whether two things are one: also one that was defined again by the same code.
+
+    A program that starts worker processes, or imports its own file, runs the same code
+    as `__main__`, `__mp_main__` and under its name.
+    """
     if one is other:
         return True
-    if _place(one) != _place(other):
+    if getattr(one, "__qualname__", None) != getattr(other, "__qualname__", None):
         return False
+    if _code(one) is not None and _code(one) == _code(other):
+        return True
     main = sys.modules.get("__main__")
     is_typed = module_of(one) == "__main__" and not hasattr(main, "__file__")
-    return is_typed or (_code(one) is not None and _code(one) == _code(other))
+    return is_typed and _place(one) == _place(other)
 
 
 def _code(thing: Any) -> tuple[str, int] | None:

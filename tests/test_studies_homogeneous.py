@@ -157,7 +157,7 @@ def test_infima():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"zero-loss": {"blocks": ["caped"]}}, "`kind` of a block must be one of"),
+        ({"zero-loss": {"blocks": ["caped"]}}, "`kind` must be one of perceptron"),
         ({"zero-loss": {"radii": [1.0]}}, "`zero-loss.radii` must have one number"),
         ({"separation": {"supports": ["ring"]}}, "a support must be one of circle"),
         (
