@@ -21,16 +21,15 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import roots_hermitenorm, roots_legendre
 
 Rule = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def legendre(n: int) -> Rule:
     """Gauss-Legendre for a uniform variable on (0, 1): exact to degree 2 n - 1."""
-    x, weights = roots_legendre(n)
+    x, weights = scipy.special.roots_legendre(n)
     return 0.5 * (1.0 + x), weights / weights.sum()
 
 
@@ -39,7 +38,7 @@ def transplanted(n: int) -> Rule:
 
     The map is the Taylor polynomial of arcsin of degree 5, divided by its value at 1.
     """
-    x, weights = roots_legendre(n)
+    x, weights = scipy.special.roots_legendre(n)
     nodes = x * (120.0 + 20.0 * x**2 + 9.0 * x**4) / 149.0
     weights = weights * (120.0 + 60.0 * x**2 + 45.0 * x**4)
     x, weights = _with_variance(nodes, weights, 1.0 / 3.0)
@@ -48,7 +47,7 @@ def transplanted(n: int) -> Rule:
 
 def hermite(n: int) -> Rule:
     """Gauss-Hermite for a standard normal variable: exact to degree 2 n - 1."""
-    x, weights = roots_hermitenorm(n)
+    x, weights = scipy.special.roots_hermitenorm(n)
     return x, weights / weights.sum()
 
 
@@ -83,7 +82,7 @@ def sinh(n: int) -> Rule:
     exp(-x^2 / 2), keeps pace with resolution, exp(-2 pi width / step).
     """
     resolved = 2.0 * math.pi * SINH_WIDTH * n
-    end = brentq(lambda y: math.sinh(y) ** 2 * y - resolved, 0.0, 10.0)
+    end = scipy.optimize.brentq(lambda y: math.sinh(y) ** 2 * y - resolved, 0.0, 10.0)
     y = end * (np.arange(1 - n, n, 2) / n)
     x = np.sinh(y)
     return _with_variance(x, np.exp(-0.5 * x**2) * np.cosh(y), 1.0)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 VARIABLES = ("uniform", "normal")
 
@@ -43,9 +43,9 @@ def from_uniform(
     """Base variables from uniform numbers, both (M, n_random), by quantiles."""
     is_normal = np.array([variable == "normal" for variable in variables], dtype=bool)
     if is_normal.all():
-        return ndtri(u)
+        return scipy.special.ndtri(u)
     xi = np.array(u)
-    xi[:, is_normal] = ndtri(u[:, is_normal])
+    xi[:, is_normal] = scipy.special.ndtri(u[:, is_normal])
     return xi
 
 
