@@ -42,8 +42,9 @@ def network_row(layers: int, particles: int, seeds: int, changes: list[str]) -> 
         # The step of the file, at its own L and M, is kept at all sizes.
         as_written = build_network(load(DATA / "digits_network.toml"), DATA)
         ds = as_written.net.ds(as_written.optimiser.learning_rate)
-        momentum, schedule = config.training.momentum, as_written.optimiser.schedule
+        schedule = as_written.optimiser.schedule
         made = build_network(config, DATA)
+        momentum = made.optimiser.momentum
         optimiser = SGD(ds=ds, momentum=momentum, schedule=schedule)
         mfpde.evaluate(made.net.problem, made.net.grid, made.net.ensemble)
         start = time.perf_counter()

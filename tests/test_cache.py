@@ -533,9 +533,9 @@ def test_parameters_of_a_custom_block_have_names():
         ({"u": 3, "b": 0}, ValueError, r"`params\['b'\]` must be at least 1"),
         ({"u": 1.5, "b": 1.5}, TypeError, r"`params\['u'\]` must be an integer"),
         ({"u[0]": 3}, ValueError, "`params` must have names such as"),
-        ({1: 3}, ValueError, "`params` must have names such as"),
-        ([("u", 3)], TypeError, "`params` must be a dictionary"),
-        ("uvb", TypeError, "`params` must be a dictionary"),
+        ({1: 3}, TypeError, "`params` must have texts as keys"),
+        ([("u", 3)], TypeError, "`params` must be a dict"),
+        ("uvb", TypeError, "`params` must be a dict"),
     ],
 )
 def test_wrong_names_of_parameters(params, error, match):

@@ -201,7 +201,7 @@ def test_a_blow_up_is_inf_in_its_seed_alone(monkeypatch):
         ({"s": [0.5, 1.0]}, "`s` must begin with 0"),
         ({"couplings": ["paths"]}, "`couplings` must be of"),
         ({"seeds": 0}, "`seeds` must be at least 1"),
-        ({"cases": []}, "`cases` must hold one table or more"),
+        ({"cases": []}, "`cases` must have one entry or more"),
         ({"cases": [{"name": "a", "datum": {}}]}, "`datum` is not a part of a case"),
         (
             {"cases": [SMALL["cases"][0], SMALL["cases"][0]]},

@@ -141,7 +141,7 @@ def test_what_only_the_analysis_reads_may_change(tmp_path):
         ({"euler": {"tolerance": 2.0}}, r"`euler.tolerance` must lie in \(0, 1\)"),
         ({"euler": {"depth": [4]}}, "`euler.depth` is not a key"),
         ({"euler": {"depths": [8, 4]}}, "`euler.depths` must be sorted as its default"),
-        ({"other": {"depths": []}}, "`other.depths` must be a list of one or more"),
+        ({"other": {"depths": []}}, "`other.depths` must have one entry or more"),
         ({"euler": {"depths": [4]}}, "`euler.depths` must hold 2 entries or more"),
         ({"euler": {"times": [1.0, 2.0]}}, "`euler.times` must begin with 0"),
         ({"euler": {"times": [0.0, 2.0, 1.0]}}, "`euler.times` must begin with 0"),
