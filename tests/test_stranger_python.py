@@ -160,8 +160,7 @@ def test_a_killed_run_goes_on_to_the_bit(name, tmp_path, monkeypatch, capsys):
         command = [sys.executable, "-c", code, "resume", str(path), "--no-plot"]
         alone = subprocess.run(command, capture_output=True, text=True, check=False)
         assert alone.returncode == 2, alone.stderr
-        which = module
-        assert f"--import {which}" in alone.stderr
+        assert f"--import {module}" in alone.stderr
         assert "Traceback" not in alone.stderr
     options = ["--no-plot", "--import", module]
     assert main(["resume", str(path), *options]) == 0, capsys.readouterr().err
